@@ -1,0 +1,55 @@
+# Every target sets up what it needs: uv, the locked dependencies, the broker's jars.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
+export UV_PYTHON_DOWNLOADS := never
+RUN := .venv/bin
+MEMBERS := libs/common libs/sandbox services/ingest services/resolver services/netsuite-writer libs/cli
+SOURCES := libs services tests benchmarks
+
+.PHONY: help setup demo test check format soak bench lock clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+setup: .venv/ready  ## install everything that is locked in requirements.lock into .venv
+
+demo: setup  ## play a believable company through the whole product and compare NetSuite with what it should hold
+	@$(RUN)/mlc demo
+
+test: setup  ## all that a developer runs before a commit
+	@$(RUN)/pytest tests
+
+check: setup  ## format, lint, types, import rules
+	@$(RUN)/ruff format --check $(SOURCES)
+	@$(RUN)/ruff check $(SOURCES)
+	@$(RUN)/mypy
+	@$(RUN)/lint-imports
+
+format: setup  ## let ruff repair what it can
+	@$(RUN)/ruff format $(SOURCES)
+	@$(RUN)/ruff check --fix $(SOURCES)
+
+soak: setup  ## the long proofs; the report goes to docs/proof/
+	@$(RUN)/pytest tests/soak -o addopts= -v
+
+bench: setup  ## print the figures that the README claims
+	@$(RUN)/python benchmarks/end_to_end.py
+
+lock: $(UV)  ## choose new versions for requirements.lock
+	@$(UV) lock --upgrade
+	@$(UV) export -q --all-packages --all-groups --no-emit-workspace --no-annotate --no-header -o requirements.lock
+
+clean:  ## remove the environment and what the tests left
+	@rm -rf .venv .tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache var
+
+.venv/ready: requirements.lock $(MEMBERS:%=%/pyproject.toml) | $(UV)
+	@$(UV) venv -q --allow-existing --python $(PYTHON) .venv
+	@$(UV) pip sync -q --python .venv --require-hashes requirements.lock
+	@$(UV) pip install -q --python .venv --no-deps $(MEMBERS:%=-e %)
+	@touch $@
+
+.tools/bin/uv:
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/pip install -q --disable-pip-version-check uv

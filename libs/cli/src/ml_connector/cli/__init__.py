@@ -1,0 +1,1 @@
+"""mlc: the command line for people."""

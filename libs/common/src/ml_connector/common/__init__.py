@@ -1,0 +1,1 @@
+"""What travels, where it travels, what can go wrong."""

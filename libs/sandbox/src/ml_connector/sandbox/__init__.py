@@ -1,0 +1,1 @@
+"""Stand-ins for Pipedrive and NetSuite, and the local broker."""

@@ -1,0 +1,1 @@
+"""receive, verify, stamp, publish."""

@@ -1,0 +1,1 @@
+"""accept, schedule, batch, write, settle."""

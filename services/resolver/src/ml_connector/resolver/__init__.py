@@ -1,0 +1,1 @@
+"""take, decode, resolve, map, emit."""
