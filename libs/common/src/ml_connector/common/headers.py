@@ -1,0 +1,55 @@
+"""The headers that travel with an event: what ingest stamps, what the resolver reads, what a dead letter keeps."""
+
+from __future__ import annotations
+
+from typing import Final
+
+FLOW: Final = "flow"
+COMPANY: Final = "company"
+ACCOUNT: Final = "account"
+RECEIPT: Final = "receipt"  # one id per delivery, made by ingest
+RECEIVED_AT_MS: Final = "received-at-ms"
+VERIFIED_BY: Final = "verified-by"  # "hmac-sha256:<key id>", "basic:<key id>", both joined by "+"
+CONTENT_TYPE: Final = "content-type"
+TRACEPARENT: Final = "traceparent"
+
+# Only on what is not a webhook: a replay, or an event put aside.
+CAUSE: Final = "cause"
+REPLAY_OF: Final = "replay-of"
+REVISION: Final = "revision"
+LANE: Final = "lane"
+KIND: Final = "kind"  # in pipedrive.deferred: "event" or "request"
+DUE_AT_MS: Final = "due-at-ms"
+DEFERRALS: Final = "deferrals"
+REASON: Final = "reason"
+
+# What a dead letter keeps of the original's headers; credentials are never among them.
+ORIGINAL: Final = (
+    FLOW,
+    COMPANY,
+    ACCOUNT,
+    RECEIPT,
+    RECEIVED_AT_MS,
+    VERIFIED_BY,
+    CONTENT_TYPE,
+    CAUSE,
+    REPLAY_OF,
+    REVISION,
+    LANE,
+)
+
+Headers = dict[str, bytes]
+
+
+def text(headers: Headers, name: str, default: str = "") -> str:
+    """One header as text; what is not UTF-8 is replaced, since a header never decides anything alone."""
+    value = headers.get(name)
+    return default if value is None else value.decode("utf-8", "replace")
+
+
+def number(headers: Headers, name: str, default: int) -> int:
+    """One header as a whole number; anything else counts as absent."""
+    try:
+        return int(headers[name])
+    except (KeyError, ValueError):
+        return default

@@ -1,0 +1,77 @@
+"""How records and messages are called: external ids, record keys, the keys of Kafka messages. Pure."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, NamedTuple
+
+from ml_connector.common.generation import Generation
+
+Entity = Literal["organization", "person", "deal"]
+RecordType = Literal["customer", "contact", "opportunity"]
+
+_SHORT: dict[Entity, str] = {"organization": "org", "person": "person", "deal": "deal"}
+_ENTITIES: dict[str, Entity] = {short: entity for entity, short in _SHORT.items()}
+_SOURCE_ID = re.compile(r"[0-9]{1,19}\Z")
+
+# The record key of an event that concerns no record (an activity, say).
+NO_RECORD = "-"
+
+
+def is_source_id(text: str) -> bool:
+    """Pipedrive's ids of organizations, persons and deals are positive integers."""
+    return bool(_SOURCE_ID.match(text)) and text != "0"
+
+
+def external_id(prefix: str, entity: Entity, source_id: str) -> str:
+    """`pd-org-5`. The entity is part of it: NetSuite's ids are unique over a whole record group
+    (Oracle section_N3436356), and only letters, digits, `_` and `-` may stand in a URL (section_156334828635)."""
+    return f"{prefix}-{_SHORT[entity]}-{source_id}"
+
+
+def source_of(prefix: str, external: str) -> tuple[Entity, str] | None:
+    """The Pipedrive object that an external id of this prefix belongs to."""
+    start = f"{prefix}-".lower()
+    if not external.lower().startswith(start):
+        return None
+    short, _, source_id = external[len(start) :].lower().partition("-")
+    entity = _ENTITIES.get(short)
+    return (entity, source_id) if entity is not None and is_source_id(source_id) else None
+
+
+def record_key(account: str, record_type: RecordType, external: str) -> str:
+    """`<account>/<record type>/<external id>` in lower case, as NetSuite compares external ids."""
+    return f"{account}/{record_type}/{external}".lower()
+
+
+class DesiredKey(NamedTuple):
+    """The key of a message in `netsuite.desired`: each generation has its own."""
+
+    record: str
+    generation: Generation
+    cause: str
+
+    def __str__(self) -> str:
+        return f"{self.record}#{self.generation}#{self.cause}"
+
+    @classmethod
+    def parse(cls, text: str) -> DesiredKey:
+        record, generation, cause = text.split("#", 2)
+        return cls(record, Generation.parse(generation), cause)
+
+
+def attempt_key(record: str) -> str:
+    """The key in `netsuite.observed` of a call that may be under way."""
+    return f"attempt/{record}"
+
+
+def received_key(cause: str) -> str:
+    return f"{cause}/received"
+
+
+def resolved_key(cause: str) -> str:
+    return f"{cause}/resolved"
+
+
+def outcome_key(cause: str, record: str) -> str:
+    return f"{cause}/{record}/outcome"

@@ -1,0 +1,74 @@
+"""What every service reads from its environment: one prefix, `MLC_`. docs/configuration.md is made from these."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from ml_connector.common.errors import InvalidSettings
+
+PREFIX = "MLC_"
+
+
+class Settings(BaseSettings):
+    """Common to all services; each service adds its own in its `settings.py`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore")
+
+    kafka_bootstrap_servers: Annotated[str, Field(description="Kafka's addresses, host:port, comma separated")]
+    kafka_config: Annotated[
+        dict[str, str], Field(description="more librdkafka settings as a JSON object, for TLS and SASL")
+    ] = {}
+    topic_prefix: Annotated[
+        str,
+        Field(description="goes before every topic and group: one per environment", pattern=r"^[a-z0-9.-]*$"),
+    ] = ""
+    partitions: Annotated[
+        int,
+        Field(
+            ge=1,
+            le=1024,
+            description="of every partitioned topic; a service refuses to start on another number",
+        ),
+    ] = 4
+    vault_keys: Annotated[
+        SecretStr | None,
+        Field(description="key-encryption keys, `<id>:<base64 of 32 bytes>`, comma separated; the first one encrypts"),
+    ] = None
+    vault_keys_file: Annotated[
+        Path | None, Field(description="a file with the same, one key a line; wins over MLC_VAULT_KEYS")
+    ] = None
+    log_level: Annotated[
+        str, Field(pattern=r"^(debug|info|warning|error)$", description="the least level that is printed")
+    ] = "info"
+    log_format: Annotated[
+        str, Field(pattern=r"^(json|console)$", description="json for machines, console for people")
+    ] = "json"
+
+    def group(self, name: str) -> str:
+        """A consumer group's (or transactional id's) name in this environment."""
+        return f"{self.topic_prefix}{name}"
+
+    def kafka(self) -> dict[str, str]:
+        """What each Kafka client starts from."""
+        return {"bootstrap.servers": self.kafka_bootstrap_servers, **self.kafka_config}
+
+    def vault_key_text(self) -> str:
+        """The key-encryption keys as given; empty when none are."""
+        if self.vault_keys_file is not None:
+            return self.vault_keys_file.read_text(encoding="utf-8")
+        return self.vault_keys.get_secret_value() if self.vault_keys is not None else ""
+
+    @classmethod
+    def load(cls, **overrides: object) -> Self:
+        """From the environment. Raises InvalidSettings that names each variable and what it should be."""
+        try:
+            return cls(**overrides)  # type: ignore[arg-type]  # pydantic checks what the caller overrides
+        except ValidationError as error:
+            lines = [
+                f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False)
+            ]
+            raise InvalidSettings("; ".join(lines)) from error

@@ -1,0 +1,240 @@
+"""What travels between the services. One struct per message; golden files in tests/data/wire keep them honest."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from ml_connector.common.codec import Wire
+from ml_connector.common.generation import Generation
+from ml_connector.common.keys import Entity, RecordType, record_key
+
+Lane = Literal["live", "replay", "backfill"]
+
+# What the writer shall make of a record. The last four are only ever answers to a hydrate.
+Action = Literal[
+    "upsert",  # NetSuite shall hold `fields`
+    "inactivate",  # the object was deleted or merged away: the record stays, inactive (a lost opportunity)
+    "ignore",  # the object was deleted, and the flow says to leave its record alone
+    "gone",  # the object does not exist in Pipedrive
+    "merged",  # the object now is part of `merged_to`
+    "unmapped",  # the flow does not map this entity
+    "rejected",  # the mapping does not fit the object (`reason`)
+]
+
+OutcomeKind = Literal["written", "superseded", "ignored", "dead_lettered"]
+
+# The bytes of a JSON value that is not there (an empty default is left out on the wire).
+NO_JSON = msgspec.Raw(b"")
+
+# Where a record failed: the stage is part of a dead letter and of its group.
+Stage = Literal["decode", "map", "orphan", "write", "vendor"]
+
+# A reference is written as {"id": <internal id>}; the writer finds the id.
+ReferenceKind = Literal["id", "currency", "subsidiary", "status", "employee"]
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """A field that points to another NetSuite record. Kind `id`: `value` is the internal id already."""
+
+    kind: ReferenceKind
+    value: str
+
+
+class Parent(msgspec.Struct, frozen=True):
+    """The customer that must exist before this record is written, and whose organization it is."""
+
+    record_key: str
+    entity: Entity
+    source_id: str
+
+
+class Origin(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The message that a desired record was made from; `body` are its bytes, if they are at most 64 KiB.
+
+    `headers` are the allowed ones (`headers.ORIGINAL`), as text.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    received_at_ms: int
+    headers: dict[str, str] = {}
+    body: msgspec.Raw = NO_JSON
+
+
+class Desired(Wire, frozen=True):
+    """One state that one NetSuite record should have. Key: `keys.DesiredKey`; partitioned by account."""
+
+    cause: str
+    flow: str
+    company: str
+    account: str
+    entity: Entity
+    source_id: str
+    record_type: RecordType
+    external_id: str
+    generation: Generation
+    action: Action
+    mapping_version: int
+    origin: Origin
+    lane: Lane = "live"
+    fields: dict[str, Any] = {}  # body field -> JSON value; None clears it
+    references: dict[str, Reference] = {}
+    parent: Parent | None = None
+    default_parent: str | None = None  # internal id of the flow's default customer
+    merged_to: str | None = None  # Pipedrive id of the object that took this one over
+    reason: str | None = None
+    replay_of: str | None = None  # the cause that this one replays
+
+    @property
+    def record_key(self) -> str:
+        return record_key(self.account, self.record_type, self.external_id)
+
+
+class Settled(msgspec.Struct, frozen=True, array_like=True):
+    """A cause that has its outcome; remembered for a quarter of an hour to recognise repetitions."""
+
+    cause: str
+    at_ms: int
+
+
+class Observed(Wire, frozen=True):
+    """What is known of one NetSuite record. Key: record key; partitioned by account."""
+
+    record_key: str
+    flow: str
+    generation: Generation  # the newest settled one
+    cause: str
+    outcome: OutcomeKind
+    action: Action
+    at_ms: int
+    internal_id: str | None = None  # set once NetSuite holds the record; survives later failures
+    digest: str | None = None  # of the body that NetSuite last accepted
+    merged_to: str | None = None
+    settled: tuple[Settled, ...] = ()
+
+
+class Attempt(Wire, frozen=True):
+    """A call that is about to be made. Key: `keys.attempt_key`; a tombstone once settled."""
+
+    record_key: str
+    generation: Generation
+    cause: str
+    kind: Literal["upsert", "inactivate"]
+    at_ms: int
+
+
+class Hydrate(Wire, frozen=True, tag_field="kind", tag="hydrate"):
+    """Ask the company's owner to read one object and to emit its desired state. In `pipedrive.requests`."""
+
+    request_id: str
+    flow: str
+    entity: Entity
+    source_id: str
+    lane: Lane
+    reason: str
+    at_ms: int
+
+
+class StoredDefinitions(Wire, frozen=True):
+    """Field definitions of one entity as last read from Pipedrive. In `pipedrive.state`."""
+
+    company: str
+    entity: str
+    read_at_ms: int
+    fields: list[dict[str, Any]]
+
+
+class StoredStages(Wire, frozen=True):
+    """Pipelines and stages as last read from Pipedrive. In `pipedrive.state`."""
+
+    company: str
+    read_at_ms: int
+    pipelines: list[dict[str, Any]]
+    stages: list[dict[str, Any]]
+
+
+class Received(Wire, frozen=True):
+    """Audit `<cause>/received`: the original event, when it came and how it was verified."""
+
+    cause: str
+    flow: str
+    company: str
+    account: str
+    received_at_ms: int
+    verified_by: str
+    topic: str
+    partition: int
+    offset: int
+    entity: str = ""
+    action: str = ""
+    source_id: str = ""
+    name: str = ""  # of the organization, person or deal; what an operator looks it up by
+    trace: str = ""
+    replay_of: str = ""
+    body: msgspec.Raw = NO_JSON  # empty for an ignored entity, or when it is not JSON
+
+
+class Resolved(Wire, frozen=True):
+    """Audit `<cause>/resolved`: what the mapping made of the event."""
+
+    cause: str
+    flow: str
+    account: str
+    record_key: str
+    generation: Generation
+    action: Action
+    mapping_version: int
+    at_ms: int
+    fields: list[str] = []  # names only
+    held_back: list[str] = []  # custom fields that the definitions do not know
+
+
+class Try(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One request to NetSuite on behalf of a record. `detail` is the vendor's text, cut."""
+
+    at_ms: int
+    took_ms: int
+    method: str
+    path: str
+    status: int = 0  # 0: no answer
+    code: str = ""
+    detail: str = ""
+
+
+class Superseded(msgspec.Struct, frozen=True):
+    """The newer state that won."""
+
+    generation: Generation
+    cause: str
+
+
+class Outcome(Wire, frozen=True):
+    """Audit `<cause>/<record key>/outcome`: what became of one cause for one record. Exactly one of each."""
+
+    cause: str
+    flow: str
+    company: str
+    account: str
+    record_key: str
+    outcome: OutcomeKind
+    received_at_ms: int
+    at_ms: int
+    entity: str = ""
+    source_id: str = ""
+    external_id: str = ""
+    generation: Generation | None = None
+    mapping_version: int = 0
+    lane: Lane = "live"
+    reason: str = ""
+    stage: Stage | None = None  # of a dead letter
+    superseded_by: Superseded | None = None
+    internal_id: str | None = None
+    tries: list[Try] = []
+    tries_left_out: int = 0  # only the first and the last ones are kept
+    request: msgspec.Raw = NO_JSON
+    response: msgspec.Raw = NO_JSON
+    replay_of: str | None = None
+    trace: str = ""
