@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, get_args
+from typing import Any, Final, Protocol, get_args
 
 import cel
 
@@ -42,31 +42,63 @@ class Scope:
         return getattr(self, name)
 
 
-@dataclass(frozen=True, slots=True)
-class Expression:
+class Unfit(Exception):
+    """The expression does not fit the object. The text names types, never values."""
+
+
+class Expression(Protocol):
     """A compiled expression. Make one with `compile_expression`."""
 
-    source: str
-    path: tuple[str, ...] | None  # of a plain path; the CEL engine never sees it
-    program: cel.Program | None = None
-    names: tuple[tuple[str, str], ...] = ()  # (root, member) that the CEL expression names
+    @property
+    def source(self) -> str: ...
 
     def members(self, root: str) -> frozenset[str]:
         """Which members of `data`, `custom` or `meta` the expression names."""
-        if self.path is not None:
-            return frozenset(self.path[1:2]) if self.path[0] == root else frozenset()
+        ...
+
+    def evaluate(self, scope: Scope) -> Any:
+        """Raises Unfit."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlainPath:
+    """`data.address.country`: the CEL engine never sees it, and amounts stay exact."""
+
+    source: str
+    steps: tuple[str, ...]
+
+    def members(self, root: str) -> frozenset[str]:
+        return frozenset(self.steps[1:2]) if self.steps[0] == root else frozenset()
+
+    def evaluate(self, scope: Scope) -> Any:
+        value = scope.root(self.steps[0])
+        for step in self.steps[1:]:
+            if value is None:
+                return None
+            if not isinstance(value, Mapping):
+                raise Unfit(f"{step!r} of a {_type_name(value)}")
+            value = value.get(step)
+        return value
+
+
+@dataclass(frozen=True, slots=True)
+class CelExpression:
+    """Everything that is not a plain path."""
+
+    source: str
+    program: cel.Program
+    names: tuple[tuple[str, str], ...]  # (root, member) that the expression names
+
+    def members(self, root: str) -> frozenset[str]:
         return frozenset(member for named, member in self.names if named == root)
 
     def evaluate(self, scope: Scope) -> Any:
-        """Raises ValueError with a text that names types only."""
-        if self.path is not None:
-            return _walk(scope.root(self.path[0]), self.path[1:])
-        assert self.program is not None  # a compiled expression has one of the two
-        context = cel.Context(_context(scope, self.names, self.program), _FUNCTIONS)
+        context = cel.Context(_context(scope, self.names), _FUNCTIONS)
         try:
             return _from_cel(self.program.execute(context))
         except (TypeError, KeyError, RuntimeError, ValueError, OverflowError) as error:
-            raise ValueError(_problem(error)) from error
+            raise Unfit(_problem(error)) from error
 
 
 @lru_cache(maxsize=65_536)
@@ -75,14 +107,14 @@ def compile_expression(source: str) -> Expression:
     plain = _PLAIN.match(source.strip())
     if plain is not None:
         steps = tuple(a or b or c for a, b, c in _STEP.findall(plain["rest"]))
-        return Expression(source, (plain["root"], *steps))
+        return PlainPath(source, (plain["root"], *steps))
     try:
         program = cel.compile(source)
     except ValueError as error:
         raise ValueError(str(error).splitlines()[0]) from error
-    names = tuple((root, a or b or c) for root, a, b, c in _NAMED.findall(source))
     _refuse_unknown_names(program, source)
-    return Expression(source, None, program, names)
+    names = tuple((root, a or b or c) for root, a, b, c in _NAMED.findall(source))
+    return CelExpression(source, program, names)
 
 
 def field_failed(name: str, expression: Expression, problem: object) -> MappingFailed:
@@ -96,17 +128,7 @@ def _refuse_unknown_names(program: cel.Program, source: str) -> None:
         raise ValueError(f"{unknown[0]!r} is not in scope; use {', '.join(ROOTS)}")
 
 
-def _walk(value: Any, steps: tuple[str, ...]) -> Any:
-    for step in steps:
-        if value is None:
-            return None
-        if not isinstance(value, Mapping):
-            raise ValueError(f"{step!r} of a {_type_name(value)}")
-        value = value.get(step)
-    return value
-
-
-def _context(scope: Scope, names: tuple[tuple[str, str], ...], program: cel.Program) -> dict[str, Any]:
+def _context(scope: Scope, names: tuple[tuple[str, str], ...]) -> dict[str, Any]:
     """Only the members that are named, so that a large object costs nothing; absent ones are null."""
     context: dict[str, Any] = {"data": {}, "custom": {}, "meta": {}, "stage_status": scope.stage_status}
     for root, member in names:

@@ -1,0 +1,99 @@
+"""What is inside a secret, by its name. The `repr` of each hides its values."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Self
+
+import msgspec
+
+from ml_connector.common.errors import SecretUnreadable
+
+LIVE_KEYS = 2  # an old and a new one, while a rotation is under way
+
+
+class Credential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The base: knows under which name it is kept, and never shows itself."""
+
+    NAME: ClassVar[str] = ""
+
+    @classmethod
+    def read(cls, value: dict[str, Any]) -> Self:
+        """Raises SecretUnreadable with the path of what is wrong, not its value."""
+        try:
+            credential = msgspec.convert(value, cls)
+        except msgspec.ValidationError as error:
+            raise SecretUnreadable(f"{cls.NAME}: {str(error).split(chr(39))[0]}") from error
+        credential.check()
+        return credential
+
+    def check(self) -> None:
+        """What the types do not say."""
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(...)"
+
+
+class HmacKey(msgspec.Struct, frozen=True):
+    id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"HmacKey(id={self.id!r})"
+
+
+class WebhookHmac(Credential, frozen=True):
+    """Keys that may have signed a delivery (HMAC-SHA256 over the raw body)."""
+
+    NAME: ClassVar[str] = "webhook-hmac"
+    keys: tuple[HmacKey, ...]
+
+    def check(self) -> None:
+        _at_most_two(self.NAME, self.keys)
+
+
+class BasicKey(msgspec.Struct, frozen=True):
+    id: str
+    user: str
+    password: str
+
+    def __repr__(self) -> str:
+        return f"BasicKey(id={self.id!r})"
+
+
+class WebhookBasic(Credential, frozen=True):
+    """User and password pairs that a delivery may carry (HTTP Basic)."""
+
+    NAME: ClassVar[str] = "webhook-basic"
+    keys: tuple[BasicKey, ...]
+
+    def check(self) -> None:
+        _at_most_two(self.NAME, self.keys)
+
+
+class ApiToken(Credential, frozen=True):
+    """A Pipedrive user's token, sent as `x-api-token`."""
+
+    NAME: ClassVar[str] = "api-token"
+    token: str
+
+
+class NetsuiteM2M(Credential, frozen=True):
+    """OAuth 2.0 client credentials of a NetSuite integration (Oracle section_162730264820)."""
+
+    NAME: ClassVar[str] = "oauth2-m2m"
+    client_id: str
+    certificate_id: str
+    private_key_pem: str
+    algorithm: str = "PS256"
+
+    def check(self) -> None:
+        if self.algorithm not in {"PS256", "PS384", "PS512", "ES256", "ES384", "ES512"}:
+            raise SecretUnreadable(f"{self.NAME}: algorithm must be PS256, PS384, PS512, ES256, ES384 or ES512")
+
+
+KINDS: dict[str, type[Credential]] = {kind.NAME: kind for kind in (WebhookHmac, WebhookBasic, ApiToken, NetsuiteM2M)}
+
+
+def _at_most_two(name: str, keys: tuple[Any, ...]) -> None:
+    if not 1 <= len(keys) <= LIVE_KEYS or len({key.id for key in keys}) != len(keys):
+        raise SecretUnreadable(f"{name}: one or two keys with different ids are needed")
