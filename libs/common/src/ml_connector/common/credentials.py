@@ -78,7 +78,7 @@ class ApiToken(Credential, frozen=True):
 
 
 class NetsuiteM2M(Credential, frozen=True):
-    """OAuth 2.0 client credentials of a NetSuite integration (Oracle section_162730264820)."""
+    """OAuth 2.0 client credentials of a NetSuite integration (Oracle section_162755359851)."""
 
     NAME: ClassVar[str] = "oauth2-m2m"
     client_id: str

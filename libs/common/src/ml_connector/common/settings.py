@@ -41,6 +41,8 @@ class Settings(BaseSettings):
     vault_keys_file: Annotated[
         Path | None, Field(description="a file with the same, one key a line; wins over MLC_VAULT_KEYS")
     ] = None
+    http_host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
+    http_port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 0
     log_level: Annotated[
         str, Field(pattern=r"^(debug|info|warning|error)$", description="the least level that is printed")
     ] = "info"
