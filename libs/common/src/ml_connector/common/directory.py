@@ -1,0 +1,179 @@
+"""The flows and credentials that a service works with, kept current from `connector.flows` and `connector.secrets`.
+
+Parsing and decryption happen once per change, never on the hot path. A flow that does not hold (edited topic,
+newer schema) is left out and named in `problems`; a secret that no key opens stays closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from ml_connector.common import topics
+from ml_connector.common.clock import Deadline
+from ml_connector.common.credentials import Credential
+from ml_connector.common.errors import ConnectorError, SecretUnreadable
+from ml_connector.common.flows import ActiveFlow, Environment, Flow, FlowVersion
+from ml_connector.common.kafka.table import CompactedTable
+from ml_connector.common.logs import get_logger
+from ml_connector.common.settings import Settings
+from ml_connector.common.vault import SecretEntry, Vault, secret_key
+
+log = get_logger()
+C = TypeVar("C", bound=Credential)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveFlow:
+    """The active version of a flow."""
+
+    flow: Flow
+    version: int
+    paused: bool
+
+
+class FlowBook:
+    """Folds `connector.flows`; of each flow the versions and which one is active."""
+
+    def __init__(self) -> None:
+        self._versions: dict[str, dict[int, Flow]] = {}
+        self._active: dict[str, ActiveFlow] = {}
+        self.problems: dict[str, str] = {}
+
+    def fold(self, key: str, value: bytes | None) -> None:
+        """One message; None deletes. A message that does not hold is named in `problems`, the one before stays."""
+        try:
+            self._fold(key, value)
+            self.problems.pop(key, None)
+        except ConnectorError as error:
+            self.problems[key] = str(error)
+
+    def _fold(self, key: str, value: bytes | None) -> None:
+        name, separator, version = key.partition("/v")
+        if separator:
+            versions = self._versions.setdefault(name, {})
+            if value is None:
+                versions.pop(int(version), None)
+            else:
+                versions[int(version)] = FlowVersion.decode(value).read()
+        elif value is None:
+            self._active.pop(name, None)
+        else:
+            self._active[name] = ActiveFlow.decode(value)
+
+    def live(self, name: str) -> LiveFlow | None:
+        active = self._active.get(name)
+        if active is None:
+            return None
+        flow = self.version(name, active.version)
+        return None if flow is None else LiveFlow(flow, active.version, active.paused)
+
+    def version(self, name: str, version: int) -> Flow | None:
+        return self._versions.get(name, {}).get(version)
+
+    def newest(self, name: str) -> int:
+        """The highest version ever applied; 0 for a new flow."""
+        return max(self._versions.get(name, {}), default=0)
+
+    def names(self) -> list[str]:
+        return sorted(self._active)
+
+
+class Directory:
+    """What a service asks. Start it before anything else, close it last."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._vault = Vault.from_text(settings.vault_key_text())
+        self._book = FlowBook()
+        self._live: dict[str, LiveFlow] = {}
+        self._entries: dict[str, SecretEntry] = {}
+        self._opened: dict[tuple[str, Environment], Credential | SecretUnreadable] = {}
+        self._listeners: list[Callable[[], None]] = []
+        self._flows = CompactedTable[bytes](
+            settings.kafka(), topics.FLOWS.full_name(settings.topic_prefix), decode=bytes
+        )
+        self._secrets = CompactedTable[SecretEntry](
+            settings.kafka(), topics.SECRETS.full_name(settings.topic_prefix), decode=SecretEntry.decode
+        )
+
+    async def start(self, deadline: Deadline) -> None:
+        """Read both topics to their end, then follow them."""
+        self._flows.subscribe(self._on_flow)
+        self._secrets.subscribe(self._on_secret)
+        await self._flows.load(deadline)
+        await self._secrets.load(deadline)
+
+    async def close(self) -> None:
+        await self._flows.close()
+        await self._secrets.close()
+
+    @property
+    def ready(self) -> bool:
+        return self._flows.ready and self._secrets.ready
+
+    @property
+    def problems(self) -> dict[str, str]:
+        """Messages of `connector.flows` that do not hold, and why."""
+        return self._book.problems
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every change of a flow or a secret, on the event loop."""
+        self._listeners.append(listener)
+
+    def flow(self, name: str) -> LiveFlow | None:
+        return self._live.get(name)
+
+    def version(self, name: str, version: int) -> Flow | None:
+        """One version of a flow, active or not."""
+        return self._book.version(name, version)
+
+    def flows(self) -> Iterator[LiveFlow]:
+        return iter(tuple(self._live.values()))
+
+    def secret(self, kind: type[C], *, owner: str, environment: Environment) -> C:
+        """A credential, decrypted once per change. Raises SecretUnreadable."""
+        key = (secret_key(owner, kind.NAME), environment)
+        if key not in self._opened:
+            self._opened[key] = self._open(kind, owner, environment)
+        found = self._opened[key]
+        if isinstance(found, SecretUnreadable):
+            raise found
+        if not isinstance(found, kind):
+            raise SecretUnreadable(f"{key[0]}: not a {kind.NAME}")
+        return found
+
+    def _open(self, kind: type[Credential], owner: str, environment: Environment) -> Credential | SecretUnreadable:
+        key = secret_key(owner, kind.NAME)
+        entry = self._entries.get(key)
+        if entry is None:
+            return SecretUnreadable(f"{key}: not set; `mlc secrets set {owner} {kind.NAME}` sets it")
+        try:
+            return kind.read(self._vault.decrypt(entry, owner=owner, name=kind.NAME, environment=environment))
+        except SecretUnreadable as error:
+            return error
+
+    def _on_flow(self, key: str, value: bytes | None) -> None:
+        self._book.fold(key, value)
+        if key in self._book.problems:
+            log.error("flow_refused", flow=key, problem=self._book.problems[key])
+        name = key.partition("/v")[0]
+        live = self._book.live(name)
+        if live is None:
+            self._live.pop(name, None)
+        else:
+            self._live[name] = live
+        self._tell()
+
+    def _on_secret(self, key: str, entry: SecretEntry | None) -> None:
+        if entry is None:
+            self._entries.pop(key, None)
+        else:
+            self._entries[key] = entry
+        for opened in [opened for opened in self._opened if opened[0] == key]:
+            del self._opened[opened]
+        self._tell()
+
+    def _tell(self) -> None:
+        for listener in self._listeners:
+            listener()
