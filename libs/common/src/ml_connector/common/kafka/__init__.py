@@ -1,0 +1,1 @@
+"""Kafka for asyncio: one thread owns each client, everything else happens on the event loop."""

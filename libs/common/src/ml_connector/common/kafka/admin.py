@@ -1,0 +1,96 @@
+"""Topics and offsets as the broker has them. Blocking calls: from the event loop use `asyncio.to_thread`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.cimpl import NewTopic
+
+from ml_connector.common.errors import DeliveryFailed, TopicsDiffer
+
+TIMEOUT_S: Final = 30.0
+
+
+class TopicSpec(NamedTuple):
+    """A topic as it should be."""
+
+    name: str
+    partitions: int
+    config: Mapping[str, str]
+
+
+def partition_count(kafka: Mapping[str, str], topic: str, timeout_s: float = TIMEOUT_S) -> int:
+    """How many partitions a topic has; 0 when it does not exist. Raises DeliveryFailed when nobody answers."""
+    return partition_counts(kafka, timeout_s).get(topic, 0)
+
+
+def partition_counts(kafka: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> dict[str, int]:
+    """The partitions of every topic."""
+    try:
+        found = AdminClient(dict(kafka)).list_topics(timeout=timeout_s).topics
+    except KafkaException as error:
+        raise DeliveryFailed(f"the broker does not answer: {error.args[0].name()}") from error
+    return {name: len(topic.partitions) for name, topic in found.items()}
+
+
+def ensure_topics(kafka: Mapping[str, str], specs: Iterable[TopicSpec], *, replication_factor: int) -> list[str]:
+    """Make what is missing; the names of what was made. Raises TopicsDiffer on another partition count."""
+    specs = list(specs)
+    refuse_other_partitions(kafka, specs, missing_is_fine=True)
+    have = partition_counts(kafka)
+    missing = [
+        NewTopic(spec.name, spec.partitions, replication_factor, config=dict(spec.config))
+        for spec in specs
+        if spec.name not in have
+    ]
+    if not missing:
+        return []
+    for name, made in AdminClient(dict(kafka)).create_topics(missing, operation_timeout=TIMEOUT_S).items():
+        try:
+            made.result()
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was faster
+                raise DeliveryFailed(f"topic {name} was not made: {error.args[0].name()}") from error
+    return [topic.topic for topic in missing]
+
+
+def refuse_other_partitions(
+    kafka: Mapping[str, str], specs: Iterable[TopicSpec], *, missing_is_fine: bool = False
+) -> None:
+    """Raises TopicsDiffer: keys would go elsewhere, and two owners would write one record."""
+    have = partition_counts(kafka)
+    for spec in specs:
+        count = have.get(spec.name, 0)
+        if count == 0 and not missing_is_fine:
+            raise TopicsDiffer(f"topic {spec.name} does not exist: run `mlc topics apply`")
+        if count not in {0, spec.partitions}:
+            raise TopicsDiffer(
+                f"topic {spec.name} has {count} partitions, MLC_PARTITIONS says {spec.partitions}: "
+                "the count never changes in an environment's life"
+            )
+
+
+def end_offsets(kafka: Mapping[str, str], topic: str, partitions: Iterable[int]) -> dict[int, int]:
+    """The offset after the newest committed message of each partition."""
+    consumer = _reader(kafka, "offsets")
+    try:
+        return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), TIMEOUT_S)[1] for p in partitions}
+    finally:
+        consumer.close()
+
+
+def committed_offsets(kafka: Mapping[str, str], group: str, topic: str, partitions: Iterable[int]) -> dict[int, int]:
+    """The committed next offset of each partition; 0 where the group has none."""
+    consumer = _reader(kafka, group)
+    try:
+        found = consumer.committed([TopicPartition(topic, p) for p in partitions], TIMEOUT_S)
+        return {place.partition: max(0, place.offset) for place in found}
+    finally:
+        consumer.close()
+
+
+def _reader(kafka: Mapping[str, str], group: str) -> Consumer:
+    return Consumer({**kafka, "group.id": group, "enable.auto.commit": False, "isolation.level": "read_committed"})

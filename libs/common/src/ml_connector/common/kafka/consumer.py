@@ -1,0 +1,258 @@
+"""Two ways to read a topic: as a member of a group, and by assignment (companion topics, tables).
+
+Both commit by hand, read committed messages only, and slow down by pausing partitions while they go on polling.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Protocol
+
+from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
+
+from ml_connector.common.errors import MustStop
+from ml_connector.common.kafka.owner import OwnerThread
+from ml_connector.common.kafka.record import Record
+from ml_connector.common.logs import get_logger
+
+log = get_logger()
+
+HIGH_WATER: Final = 5_000  # records handed over and not yet taken: pause
+LOW_WATER: Final = 1_000  # resume
+SESSION_TIMEOUT_S: Final = 10.0  # after a kill, others take over this much later
+REVOKE_DEADLINE_S: Final = 30.0  # must stay below max.poll.interval.ms (300 s): callbacks run inside a poll
+
+# Errors that pass by themselves; librdkafka goes on trying.
+_PASSING: Final = frozenset(
+    {
+        KafkaError._ALL_BROKERS_DOWN,
+        KafkaError._TRANSPORT,
+        KafkaError._RESOLVE,
+        KafkaError._TIMED_OUT,
+        KafkaError._MAX_POLL_EXCEEDED,
+    }
+)
+
+
+class Assignment(Protocol):
+    """What a group member does when partitions come and go. All run on the event loop; the poll waits for them."""
+
+    async def assigned(self, partitions: frozenset[int]) -> Mapping[int, int]:
+        """Where to start each partition; those not named start at their committed offset."""
+        ...
+
+    async def revoked(self, partitions: frozenset[int]) -> Mapping[int, int]:
+        """Finish what is under way, within REVOKE_DEADLINE_S; the next offsets, to be committed."""
+        ...
+
+    async def lost(self, partitions: frozenset[int]) -> None:
+        """Somebody else owns them already: drop everything, record nothing."""
+        ...
+
+
+class _Reader:
+    """What both have in common: the queue between the owning thread and the event loop."""
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self._queue: asyncio.Queue[tuple[list[Record], list[int]]] = asyncio.Queue()
+        self._held = 0
+        self._paused = False
+        self._owner: OwnerThread | None = None
+        self._fatal: MustStop | None = None
+
+    @property
+    def _thread(self) -> OwnerThread:
+        if self._owner is None:
+            raise RuntimeError("start() the consumer first")
+        return self._owner
+
+    async def next(self) -> tuple[list[Record], list[int]]:
+        """The next records, in order, and the partitions whose end has been reached after them.
+
+        Raises MustStop when the client has given up for good.
+        """
+        if self._fatal is not None:
+            raise self._fatal
+        records, ended = await self._queue.get()
+        if self._fatal is not None:
+            raise self._fatal
+        self._held -= len(records)
+        if self._paused and self._held < LOW_WATER:
+            self._paused = False
+            self._thread.call(_resume_all)
+        return records, ended
+
+    async def commit(self, offsets: Mapping[int, int]) -> None:
+        """Commit the next offset of each partition; does not wait for the broker."""
+        if offsets:
+            await self._thread.call(lambda consumer: self._commit(consumer, offsets))
+
+    async def close(self) -> None:
+        if self._owner is not None:
+            await self._owner.close()
+
+    def _commit(self, consumer: Consumer, offsets: Mapping[int, int]) -> None:
+        consumer.commit(offsets=[TopicPartition(self.topic, p, o) for p, o in offsets.items()], asynchronous=True)
+
+    def _deliver(self, records: list[Record], ended: list[int]) -> None:
+        self._held += len(records)
+        self._queue.put_nowait((records, ended))
+        if not self._paused and self._held > HIGH_WATER:
+            self._paused = True
+            self._thread.call(_pause_all)
+
+    def _failed(self, error: KafkaError) -> None:
+        if error.code() in _PASSING or (error.retriable() and not error.fatal()):
+            log.warning("kafka_trouble", topic=self.topic, code=error.name())
+            return
+        self._fatal = MustStop(f"reading {self.topic}: {error.name()}")
+        self._queue.put_nowait(([], []))
+
+
+class GroupConsumer(_Reader):
+    """A member of a consumer group, cooperative-sticky, on one topic."""
+
+    def __init__(self, kafka: Mapping[str, str], *, topic: str, group: str, assignment: Assignment) -> None:
+        super().__init__(topic)
+        self._config = {
+            **_base_config(kafka, group),
+            "partition.assignment.strategy": "cooperative-sticky",
+            "session.timeout.ms": int(SESSION_TIMEOUT_S * 1000),
+            "heartbeat.interval.ms": 3000,
+        }
+        self._assignment = assignment
+        self._epochs: dict[int, int] = {}
+        self._epoch = 0
+
+    def start(self) -> None:
+        """Join the group."""
+        self._owner = OwnerThread(self._config, name=f"kafka-{self.topic}", deliver=self._deliver, failed=self._failed)
+        self._owner.start()
+        self._owner.call(
+            lambda consumer: consumer.subscribe(
+                [self.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+            )
+        )
+
+    async def next(self) -> tuple[list[Record], list[int]]:
+        """As `_Reader.next`; records of partitions that are no longer ours are left out."""
+        records, ended = await super().next()
+        return [record for record in records if record.partition in self._epochs], ended
+
+    def epoch(self, partition: int) -> int | None:
+        """Differs for each time that the partition was assigned; None while it is not ours."""
+        return self._epochs.get(partition)
+
+    @property
+    def owned(self) -> frozenset[int]:
+        return frozenset(self._epochs)
+
+    async def pause(self, partitions: Iterable[int]) -> None:
+        places = self._places(partitions)
+        await self._thread.call(lambda consumer: consumer.pause(places))
+
+    async def resume(self, partitions: Iterable[int]) -> None:
+        places = self._places(partitions)
+        await self._thread.call(lambda consumer: consumer.resume(places))
+
+    def _places(self, partitions: Iterable[int]) -> list[TopicPartition]:
+        return [TopicPartition(self.topic, partition) for partition in partitions]
+
+    def _on_assign(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        partitions = frozenset(place.partition for place in places)
+        starts = self._thread.wait_for(self._assigned(partitions), REVOKE_DEADLINE_S)
+        for place in places:
+            if place.partition in starts:
+                place.offset = starts[place.partition]
+        consumer.incremental_assign(places)
+        if self._paused:
+            consumer.pause(places)
+
+    async def _assigned(self, partitions: frozenset[int]) -> Mapping[int, int]:
+        self._epoch += 1
+        starts = await self._assignment.assigned(partitions)
+        self._epochs.update(dict.fromkeys(partitions, self._epoch))
+        return starts
+
+    def _on_revoke(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        partitions = frozenset(place.partition for place in places)
+        offsets = self._thread.wait_for(self._revoked(partitions), REVOKE_DEADLINE_S)
+        if offsets:
+            try:
+                consumer.commit(
+                    offsets=[TopicPartition(self.topic, p, o) for p, o in offsets.items()], asynchronous=False
+                )
+            except KafkaException as error:
+                log.warning("commit_on_revoke_failed", topic=self.topic, code=error.args[0].name())
+        consumer.incremental_unassign(places)
+
+    async def _revoked(self, partitions: frozenset[int]) -> Mapping[int, int]:
+        offsets = await self._assignment.revoked(partitions)
+        self._forget(partitions)
+        return offsets
+
+    def _on_lost(self, consumer: Consumer, places: list[TopicPartition]) -> None:
+        self._thread.wait_for(self._lost(frozenset(place.partition for place in places)), REVOKE_DEADLINE_S)
+        consumer.incremental_unassign(places)
+
+    async def _lost(self, partitions: frozenset[int]) -> None:
+        self._forget(partitions)
+        await self._assignment.lost(partitions)
+
+    def _forget(self, partitions: frozenset[int]) -> None:
+        for partition in partitions:
+            self._epochs.pop(partition, None)
+
+
+class AssignedConsumer(_Reader):
+    """Reads the partitions it is told to, from where it is told to; `next` reports each end it reaches.
+
+    `group` is only needed to commit and to ask for committed offsets; no group membership is involved.
+    """
+
+    def __init__(self, kafka: Mapping[str, str], *, topic: str, group: str = "assigned") -> None:
+        super().__init__(topic)
+        self._config = {**_base_config(kafka, group), "enable.partition.eof": True}
+
+    def start(self) -> None:
+        self._owner = OwnerThread(self._config, name=f"kafka-{self.topic}", deliver=self._deliver, failed=self._failed)
+        self._owner.start()
+
+    async def assign(self, starts: Mapping[int, int]) -> None:
+        """Add partitions, each from the given offset (OFFSET_BEGINNING: from the oldest message)."""
+        places = [TopicPartition(self.topic, partition, offset) for partition, offset in starts.items()]
+        await self._thread.call(lambda consumer: consumer.incremental_assign(places))
+
+    async def unassign(self, partitions: Iterable[int]) -> None:
+        """Remove partitions; records of them that are on their way may still come."""
+        places = [TopicPartition(self.topic, partition) for partition in partitions]
+        await self._thread.call(lambda consumer: consumer.incremental_unassign(places))
+
+    async def committed(self, partitions: Iterable[int], *, timeout_s: float = 10.0) -> dict[int, int]:
+        """The committed next offsets of the group; OFFSET_BEGINNING where there is none."""
+        places = [TopicPartition(self.topic, partition) for partition in partitions]
+        found = await self._thread.call(lambda consumer: consumer.committed(places, timeout_s))
+        return {place.partition: place.offset if place.offset >= 0 else OFFSET_BEGINNING for place in found}
+
+
+def _base_config(kafka: Mapping[str, str], group: str) -> dict[str, Any]:
+    return {
+        **kafka,
+        "group.id": group,
+        "enable.auto.commit": False,
+        "auto.offset.reset": "earliest",
+        "isolation.level": "read_committed",
+        "allow.auto.create.topics": False,
+        "fetch.wait.max.ms": 100,
+        "fetch.error.backoff.ms": 100,
+    }
+
+
+def _pause_all(consumer: Consumer) -> None:
+    consumer.pause(consumer.assignment())
+
+
+def _resume_all(consumer: Consumer) -> None:
+    consumer.resume(consumer.assignment())

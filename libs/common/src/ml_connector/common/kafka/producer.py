@@ -1,0 +1,166 @@
+"""An awaitable, idempotent producer: the sync confluent Producer and one thread that polls it.
+
+Acknowledgements reach the event loop in batches, one wake-up each (facts/kafka.md section 2: the library's own
+AIOProducer has no headers and answers after seconds). Never: blocking the loop, losing an error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Producer as ConfluentProducer
+
+from ml_connector.common.errors import ConnectorError, DeliveryFailed, Fenced, ProducerFatal, QueueFull
+from ml_connector.common.headers import Headers
+
+POLL_S: Final = 0.1  # how soon the thread notices that it shall end
+
+# Codes after which this producer will never deliver again.
+_FENCED: Final = frozenset({KafkaError._FENCED, KafkaError.INVALID_PRODUCER_EPOCH, KafkaError.PRODUCER_FENCED})
+
+
+class Delivered(NamedTuple):
+    """Where the broker put a message, after all in-sync replicas have it."""
+
+    topic: str
+    partition: int
+    offset: int
+
+
+def base_config(kafka: Mapping[str, str]) -> dict[str, Any]:
+    """What all our producers share (DESIGN section 2)."""
+    return {
+        **kafka,
+        "enable.idempotence": True,
+        "acks": "all",
+        "partitioner": "murmur2_random",
+        "compression.type": "lz4",
+        "allow.auto.create.topics": False,
+    }
+
+
+def error_of(error: KafkaError) -> ConnectorError:
+    """What the caller does next, from librdkafka's code."""
+    if error.code() in _FENCED:
+        return Fenced(f"another producer has taken over: {error.name()}")
+    if error.fatal():
+        return ProducerFatal(f"the Kafka client gave up: {error.name()}")
+    return DeliveryFailed(f"the broker did not take the message: {error.name()}")
+
+
+class Producer:
+    """`await send(...)` returns when the broker has acknowledged."""
+
+    def __init__(
+        self,
+        kafka: Mapping[str, str],
+        *,
+        linger_ms: float = 2,
+        message_timeout_s: float = 10,
+        queue_messages: int = 100_000,
+        queue_kbytes: int = 256 * 1024,
+    ) -> None:
+        self._producer = ConfluentProducer(
+            {
+                **base_config(kafka),
+                "linger.ms": linger_ms,
+                "message.timeout.ms": int(message_timeout_s * 1000),
+                "queue.buffering.max.messages": queue_messages,
+                "queue.buffering.max.kbytes": queue_kbytes,
+            }
+        )
+        self._done: deque[tuple[asyncio.Future[Delivered], KafkaError | None, Delivered | None]] = deque()
+        self._waking = False
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._poll, name="kafka-producer", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.failing = False  # the last message that came back was not delivered
+
+    def start(self) -> None:
+        """Begin to deliver; call it on the event loop that awaits the acknowledgements."""
+        self._loop = asyncio.get_running_loop()
+        self._thread.start()
+
+    async def send(
+        self,
+        topic: str,
+        *,
+        value: bytes | None,
+        key: bytes | None = None,
+        headers: Headers | None = None,
+        partition: int | None = None,
+    ) -> Delivered:
+        """Raises QueueFull, DeliveryFailed, Fenced or ProducerFatal."""
+        return await self.send_nowait(topic, value=value, key=key, headers=headers, partition=partition)
+
+    def send_nowait(
+        self,
+        topic: str,
+        *,
+        value: bytes | None,
+        key: bytes | None = None,
+        headers: Headers | None = None,
+        partition: int | None = None,
+    ) -> asyncio.Future[Delivered]:
+        """Queue a message; the future has the acknowledgement or the error. Raises QueueFull at once."""
+        if self._loop is None:
+            raise RuntimeError("start() the producer first")
+        future: asyncio.Future[Delivered] = self._loop.create_future()
+        try:
+            self._producer.produce(
+                topic,
+                value=value,
+                key=key,
+                headers=list(headers.items()) if headers else None,  # type: ignore[arg-type]  # invariant list
+                partition=-1 if partition is None else partition,
+                on_delivery=lambda error, message: self._delivered(future, error, message),
+            )
+        except BufferError as error:
+            raise QueueFull("too many messages wait for the broker", after_s=1.0) from error
+        except KafkaException as error:
+            raise error_of(error.args[0]) from error
+        return future
+
+    def queued(self) -> int:
+        """Messages that the broker has not acknowledged yet."""
+        return len(self._producer)
+
+    async def flush(self, timeout_s: float) -> int:
+        """Wait for what is queued; how many are left."""
+        return await asyncio.to_thread(self._producer.flush, timeout_s)
+
+    async def close(self, timeout_s: float = 10.0) -> None:
+        """Flush, then end the thread."""
+        await self.flush(timeout_s)
+        self._stop.set()
+        await asyncio.to_thread(self._thread.join)
+        self._drain()
+
+    def _poll(self) -> None:
+        while not self._stop.is_set():
+            self._producer.poll(POLL_S)
+
+    def _delivered(self, future: asyncio.Future[Delivered], error: KafkaError | None, message: Message) -> None:
+        """On whichever thread polls or flushes."""
+        where = None if error is not None else Delivered(message.topic(), message.partition(), message.offset())
+        self._done.append((future, error, where))
+        if not self._waking and self._loop is not None and not self._loop.is_closed():
+            self._waking = True
+            self._loop.call_soon_threadsafe(self._drain)
+
+    def _drain(self) -> None:
+        self._waking = False
+        while self._done:
+            future, error, where = self._done.popleft()
+            self.failing = error is not None
+            if future.done():
+                continue  # the caller's deadline was earlier
+            if error is not None:
+                future.set_exception(error_of(error))
+            elif where is not None:
+                future.set_result(where)
