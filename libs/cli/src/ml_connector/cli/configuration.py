@@ -28,7 +28,8 @@ HEAD = """# Configuration
 
 Every process reads its settings from its environment alone. This file is made from the settings classes
 (`python -m ml_connector.cli.configuration`); a test keeps it true. OpenTelemetry is configured by its own
-standard variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, ...): nothing is exported unless the endpoint is set.
+standard variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, ...): nothing is exported unless the
+endpoint is set.
 """
 
 

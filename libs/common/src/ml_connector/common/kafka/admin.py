@@ -48,7 +48,8 @@ def ensure_topics(kafka: Mapping[str, str], specs: Iterable[TopicSpec], *, repli
     ]
     if not missing:
         return []
-    for name, made in AdminClient(dict(kafka)).create_topics(missing, operation_timeout=TIMEOUT_S).items():
+    client = AdminClient(dict(kafka))  # its futures fail once it is gone
+    for name, made in client.create_topics(missing, operation_timeout=TIMEOUT_S).items():
         try:
             made.result()
         except KafkaException as error:

@@ -13,6 +13,7 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaExcepti
 
 from ml_connector.common.errors import MustStop
 from ml_connector.common.kafka.owner import OwnerThread
+from ml_connector.common.kafka.producer import client_config
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.logs import get_logger
 
@@ -239,7 +240,7 @@ class AssignedConsumer(_Reader):
 
 def _base_config(kafka: Mapping[str, str], group: str) -> dict[str, Any]:
     return {
-        **kafka,
+        **client_config(kafka),
         "group.id": group,
         "enable.auto.commit": False,
         "auto.offset.reset": "earliest",

@@ -17,6 +17,7 @@ from confluent_kafka import Producer as ConfluentProducer
 
 from ml_connector.common.errors import ConnectorError, DeliveryFailed, Fenced, ProducerFatal, QueueFull
 from ml_connector.common.headers import Headers
+from ml_connector.common.kafka.record import place_of
 
 POLL_S: Final = 0.1  # how soon the thread notices that it shall end
 
@@ -32,10 +33,15 @@ class Delivered(NamedTuple):
     offset: int
 
 
+def client_config(kafka: Mapping[str, str]) -> dict[str, Any]:
+    """What all our clients share: back soon after an outage, and quiet, since errors reach the caller."""
+    return {**kafka, "reconnect.backoff.ms": 50, "reconnect.backoff.max.ms": 1000, "log_level": 2}
+
+
 def base_config(kafka: Mapping[str, str]) -> dict[str, Any]:
     """What all our producers share (DESIGN section 2)."""
     return {
-        **kafka,
+        **client_config(kafka),
         "enable.idempotence": True,
         "acks": "all",
         "partitioner": "murmur2_random",
@@ -116,7 +122,7 @@ class Producer:
                 topic,
                 value=value,
                 key=key,
-                headers=list(headers.items()) if headers else None,  # type: ignore[arg-type]  # invariant list
+                headers=list(headers.items()) if headers else None,
                 partition=-1 if partition is None else partition,
                 on_delivery=lambda error, message: self._delivered(future, error, message),
             )
@@ -147,7 +153,7 @@ class Producer:
 
     def _delivered(self, future: asyncio.Future[Delivered], error: KafkaError | None, message: Message) -> None:
         """On whichever thread polls or flushes."""
-        where = None if error is not None else Delivered(message.topic(), message.partition(), message.offset())
+        where = None if error is not None else Delivered(*place_of(message))
         self._done.append((future, error, where))
         if not self._waking and self._loop is not None and not self._loop.is_closed():
             self._waking = True

@@ -24,14 +24,17 @@ class Record(NamedTuple):
 def of_message(message: Message) -> Record:
     headers: Any = message.headers()
     return Record(
-        _given(message.topic()),
-        _given(message.partition()),
-        _given(message.offset()),
+        *place_of(message),
         _bytes(message.key()),
         _bytes(message.value()),
         {name: value for name, value in headers if value is not None} if headers else {},
         message.timestamp()[1],
     )
+
+
+def place_of(message: Message) -> tuple[str, int, int]:
+    """Topic, partition and offset of a message that was read or delivered."""
+    return _given(message.topic()), _given(message.partition()), _given(message.offset())
 
 
 def _given(value: Any) -> Any:

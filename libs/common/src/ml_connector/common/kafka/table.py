@@ -84,9 +84,7 @@ class CompactedTable(Generic[V]):
         try:
             value = None if record.value is None else self._decode(record.value)
         except ConnectorError as error:
-            log.error(
-                "message_refused", topic=self.topic, partition=record.partition, offset=record.offset, exc_info=error
-            )
+            log.warning("message_refused", topic=self.topic, offset=record.offset, problem=str(error))
             return
         if value is None:
             self._values.pop(key, None)

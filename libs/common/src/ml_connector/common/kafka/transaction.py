@@ -19,6 +19,7 @@ from confluent_kafka import Producer as ConfluentProducer
 from ml_connector.common.errors import ConnectorError, DeliveryFailed
 from ml_connector.common.headers import Headers
 from ml_connector.common.kafka.producer import Delivered, base_config, error_of
+from ml_connector.common.kafka.record import place_of
 
 INIT_TIMEOUT_S: Final = 30.0  # takes a second when the former owner left a transaction open (measured)
 COMMIT_TIMEOUT_S: Final = 30.0
@@ -111,13 +112,13 @@ class TransactionalProducer:
     ) -> None:
         def delivered(error: KafkaError | None, message: Message) -> None:
             if error is None:
-                places[number] = Delivered(message.topic(), message.partition(), message.offset())
+                places[number] = Delivered(*place_of(message))
 
         self._producer.produce(
             topic,
             key=key,
             value=value,
-            headers=list(headers.items()) if headers else None,  # type: ignore[arg-type]  # invariant list
+            headers=list(headers.items()) if headers else None,
             partition=-1 if partition is None else partition,
             on_delivery=delivered,
         )
