@@ -116,14 +116,28 @@ class Observed(Wire, frozen=True):
     settled: tuple[Settled, ...] = ()
 
 
+class Doubt(msgspec.Struct, frozen=True, array_like=True):
+    """A call whose answer never came: NetSuite may still execute it until the quiet time is over."""
+
+    generation: Generation
+    at_ms: int
+
+
 class Attempt(Wire, frozen=True):
-    """A call that is about to be made. Key: `keys.attempt_key`; a tombstone once settled."""
+    """A call that is about to be made (`open`), or calls whose answers never came.
+
+    Key: `keys.attempt_key`; a tombstone once nothing is open and nothing in doubt.
+    """
 
     record_key: str
+    flow: str
+    entity: Entity
+    source_id: str
+    company: str
     generation: Generation
-    cause: str
-    kind: Literal["upsert", "inactivate"]
     at_ms: int
+    open: bool = True
+    doubts: tuple[Doubt, ...] = ()
 
 
 class Hydrate(Wire, frozen=True, tag_field="kind", tag="hydrate"):
