@@ -59,11 +59,13 @@ class Schedule:
         A call that is under way is never superseded: it ends first, then the newer state goes.
         """
         running = self._running.get(entry.record)
-        if running is not None and entry.generation < running.generation:
-            return entry
         held = self._waiting.get(entry.record)
-        if held is not None and entry.generation < held.generation:
-            return entry
+        for other in (running, held):
+            if other is not None and other.key == entry.key:
+                return None  # the same message once more
+            if other is not None and entry.generation < other.generation:
+                return entry
+        entry.contested |= held is not None and held.generation == entry.generation
         self._waiting[entry.record] = entry
         if running is None:
             self._ready[entry.lane].append(entry)

@@ -1,0 +1,58 @@
+"""What the resolver takes in and gives out, whatever the shell around it reads and writes with. Pure.
+
+In: a `Message` (bytes, headers, where it stood). Out: `Output`s, or `Defer`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from ml_connector.common import headers as h
+from ml_connector.common.headers import Headers
+from ml_connector.common.topics import Topic
+
+# On a message that was put aside: where it stood first, as <topic>/<partition>/<offset>.
+ORIGIN: Final = "origin"
+
+
+class Message(NamedTuple):
+    """One message as it was read; `topic` is the full name."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: bytes
+    value: bytes
+    headers: Headers
+
+    @property
+    def received_at_ms(self) -> int:
+        """When ingest took the event; 0 when it does not say."""
+        return h.number(self.headers, h.RECEIVED_AT_MS, 0)
+
+    def as_first_read(self) -> Message:
+        """With the place that the message had before it was put aside."""
+        topic, slash, place = h.text(self.headers, ORIGIN).partition("/")
+        partition, _, offset = place.partition("/")
+        if not slash or not partition.isdigit() or not offset.isdigit():
+            return self
+        return self._replace(topic=topic, partition=int(partition), offset=int(offset))
+
+
+class Output(NamedTuple):
+    """One message to be written; `partition_key` decides its partition."""
+
+    topic: Topic
+    partition_key: bytes
+    key: bytes
+    value: bytes | None
+    headers: Headers
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Nothing is wrong with the message, but it cannot be resolved now."""
+
+    reason: str
+    after_s: float | None = None  # None: the usual delay
