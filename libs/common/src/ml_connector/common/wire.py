@@ -136,6 +136,7 @@ class Attempt(Wire, frozen=True):
     company: str
     generation: Generation
     at_ms: int
+    owner: str  # one id per assignment: an attempt of somebody else means that a former owner is still alive
     open: bool = True
     doubts: tuple[Doubt, ...] = ()
 

@@ -1,7 +1,7 @@
 """Find the internal ids that a record refers to: a currency by ISO code, a subsidiary by id or name, ...
 
-Looked up in bulk by SuiteQL, one table at a time, and kept for an hour; a value that is missing is looked for again at most
-once a minute. Uses the slot of the record that asks.
+Looked up in bulk by SuiteQL, one table at a time, and kept for an hour; a value that is missing is looked for
+again at most once a minute. Uses the slot of the record that asks.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ class Store:
         store = cls(_connect(path))
         with store.change():
             if fresh:
-                store._db.executescript(_TABLES)
+                store._make_tables()
                 store._note("schema", str(SCHEMA_VERSION))
                 store._note("identity", identity)
             store._note("clean", "no")
@@ -63,7 +63,7 @@ class Store:
     def in_memory(cls) -> Store:
         """For rules that need no file."""
         store = cls(sqlite3.connect(":memory:", isolation_level=None))
-        store._db.executescript(_TABLES)
+        store._make_tables()
         return store
 
     def close(self, *, now_ms: int) -> None:
@@ -137,6 +137,10 @@ class Store:
             self._db.execute(f"DELETE FROM {table} WHERE record = ?", (record,))  # noqa: S608  two names from above
         else:
             self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (record, body))  # noqa: S608  two names from above
+
+    def _make_tables(self) -> None:
+        for statement in _TABLES.split(";\n"):
+            self._db.execute(statement)
 
     def _note(self, name: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (name, value))

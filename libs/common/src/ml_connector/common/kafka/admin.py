@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicCollection, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
@@ -72,6 +72,18 @@ def refuse_other_partitions(
                 f"topic {spec.name} has {count} partitions, MLC_PARTITIONS says {spec.partitions}: "
                 "the count never changes in an environment's life"
             )
+
+
+def identity(kafka: Mapping[str, str], topics: Iterable[str]) -> str:
+    """Names this cluster and these very topics; a topic that was deleted and made again differs."""
+    client = AdminClient(dict(kafka))
+    try:
+        cluster = client.list_topics(timeout=TIMEOUT_S).cluster_id
+        found = client.describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT_S)
+        ids = [f"{name}={topic.result().topic_id}" for name, topic in sorted(found.items())]
+    except KafkaException as error:
+        raise DeliveryFailed(f"the broker does not answer: {error.args[0].name()}") from error
+    return " ".join([str(cluster), *ids])
 
 
 def end_offsets(kafka: Mapping[str, str], topic: str, partitions: Iterable[int]) -> dict[int, int]:

@@ -104,11 +104,23 @@ class _Reader:
             self._paused = True
             self._thread.call(_pause_all)
 
+    def _own(self, config: dict[str, Any]) -> OwnerThread:
+        return OwnerThread(
+            config,
+            name=f"kafka-{self.topic}",
+            deliver=self._deliver,
+            failed=self._failed,
+            crashed=lambda error: self._give_up(f"{type(error).__name__} in a callback: {error}"),
+        )
+
     def _failed(self, error: KafkaError) -> None:
         if error.code() in _PASSING or (error.retriable() and not error.fatal()):
             log.warning("kafka_trouble", topic=self.topic, code=error.name())
             return
-        self._fatal = MustStop(f"reading {self.topic}: {error.name()}")
+        self._give_up(error.name())
+
+    def _give_up(self, problem: str) -> None:
+        self._fatal = MustStop(f"reading {self.topic}: {problem}")
         self._queue.put_nowait(([], []))
 
 
@@ -122,6 +134,7 @@ class GroupConsumer(_Reader):
             "partition.assignment.strategy": "cooperative-sticky",
             "session.timeout.ms": int(SESSION_TIMEOUT_S * 1000),
             "heartbeat.interval.ms": 3000,
+            "enable.partition.eof": True,
         }
         self._assignment = assignment
         self._epochs: dict[int, int] = {}
@@ -129,7 +142,7 @@ class GroupConsumer(_Reader):
 
     def start(self) -> None:
         """Join the group."""
-        self._owner = OwnerThread(self._config, name=f"kafka-{self.topic}", deliver=self._deliver, failed=self._failed)
+        self._owner = self._own(self._config)
         self._owner.start()
         self._owner.call(
             lambda consumer: consumer.subscribe(
@@ -218,7 +231,7 @@ class AssignedConsumer(_Reader):
         self._config = {**_base_config(kafka, group), "enable.partition.eof": True}
 
     def start(self) -> None:
-        self._owner = OwnerThread(self._config, name=f"kafka-{self.topic}", deliver=self._deliver, failed=self._failed)
+        self._owner = self._own(self._config)
         self._owner.start()
 
     async def assign(self, starts: Mapping[int, int]) -> None:

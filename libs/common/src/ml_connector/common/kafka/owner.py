@@ -33,10 +33,12 @@ class OwnerThread:
         name: str,
         deliver: Callable[[list[Record], list[int]], None],
         failed: Callable[[KafkaError], None],
+        crashed: Callable[[Exception], None],
     ) -> None:
         self._config = config
         self._deliver = deliver
         self._failed = failed
+        self._crashed = crashed
         self._requests: queue.SimpleQueue[Callable[[Consumer], None]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._loop = asyncio.get_running_loop()
@@ -76,6 +78,8 @@ class OwnerThread:
                 self._run_requests(consumer)
                 self._poll(consumer)
             self._run_requests(consumer)
+        except Exception as error:  # noqa: BLE001  the top of a thread: whoever reads next is told
+            self._tell(self._crashed, error)
         finally:
             consumer.close()
 

@@ -65,7 +65,7 @@ class NetsuiteClient:
         return response.answer, rows
 
     async def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Response:
-        """One request; a refused token is renewed once, since tokens end before their time when somebody revokes them."""
+        """One request; a refused token is renewed once: tokens can be revoked before they end."""
         response = Response(Answer(0, sent=False))
         for _ in range(2):
             token = await self._tokens.get()

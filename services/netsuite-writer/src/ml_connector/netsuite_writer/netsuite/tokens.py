@@ -1,6 +1,7 @@
 """Access tokens by OAuth 2.0 client credentials (M2M), renewed ahead of expiry, one renewal at a time.
 
-Source: Oracle section_162755359851 (facts/netsuite.md section 10). There is no refresh token: a new assertion is signed.
+Source: Oracle section_162755359851 (facts/netsuite.md section 10).
+There is no refresh token: a new assertion is signed.
 """
 
 from __future__ import annotations

@@ -1,0 +1,522 @@
+"""The work of one NetSuite account: what may run now runs, within the account's slots.
+
+In: accepted desired states, verdicts. Out: requests to NetSuite, settlements, hydrate requests.
+The rules are elsewhere (accept, schedule, parents, write, settle, doubt, govern); here they meet I/O.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from opentelemetry.trace import SpanKind
+
+from ml_connector.common import telemetry
+from ml_connector.common.clock import Clock
+from ml_connector.common.directory import LiveFlow
+from ml_connector.common.errors import ConnectorError, SecretUnreadable, TryLater
+from ml_connector.common.headers import TRACEPARENT
+from ml_connector.common.keys import Entity
+from ml_connector.common.logs import get_logger
+from ml_connector.common.wire import Attempt, Desired, Hydrate, Lane, Superseded, Try
+from ml_connector.netsuite_writer import doubt, parents, settle, write
+from ml_connector.netsuite_writer.accept import Apply, Duplicate, judge
+from ml_connector.netsuite_writer.govern import Governor
+from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, Response
+from ml_connector.netsuite_writer.netsuite.tokens import TokenRefused
+from ml_connector.netsuite_writer.outcome import Ending, dead_letter_of, observed_after, outcome_of
+from ml_connector.netsuite_writer.references import References, Unknown
+from ml_connector.netsuite_writer.schedule import Entry, Schedule
+from ml_connector.netsuite_writer.settings import WriterSettings
+from ml_connector.netsuite_writer.settlement import Settlement, Settler
+from ml_connector.netsuite_writer.settle import Answer
+from ml_connector.netsuite_writer.store import Store, Waiting
+
+log = get_logger()
+
+
+class Messages(Protocol):
+    """What an account sends outside settlements; both return once the broker has it."""
+
+    async def attempt(self, attempt: Attempt | None, record: str) -> None: ...
+
+    async def hydrate(self, request: Hydrate, company: str) -> None: ...
+
+
+class Flows(Protocol):
+    def flow(self, name: str) -> LiveFlow | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What an account works with; all of one partition share most of it."""
+
+    settings: WriterSettings
+    clock: Clock
+    flows: Flows
+    store: Store
+    settler: Settler
+    messages: Messages
+    owner: str
+    chance: random.Random
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One entry with its body."""
+
+    entry: Entry
+    desired: Desired
+    traceparent: str
+
+
+class Account:
+    """One account, within one assignment of its partition."""
+
+    def __init__(self, name: str, *, governor: Governor, client: NetsuiteClient, tools: Tools) -> None:
+        self.name = name
+        self._governor = governor
+        self._client = client
+        self._tools = tools
+        self._references = References(client, tools.clock)
+        self._schedule = Schedule()
+        self._successes = 0
+        self._asked_s: dict[tuple[Entity, str], float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._stopping = False
+
+    # -- in ----------------------------------------------------------------------------------------------------------
+
+    def accept(self, waiting: Waiting) -> None:
+        """Take in one desired state; `pump` starts what may run."""
+        desired = Desired.decode(waiting.body)
+        job = Job(
+            Entry(
+                waiting.key,
+                desired.record_key,
+                desired.generation,
+                desired.cause,
+                desired.flow,
+                desired.lane,
+                desired.parent.record_key if desired.parent is not None else None,
+            ),
+            desired,
+            waiting.trace,
+        )
+        match judge(desired.generation, desired.cause, self._tools.store.observed(desired.record_key)):
+            case Duplicate():
+                self._tools.settler.submit(Settlement(desired.record_key, waiting.key))
+            case Superseded() as newer:
+                self._supersede(job, newer)
+            case Apply(contested=contested):
+                job.entry.contested = contested
+                self._schedule_job(job)
+
+    def _schedule_job(self, job: Job) -> None:
+        loser = self._schedule.accept(job.entry)
+        if loser is None:
+            return
+        winner = self._schedule.newest(job.entry.record)
+        if winner is not None:
+            self._supersede_entry(loser, winner)
+
+    def pump(self) -> None:
+        """Start everything that may run now."""
+        while not self._stopping and self._governor.free(self._now_s()) > 0:
+            entry = self._schedule.next(self._now_s())
+            if entry is None:
+                break
+            self._start(entry)
+        self._arm()
+
+    def release(self, on: str) -> None:
+        """Something that entries may wait for has changed: a parent's record key, or `flow/<flow>`."""
+        self._schedule.release(on)
+        self.pump()
+
+    def look_again(self) -> None:
+        """Now and then: whatever is blocked is judged anew from the stored state."""
+        for on in self._schedule.blocked_on():
+            self._schedule.release(on)
+        self.pump()
+
+    def unsettled(self, record: str) -> bool:
+        return self._schedule.newest(record) is not None
+
+    def __len__(self) -> int:
+        return len(self._schedule)
+
+    async def stop(self, within_s: float) -> None:
+        """Start nothing more; wait for what is in flight, then give it up."""
+        self._stopping = True
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=within_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    # -- one entry ---------------------------------------------------------------------------------------------------
+
+    def _start(self, entry: Entry) -> None:
+        job = self._job(entry)
+        if job is None:  # its tombstone came in meanwhile
+            self._schedule.done(entry)
+            return
+        live = self._tools.flows.flow(entry.flow)
+        if live is None or live.paused:
+            self._block(job, f"flow/{entry.flow}")
+            return
+        if job.desired.action not in {"upsert", "inactivate"}:
+            self._spawn(self._settle_without_call(job))
+            return
+        if job.desired.action == "inactivate":
+            self._governed(self._write(job, live, None))
+            return
+        self._start_under_parent(job, live)
+
+    def _start_under_parent(self, job: Job, live: LiveFlow) -> None:
+        parent = job.desired.parent
+        known = self._tools.store.observed(parent.record_key) if parent is not None else None
+        waits = parent is not None and self.unsettled(parent.record_key)
+        decision = parents.decide(job.desired, known, parent_waits=waits)
+        match decision:
+            case parents.Go(internal_id=internal_id):
+                self._governed(self._write(job, live, internal_id))
+            case parents.Orphan(reason=reason):
+                self._spawn(self._end(job, Ending("dead_lettered", reason, "orphan", "ORPHAN", tries=job.entry.tries)))
+            case parents.WaitForParent() | parents.HydrateParent() | parents.HydrateChild():
+                if parent is not None:
+                    self._ask_for(decision, job)
+                    self._block(job, parent.record_key)
+
+    def _ask_for(self, decision: parents.Decision, job: Job) -> None:
+        desired = job.desired
+        if isinstance(decision, parents.HydrateParent) and desired.parent is not None:
+            self._ask(desired, desired.parent.entity, desired.parent.source_id, reason="unknown parent")
+        elif isinstance(decision, parents.HydrateChild):
+            self._ask(desired, desired.entity, desired.source_id, reason="merged parent")
+
+    def _block(self, job: Job, on: str) -> None:
+        newer = self._schedule.block(job.entry, on)
+        if newer is not None:
+            self._supersede_entry(job.entry, newer)
+
+    async def _settle_without_call(self, job: Job) -> None:
+        desired = job.desired
+        if desired.action == "rejected":
+            ending = Ending("dead_lettered", desired.reason or "", "map", "MAPPING")
+        else:
+            ending = Ending("ignored", desired.reason or desired.action)
+        await self._end(job, ending)
+
+    async def _write(self, job: Job, live: LiveFlow, parent_id: str | None) -> None:
+        """References, attempt, call, verdict."""
+        request = await self._request(job, live, parent_id)
+        if isinstance(request, Ending):
+            await self._end(job, request)
+        elif isinstance(request, Answer):
+            await self._follow(job, settle.settle(request, "upsert"), request=b"", response=b"")
+        else:
+            await self._announce_and_call(job, request)
+
+    async def _request(self, job: Job, live: LiveFlow, parent_id: str | None) -> write.Request | Ending | Answer:
+        desired = job.desired
+        if desired.action == "inactivate":
+            statuses = live.flow.statuses
+            request = write.inactivate(desired, lost_status=statuses.get("deleted") or statuses.get("lost"))
+            return request or Ending("ignored", "the flow names no status for deleted deals (statuses.deleted)")
+        found = await self._guarded(self._references.find(desired.references))
+        if isinstance(found, Answer):
+            return found
+        if isinstance(found, Unknown):
+            text = f"field {found.field!r}: NetSuite has no such {found.kind}"
+            return Ending("dead_lettered", text, "write", "UNKNOWN_REFERENCE", tries=job.entry.tries)
+        observed = self._tools.store.observed(desired.record_key)
+        return write.upsert(desired, observed=observed, parent_id=parent_id, found=found)
+
+    async def _announce_and_call(self, job: Job, request: write.Request) -> None:
+        attempt = self._attempt(job)
+        try:
+            await self._tools.messages.attempt(attempt, job.entry.record)
+        except TryLater:
+            self._put_back(job, self._backoff_s(job.entry))  # the broker is away; nothing was asked of NetSuite
+            return
+        with self._tools.store.change():
+            self._tools.store.put_attempt(job.entry.record, attempt.encode())
+        response = await self._call(job, request)
+        verdict = settle.settle(response.answer, request.kind)
+        if isinstance(verdict, settle.Landed):
+            verdict, response = await self._landed(job, request)
+        await self._follow(job, verdict, request=request.body, response=response.body, digest=request.digest)
+
+    async def _landed(self, job: Job, request: write.Request) -> tuple[settle.Verdict, Response]:
+        """Our external id exists: then the same upsert is an update now. Otherwise somebody else has the name."""
+        found = await self._guarded_response(self._client.find(request, traceparent=job.traceparent))
+        if found.answer.status == 404:
+            return settle.Reject("DUPLICATE", "This entity already exists, under another external id."), found
+        if found.answer.status != 200:
+            return settle.settle(found.answer, request.kind), found
+        again = await self._call(job, request)
+        verdict = settle.settle(again.answer, request.kind)
+        if isinstance(verdict, settle.Landed):
+            verdict = settle.Reject(again.answer.code, again.answer.detail)
+        return verdict, again
+
+    async def _call(self, job: Job, request: write.Request) -> Response:
+        """One request, noted in the entry's tries, inside one span of the event's trace."""
+        started_ms = self._tools.clock.now_ms()
+        parent = telemetry.parent_of({TRACEPARENT: job.traceparent.encode()})
+        name = f"{request.method} {request.record_type}"
+        with telemetry.span(
+            name, SpanKind.CLIENT, parent=parent, attributes={"http.request.method": request.method}
+        ) as span:
+            response = await self._guarded_response(
+                self._client.write(request, traceparent=telemetry.traceparent(span))
+            )
+            span.set_attribute("http.response.status_code", response.answer.status)
+        took_ms = self._tools.clock.now_ms() - started_ms
+        answer = response.answer
+        path = f"{request.record_type}/eid:{request.external_id}"
+        job.entry.tries.append(
+            Try(started_ms, took_ms, request.method, path, answer.status, answer.code, answer.detail)
+        )
+        return response
+
+    async def _follow(
+        self, job: Job, verdict: settle.Verdict, *, request: bytes, response: bytes, digest: str = ""
+    ) -> None:
+        tries = job.entry.tries
+        match verdict:
+            case settle.Written(internal_id=internal_id):
+                known = internal_id or await self._look_up(job)
+                ending = Ending(
+                    "written", internal_id=known, digest=digest, request=request, response=response, tries=tries
+                )
+                await self._end(job, ending)
+            case settle.NothingToDo(reason=reason):
+                await self._end(job, Ending("ignored", reason, request=request, response=response, tries=tries))
+            case settle.Reject(code=code, message=message):
+                ending = Ending(
+                    "dead_lettered", message, "write", code, request=request, response=response, tries=tries
+                )
+                await self._end(job, ending)
+            case settle.TryAgain(unknown=unknown):
+                await self._try_again(job, unknown=unknown, request=request, response=response)
+            case settle.Overloaded() | settle.Unauthorized() | settle.Landed():
+                self._hold_account(job, verdict)
+
+    async def _try_again(self, job: Job, *, unknown: bool, request: bytes, response: bytes) -> None:
+        entry = job.entry
+        entry.failures += 1
+        if self._successes > entry.successes_seen:
+            entry.counted += 1  # others succeeded meanwhile: it may be this record
+        entry.successes_seen = self._successes
+        if unknown:
+            self._doubt(entry.record)
+        if entry.counted >= self._tools.settings.tries:
+            text = f"no success after {entry.failures} tries while other records succeeded"
+            ending = Ending(
+                "dead_lettered", text, "vendor", "NO_SUCCESS", transient=True, request=request, response=response,
+                tries=entry.tries,
+            )  # fmt: skip
+            await self._end(job, ending)
+        else:
+            self._put_back(job, self._backoff_s(entry))
+
+    def _hold_account(self, job: Job, verdict: settle.Verdict) -> None:
+        """It says nothing about the record: the account pauses, and the record goes again."""
+        settings = self._tools.settings
+        if isinstance(verdict, settle.Unauthorized):
+            log.warning("account_suspended", account=self.name, after_s=settings.suspend_s)
+            self._governor.pause(self._now_s() + settings.suspend_s)
+        else:
+            pause_s = settings.overload_pause_s * self._tools.chance.uniform(0.2, 1.0)
+            self._governor.pause(self._now_s() + pause_s)
+        self._put_back(job, 0.0)
+
+    # -- the end of an entry -----------------------------------------------------------------------------------------
+
+    async def _end(self, job: Job, ending: Ending) -> None:
+        """Settle it, then let go what waited for it."""
+        await self._tools.settler.submit(self._settlement(job, ending))
+        if ending.outcome == "written":
+            self._successes += 1
+        self._schedule.done(job.entry)
+        self._schedule.release(job.entry.record)
+        if job.entry.contested:
+            self._ask(job.desired, job.desired.entity, job.desired.source_id, reason="equal generations")
+        self.pump()
+
+    def _settlement(self, job: Job, ending: Ending) -> Settlement:
+        desired, now_ms = job.desired, self._tools.clock.now_ms()
+        before = self._tools.store.observed(desired.record_key)
+        attempt = self._tools.store.attempt(desired.record_key)
+        letter = None
+        if ending.outcome == "dead_lettered":
+            letter = dead_letter_of(desired, ending, now_ms=now_ms, traceparent=job.traceparent)
+        return Settlement(
+            desired.record_key,
+            job.entry.key,
+            outcome=outcome_of(desired, ending, now_ms=now_ms, traceparent=job.traceparent),
+            observed=observed_after(desired, ending, before, now_ms=now_ms),
+            attempt=doubt.settled(attempt, desired.generation) if attempt is not None else None,
+            clears_attempt=attempt is not None,
+            dead_letter=letter,
+            traceparent=job.traceparent,
+        )
+
+    def _supersede_entry(self, loser: Entry, winner: Entry) -> None:
+        job = self._job(loser)
+        if job is not None:
+            self._supersede(job, Superseded(winner.generation, winner.cause))
+
+    def _supersede(self, job: Job, newer: Superseded) -> None:
+        ending = Ending("superseded", superseded_by=newer, tries=job.entry.tries)
+        outcome = outcome_of(job.desired, ending, now_ms=self._tools.clock.now_ms(), traceparent=job.traceparent)
+        self._tools.settler.submit(
+            Settlement(job.entry.record, job.entry.key, outcome=outcome, traceparent=job.traceparent)
+        )
+
+    def _put_back(self, job: Job, after_s: float) -> None:
+        newer = self._schedule.put_back(job.entry, at_s=self._now_s() + after_s)
+        if newer is not None:
+            self._supersede_entry(job.entry, newer)
+
+    # -- small things ------------------------------------------------------------------------------------------------
+
+    def _job(self, entry: Entry) -> Job | None:
+        waiting = self._tools.store.desired(entry.key)
+        return None if waiting is None else Job(entry, Desired.decode(waiting.body), waiting.trace)
+
+    def _attempt(self, job: Job) -> Attempt:
+        desired = job.desired
+        before = self._tools.store.attempt(desired.record_key)
+        return Attempt(
+            record_key=desired.record_key,
+            flow=desired.flow,
+            entity=desired.entity,
+            source_id=desired.source_id,
+            company=desired.company,
+            generation=desired.generation,
+            at_ms=self._tools.clock.now_ms(),
+            owner=self._tools.owner,
+            doubts=doubt.restored(before).doubts if before is not None else (),
+        )
+
+    def _doubt(self, record: str) -> None:
+        """In the topic the attempt stays open, which means the same to a later owner."""
+        attempt = self._tools.store.attempt(record)
+        if attempt is not None:
+            with self._tools.store.change():
+                self._tools.store.put_attempt(record, doubt.restored(attempt).encode())
+
+    async def _look_up(self, job: Job) -> str | None:
+        """A written record whose answer did not name its id: children need it."""
+        before = self._tools.store.observed(job.desired.record_key)
+        if before is not None and before.internal_id is not None:
+            return before.internal_id
+        request = write.Request("upsert", job.desired.record_type, job.desired.external_id, b"")
+        return (
+            await self._guarded_response(self._client.find(request, traceparent=job.traceparent))
+        ).answer.internal_id
+
+    def _ask(self, desired: Desired, entity: Entity, source_id: str, *, reason: str) -> None:
+        """Ask for one object, not again for a while."""
+        asked_s = self._asked_s.get((entity, source_id), float("-inf"))
+        if self._now_s() - asked_s < self._tools.settings.hydrate_again_s:
+            return
+        self._asked_s[entity, source_id] = self._now_s()
+        self._spawn(
+            self._send_hydrate(desired.flow, desired.company, entity, source_id, lane=desired.lane, reason=reason)
+        )
+
+    async def _send_hydrate(  # noqa: PLR0917  an address and a reason
+        self, flow: str, company: str, entity: Entity, source_id: str, *, lane: Lane, reason: str
+    ) -> None:
+        now_ms = self._tools.clock.now_ms()
+        request = Hydrate(
+            request_id=f"{flow}-{entity}-{source_id}-{now_ms}",
+            flow=flow,
+            entity=entity,
+            source_id=source_id,
+            lane=lane,
+            reason=reason,
+            at_ms=now_ms,
+        )
+        try:
+            await self._tools.messages.hydrate(request, company)
+        except TryLater:
+            self._asked_s.pop((entity, source_id), None)  # the timer asks again
+
+    async def end_doubt(self, attempt: Attempt) -> None:
+        """The quiet time of an unanswered call is over: assert the newest state again if it could have been undone."""
+        record = attempt.record_key
+        if doubt.must_assert_again(attempt, self._tools.store.observed(record)):
+            await self._send_hydrate(
+                attempt.flow, attempt.company, attempt.entity, attempt.source_id, lane="live", reason="in doubt"
+            )
+        await self._tools.messages.attempt(None, record)
+        with self._tools.store.change():
+            self._tools.store.put_attempt(record, None)
+
+    def _governed(self, work: Any) -> None:
+        """Run it in a slot."""
+
+        async def run() -> None:
+            try:
+                await work
+            finally:
+                self._governor.give_back()
+                self.pump()
+
+        self._governor.take()
+        self._spawn(run())
+
+    def _spawn(self, work: Any) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and task.exception() is not None:
+            log.error("record_stuck", account=self.name, exc_info=task.exception())
+
+    async def _guarded(self, work: Any) -> Any:
+        """What a refused or unreachable token endpoint means is the same as for any other request."""
+        try:
+            return await work
+        except (TokenRefused, SecretUnreadable) as error:
+            log.warning("credentials_refused", account=self.name, problem=str(error))
+            return Answer(401)
+        except ConnectorError as error:
+            return Answer(0, detail=str(error), sent=False)
+
+    async def _guarded_response(self, work: Any) -> Response:
+        found = await self._guarded(work)
+        return found if isinstance(found, Response) else Response(found)
+
+    def _backoff_s(self, entry: Entry) -> float:
+        """Full jitter: nobody retries in step (Oracle bridgehead_1509974866)."""
+        settings = self._tools.settings
+        most_s = min(settings.backoff_longest_s, settings.backoff_first_s * 2 ** min(entry.failures, 16))
+        return self._tools.chance.uniform(most_s / 10, most_s)
+
+    def _now_s(self) -> float:
+        return self._tools.clock.monotonic_s()
+
+    def _arm(self) -> None:
+        """Pump again when the next delayed entry is due or a pause ends."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now_s = self._now_s()
+        due_s = [at for at in (self._schedule.due_s(), self._governor.opens_at_s(now_s)) if at is not None]
+        if due_s and not self._stopping:
+            at_s = self._governor.opens_at_s(now_s) or min(due_s)
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, at_s - now_s), self.pump)

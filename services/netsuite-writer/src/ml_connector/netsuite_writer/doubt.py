@@ -1,0 +1,41 @@
+"""Which calls NetSuite may still be executing, and when a record must be asserted again (DESIGN rule 3). Pure.
+
+A call whose answer never came may be executed later than a newer one. Once the quiet time is over it cannot be any
+more: if another generation was written meanwhile, the newest state is asserted again, so the record ends at the newest.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from ml_connector.common.generation import Generation
+from ml_connector.common.wire import Attempt, Doubt, Observed
+
+
+def restored(attempt: Attempt) -> Attempt:
+    """An attempt found open by a new owner: its call may have been made, and its answer is lost."""
+    if not attempt.open:
+        return attempt
+    return unanswered(attempt)
+
+
+def unanswered(attempt: Attempt) -> Attempt:
+    """The attempt's own call is in doubt now."""
+    doubts = (*attempt.doubts, Doubt(attempt.generation, attempt.at_ms))
+    return msgspec.structs.replace(attempt, open=False, doubts=doubts)
+
+
+def settled(attempt: Attempt, generation: Generation) -> Attempt | None:
+    """What stays after `generation` was settled: unanswered calls of the same generation carried the same state."""
+    doubts = tuple(doubt for doubt in attempt.doubts if doubt.generation != generation)
+    return msgspec.structs.replace(attempt, open=False, doubts=doubts) if doubts else None
+
+
+def quiet_at_ms(attempt: Attempt, quiet_ms: int) -> int:
+    """When none of the unanswered calls can be executed any more."""
+    return max((doubt.at_ms for doubt in attempt.doubts), default=attempt.at_ms) + quiet_ms
+
+
+def must_assert_again(attempt: Attempt, observed: Observed | None) -> bool:
+    """Whether something else than the unanswered state was settled since."""
+    return observed is not None and any(doubt.generation != observed.generation for doubt in attempt.doubts)

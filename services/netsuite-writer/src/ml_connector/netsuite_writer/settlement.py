@@ -1,0 +1,132 @@
+"""Record what became of records: one Kafka transaction for all that settles together.
+
+In: settlements. Out: dead letters, audit outcomes, observed entries and tombstones, committed as one; then the same in
+the local store. The transactional id is the partition's, so a fenced former owner can record nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Final
+
+from ml_connector.common import keys, topics
+from ml_connector.common.clock import Clock
+from ml_connector.common.dead_letters import DeadLetter
+from ml_connector.common.errors import Fenced, TryLater
+from ml_connector.common.headers import TRACEPARENT
+from ml_connector.common.kafka.transaction import Transaction, TransactionalProducer
+from ml_connector.common.logs import get_logger
+from ml_connector.common.wire import Attempt, Observed, Outcome
+from ml_connector.netsuite_writer.store import Store
+
+log = get_logger()
+
+GROUP: Final = 200  # settlements of one commit; a commit costs about 10 ms whatever is in it
+RETRY_S: Final = 1.0
+
+
+@dataclass(slots=True)
+class Settlement:
+    """The end of one desired state. `outcome` None: a repetition, which only needs its tombstone."""
+
+    record: str
+    desired_key: str
+    outcome: Outcome | None = None
+    observed: Observed | None = None  # None: unchanged
+    attempt: Attempt | None = None  # with `clears_attempt` the entry that stays; None: nothing stays
+    clears_attempt: bool = False
+    dead_letter: DeadLetter | None = None
+    traceparent: str = ""
+    done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Settler:
+    """Commits the settlements of one partition, in order."""
+
+    def __init__(
+        self, partition: int, *, producer: TransactionalProducer, store: Store, prefix: str, clock: Clock
+    ) -> None:
+        self._partition = partition
+        self._producer = producer
+        self._store = store
+        self._clock = clock
+        self._queue: asyncio.Queue[Settlement] = asyncio.Queue()
+        self._desired = topics.DESIRED.full_name(prefix)
+        self._observed = topics.OBSERVED.full_name(prefix)
+        self._audit = topics.AUDIT.full_name(prefix)
+        self._dead_letters = topics.DEAD_LETTERS.full_name(prefix)
+        self.fenced = asyncio.Event()
+
+    def submit(self, settlement: Settlement) -> asyncio.Future[None]:
+        """Queue it; the future ends once it is committed and stored."""
+        self._queue.put_nowait(settlement)
+        return settlement.done
+
+    async def run(self) -> None:
+        """Until cancelled, or fenced."""
+        while not self.fenced.is_set():
+            group = [await self._queue.get()]
+            while not self._queue.empty() and len(group) < GROUP:
+                group.append(self._queue.get_nowait())
+            await self._commit(group)
+
+    async def drained(self) -> None:
+        """Until everything that was submitted is committed."""
+        await self._queue.join()
+
+    async def _commit(self, group: list[Settlement]) -> None:
+        while True:
+            try:
+                async with self._producer.transaction() as transaction:
+                    for settlement in group:
+                        self._send(transaction, settlement)
+            except Fenced:
+                log.warning("fenced", partition=self._partition)
+                self.fenced.set()
+                return
+            except TryLater as error:
+                log.warning("settling_again", partition=self._partition, records=len(group), problem=str(error))
+                await self._clock.sleep(RETRY_S)
+            else:
+                break
+        self._keep(group)
+
+    def _send(self, to: Transaction, settlement: Settlement) -> None:
+        headers = {TRACEPARENT: settlement.traceparent.encode()} if settlement.traceparent else None
+        letter = settlement.dead_letter
+        if letter is not None:
+            to.send(
+                self._dead_letters,
+                key=letter.cause.encode(),
+                value=letter.body,
+                headers=letter.to_headers(),
+                partition=self._partition,
+            )
+        outcome = settlement.outcome
+        if outcome is not None:
+            key = keys.outcome_key(outcome.cause, outcome.record_key).encode()
+            to.send(self._audit, key=key, value=outcome.encode(), headers=headers, partition=self._partition)
+        if settlement.observed is not None:
+            self._put(to, settlement.record, settlement.observed.encode())
+        if settlement.clears_attempt:
+            stays = settlement.attempt.encode() if settlement.attempt is not None else None
+            self._put(to, keys.attempt_key(settlement.record), stays)
+        to.send(self._desired, key=settlement.desired_key.encode(), value=None, partition=self._partition)
+
+    def _put(self, to: Transaction, key: str, value: bytes | None) -> None:
+        to.send(self._observed, key=key.encode(), value=value, partition=self._partition)
+
+    def _keep(self, group: list[Settlement]) -> None:
+        with self._store.change():
+            for settlement in group:
+                self._store.put_desired(settlement.desired_key, None)
+                if settlement.observed is not None:
+                    self._store.put_observed(settlement.record, settlement.observed.encode())
+                if settlement.clears_attempt:
+                    stays = settlement.attempt.encode() if settlement.attempt is not None else None
+                    self._store.put_attempt(settlement.record, stays)
+        for settlement in group:
+            self._queue.task_done()
+            if not settlement.done.done():
+                settlement.done.set_result(None)
