@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,8 +31,8 @@ from ml_connector.netsuite_writer.outcome import Ending, dead_letter_of, observe
 from ml_connector.netsuite_writer.references import References, Unknown
 from ml_connector.netsuite_writer.schedule import Entry, Schedule
 from ml_connector.netsuite_writer.settings import WriterSettings
-from ml_connector.netsuite_writer.settlement import Settlement, Settler
 from ml_connector.netsuite_writer.settle import Answer
+from ml_connector.netsuite_writer.settlement import Settlement, Settler
 from ml_connector.netsuite_writer.store import Store, Waiting
 
 log = get_logger()
@@ -175,7 +176,7 @@ class Account:
             self._spawn(self._settle_without_call(job))
             return
         if job.desired.action == "inactivate":
-            self._governed(self._write(job, live, None))
+            self._governed(job, self._write(job, live, None))
             return
         self._start_under_parent(job, live)
 
@@ -186,7 +187,7 @@ class Account:
         decision = parents.decide(job.desired, known, parent_waits=waits)
         match decision:
             case parents.Go(internal_id=internal_id):
-                self._governed(self._write(job, live, internal_id))
+                self._governed(job, self._write(job, live, internal_id))
             case parents.Orphan(reason=reason):
                 self._spawn(self._end(job, Ending("dead_lettered", reason, "orphan", "ORPHAN", tries=job.entry.tries)))
             case parents.WaitForParent() | parents.HydrateParent() | parents.HydrateChild():
@@ -435,7 +436,7 @@ class Account:
             self._send_hydrate(desired.flow, desired.company, entity, source_id, lane=desired.lane, reason=reason)
         )
 
-    async def _send_hydrate(  # noqa: PLR0917  an address and a reason
+    async def _send_hydrate(
         self, flow: str, company: str, entity: Entity, source_id: str, *, lane: Lane, reason: str
     ) -> None:
         now_ms = self._tools.clock.now_ms()
@@ -464,12 +465,15 @@ class Account:
         with self._tools.store.change():
             self._tools.store.put_attempt(record, None)
 
-    def _governed(self, work: Any) -> None:
+    def _governed(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
         """Run it in a slot."""
 
         async def run() -> None:
             try:
                 await work
+            except Exception as error:
+                log.error("try_failed", account=self.name, exc_info=error)
+                self._put_back(job, self._tools.settings.backoff_longest_s)
             finally:
                 self._governor.give_back()
                 self.pump()
@@ -477,7 +481,7 @@ class Account:
         self._governor.take()
         self._spawn(run())
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)

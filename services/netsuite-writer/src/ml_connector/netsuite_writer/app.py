@@ -1,0 +1,301 @@
+"""Wire the writer: topics, partitions, accounts. The only place where real adapters meet the rules."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import signal
+import sys
+import uuid
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Final
+
+import httpx2
+
+from ml_connector.common import logs, telemetry, topics
+from ml_connector.common.clock import Clock, Deadline, SystemClock
+from ml_connector.common.credentials import NetsuiteM2M
+from ml_connector.common.directory import Directory
+from ml_connector.common.errors import InvalidSettings, MustStop
+from ml_connector.common.flows import Flow
+from ml_connector.common.health import HealthServer
+from ml_connector.common.kafka.admin import TopicSpec, identity, refuse_other_partitions
+from ml_connector.common.kafka.consumer import SESSION_TIMEOUT_S, AssignedConsumer, GroupConsumer
+from ml_connector.common.kafka.producer import Producer
+from ml_connector.common.kafka.record import Record
+from ml_connector.common.kafka.transaction import TransactionalProducer
+from ml_connector.common.keys import attempt_key
+from ml_connector.common.logs import get_logger
+from ml_connector.common.wire import Attempt, Hydrate
+from ml_connector.netsuite_writer.account import Account, Tools
+from ml_connector.netsuite_writer.govern import Governor
+from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
+from ml_connector.netsuite_writer.netsuite.tokens import Tokens
+from ml_connector.netsuite_writer.partition import Partition
+from ml_connector.netsuite_writer.settings import WriterSettings
+from ml_connector.netsuite_writer.settlement import Settler
+from ml_connector.netsuite_writer.store import Store
+
+log = get_logger()
+
+START_DEADLINE_S: Final = 60.0
+TICK_S: Final = 1.0
+COMMIT_EVERY_S: Final = 1.0
+STALLED_S: Final = 60.0  # the loop must come round this often, or the process is not alive
+
+
+class KafkaMessages:
+    """What accounts send outside settlements."""
+
+    def __init__(self, producer: Producer, partition: int, prefix: str) -> None:
+        self._producer = producer
+        self._partition = partition
+        self._observed = topics.OBSERVED.full_name(prefix)
+        self._requests = topics.PIPEDRIVE_REQUESTS.full_name(prefix)
+
+    async def attempt(self, attempt: Attempt | None, record: str) -> None:
+        key = attempt_key(record).encode()
+        value = None if attempt is None else attempt.encode()
+        await self._producer.send(self._observed, key=key, value=value, partition=self._partition)
+
+    async def hydrate(self, request: Hydrate, company: str) -> None:
+        await self._producer.send(self._requests, key=company.encode(), value=request.encode())
+
+
+class Writer:
+    """The process: a member of the group, and the partitions it owns."""
+
+    def __init__(self, settings: WriterSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._directory = Directory(settings)
+        self._producer = Producer(settings.kafka(), linger_ms=1)
+        self._desired = topics.DESIRED.full_name(settings.topic_prefix)
+        self._observed = topics.OBSERVED.full_name(settings.topic_prefix)
+        self._group = GroupConsumer(
+            settings.kafka(), topic=self._desired, group=settings.group("netsuite-writer"), assignment=self
+        )
+        self._companion = AssignedConsumer(settings.kafka(), topic=self._observed)
+        self._http = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(settings.request_timeout_s, connect=10.0),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=1000),
+            follow_redirects=False,
+        )
+        self._partitions: dict[int, Partition] = {}
+        self._governors: dict[str, Governor] = {}
+        self._identity = ""
+        self._joined = False
+        self._came_round_s = clock.monotonic_s()
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; raises MustStop when another process must take over."""
+        await self._start()
+        tasks = [
+            asyncio.create_task(work, name=name)
+            for name, work in (
+                ("desired", self._read_desired()),
+                ("observed", self._read_observed()),
+                ("tick", self._tick()),
+                ("stop", stop.wait()),
+            )
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            await self._stop(tasks)
+
+    async def _start(self) -> None:
+        settings = self._settings
+        specs = [
+            TopicSpec(name, count, {})
+            for name, count, _ in topics.with_prefix(settings.topic_prefix, settings.partitions)
+        ]
+        await asyncio.to_thread(refuse_other_partitions, settings.kafka(), specs)
+        self._identity = await asyncio.to_thread(identity, settings.kafka(), [self._desired, self._observed])
+        self._producer.start()
+        await self._directory.start(Deadline.after(self._clock, START_DEADLINE_S))
+        self._directory.on_change(self._flows_changed)
+        self._companion.start()
+        self._group.start()
+
+    async def _stop(self, tasks: list[asyncio.Task[object]]) -> None:
+        await self._group.close()  # revokes: partitions finish, settle and close
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._companion.close()
+        await self._directory.close()
+        await self._producer.close()
+        await self._http.aclose()
+
+    # -- what the group tells ----------------------------------------------------------------------------------------
+
+    async def assigned(self, partitions: frozenset[int]) -> Mapping[int, int]:
+        """Fence the former owners, open the stores, and say from where to read."""
+        self._joined = True
+        opened = await asyncio.gather(*(self._open(number) for number in partitions))
+        self._partitions.update({partition.number: partition for partition in opened})
+        starts = {p.number: p.position() for p in opened}
+        return {number: offset if offset is not None else 0 for number, offset in starts.items()}
+
+    async def revoked(self, partitions: frozenset[int]) -> Mapping[int, int]:
+        given_up = [self._partitions.pop(number) for number in partitions if number in self._partitions]
+        await self._companion.unassign(p.number for p in given_up)
+        offsets = await asyncio.gather(*(p.close(self._settings.drain_s) for p in given_up))
+        return {p.number: offset for p, offset in zip(given_up, offsets, strict=True) if offset is not None}
+
+    async def lost(self, partitions: frozenset[int]) -> None:
+        gone = [self._partitions.pop(number) for number in partitions if number in self._partitions]
+        await self._companion.unassign(p.number for p in gone)
+        await asyncio.gather(*(p.drop() for p in gone))
+
+    async def _open(self, number: int) -> Partition:
+        settings = self._settings
+        producer = TransactionalProducer(settings.kafka(), settings.group(f"netsuite-writer-{number}"))
+        await producer.init()
+        path = settings.store_dir / f"{settings.topic_prefix}partition-{number}.sqlite"
+        store = Store.open(path, identity=self._identity, now_ms=self._clock.now_ms())
+        settler = Settler(number, producer=producer, store=store, prefix=settings.topic_prefix, clock=self._clock)
+        tools = Tools(
+            settings=settings,
+            clock=self._clock,
+            flows=self._directory,
+            store=store,
+            settler=settler,
+            messages=KafkaMessages(self._producer, number, settings.topic_prefix),
+            owner=uuid.uuid4().hex[:12],
+            chance=random.Random(),  # noqa: S311  jitter, not a secret
+        )
+        partition = Partition(
+            number,
+            desired_topic=self._desired,
+            observed_topic=self._observed,
+            tools=tools,
+            producer=producer,
+            make_account=self._make_account,
+        )
+        await self._companion.assign({number: store.position(self._observed) or 0})
+        return partition
+
+    def _make_account(self, name: str, flow_name: str, tools: Tools) -> Account | None:
+        live = self._directory.flow(flow_name)
+        if live is None:
+            return None
+        flow = live.flow
+        base_url = flow.netsuite.url
+        tokens = Tokens(self._http, base_url, credential=partial(self._credential, flow), clock=self._clock)
+        governor = self._governors.setdefault(name, Governor(1))
+        governor.limit = self._limit(name)
+        return Account(name, governor=governor, client=NetsuiteClient(self._http, base_url, tokens), tools=tools)
+
+    def _credential(self, flow: Flow) -> NetsuiteM2M:
+        return self._directory.secret(
+            NetsuiteM2M, owner=f"netsuite/{flow.netsuite.account}", environment=flow.environment
+        )
+
+    def _limit(self, account: str) -> int:
+        """The least that any flow of the account allows: NetSuite counts over all of them."""
+        limits = [
+            live.flow.netsuite.concurrency
+            for live in self._directory.flows()
+            if live.flow.netsuite.account.lower() == account
+        ]
+        return min(limits, default=1)
+
+    def _flows_changed(self) -> None:
+        for name, governor in self._governors.items():
+            governor.limit = self._limit(name)
+        for partition in self._partitions.values():
+            partition.flow_changed()
+
+    # -- loops -------------------------------------------------------------------------------------------------------
+
+    async def _read_desired(self) -> None:
+        while True:
+            records, ended = await self._group.next()
+            for number, some in _by_partition(records, ended):
+                partition = self._partitions.get(number)
+                if partition is not None:
+                    partition.fold_desired(some, ended=number in ended)
+
+    async def _read_observed(self) -> None:
+        while True:
+            records, ended = await self._companion.next()
+            for number, some in _by_partition(records, ended):
+                partition = self._partitions.get(number)
+                if partition is not None:
+                    partition.fold_observed(some, ended=number in ended)
+
+    async def _tick(self) -> None:
+        while True:
+            await self._clock.sleep(TICK_S)
+            self._came_round_s = self._clock.monotonic_s()
+            for partition in tuple(self._partitions.values()):
+                partition.check()
+                if partition.fenced:
+                    await self._leave_fenced(partition)
+                else:
+                    await partition.tick()
+            offsets = {n: p.position() for n, p in self._partitions.items() if p.started}
+            await self._group.commit({n: offset for n, offset in offsets.items() if offset is not None})
+
+    async def _leave_fenced(self, partition: Partition) -> None:
+        """Somebody has taken over. If the group does not say so soon, it and we disagree: start anew."""
+        epoch = self._group.epoch(partition.number)
+        await self._clock.sleep(SESSION_TIMEOUT_S)
+        if epoch is not None and self._group.epoch(partition.number) == epoch:
+            raise MustStop(f"partition {partition.number} was taken over, but the group still gives it to us")
+
+    # -- health ------------------------------------------------------------------------------------------------------
+
+    def live(self) -> str | None:
+        return None if self._clock.monotonic_s() - self._came_round_s < STALLED_S else "the loop is stuck"
+
+    def ready(self) -> str | None:
+        if not self._joined:
+            return "not in the group yet"
+        starting = [number for number, partition in self._partitions.items() if not partition.started]
+        return f"restoring partitions {starting}" if starting else None
+
+
+def _by_partition(records: list[Record], ended: Iterable[int]) -> list[tuple[int, list[Record]]]:
+    found: dict[int, list[Record]] = {number: [] for number in ended}
+    for record in records:
+        found.setdefault(record.partition, []).append(record)
+    return list(found.items())
+
+
+async def serve(settings: WriterSettings) -> None:
+    """Run the writer with its health endpoints until SIGTERM or SIGINT."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    writer = Writer(settings, SystemClock())
+    health = HealthServer(settings.http_host, settings.http_port, live=writer.live, ready=writer.ready)
+    port = await health.start()
+    log.info("serving", host=settings.http_host, port=port)
+    try:
+        await writer.run(stop)
+    finally:
+        await health.close()
+        telemetry.shutdown()
+
+
+def main() -> None:
+    """Exit code 0 after a signal, 1 when another process must take over, 2 for wrong settings."""
+    import uvloop
+
+    try:
+        settings = WriterSettings.load()
+        logs.configure("netsuite-writer", level=settings.log_level, form=settings.log_format)
+        telemetry.configure("netsuite-writer")
+        uvloop.run(serve(settings))
+    except InvalidSettings as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from error
+    except MustStop as error:
+        log.error("must_stop", problem=str(error))  # noqa: TRY400  the text says it all
+        raise SystemExit(1) from error

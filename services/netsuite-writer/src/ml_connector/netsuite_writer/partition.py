@@ -1,0 +1,199 @@
+"""One partition of `netsuite.desired`, for as long as this process owns it.
+
+Opening fences the former owner first, then both topics are folded to their end, then the first call is made. While it
+is owned only we write the partition's observed entries; an attempt of somebody else in there means that a former owner
+woke up, and puts its record in doubt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ml_connector.common.errors import MustStop
+from ml_connector.common.headers import TRACEPARENT, text
+from ml_connector.common.kafka.record import Record
+from ml_connector.common.kafka.transaction import TransactionalProducer
+from ml_connector.common.logs import get_logger
+from ml_connector.common.wire import Attempt, Desired
+from ml_connector.netsuite_writer import doubt
+from ml_connector.netsuite_writer.account import Account, Tools
+from ml_connector.netsuite_writer.store import Waiting
+
+log = get_logger()
+
+_ATTEMPT = "attempt/"
+
+
+@dataclass(slots=True)
+class Fold:
+    """How far both topics have been read."""
+
+    desired: bool = False
+    observed: bool = False
+
+    @property
+    def complete(self) -> bool:
+        return self.desired and self.observed
+
+
+class Partition:
+    """Give it the records of both topics in order; it does the rest."""
+
+    def __init__(
+        self,
+        number: int,
+        *,
+        desired_topic: str,
+        observed_topic: str,
+        tools: Tools,
+        producer: TransactionalProducer,
+        make_account: Callable[[str, str, Tools], Account | None],
+    ) -> None:
+        self.number = number
+        self._desired_topic = desired_topic
+        self._observed_topic = observed_topic
+        self._tools = tools
+        self._producer = producer
+        self._make_account = make_account
+        self._accounts: dict[str, Account] = {}
+        self._fold = Fold()
+        self._settling = asyncio.create_task(tools.settler.run(), name=f"settle-{number}")
+
+    @property
+    def started(self) -> bool:
+        return self._fold.complete
+
+    @property
+    def fenced(self) -> bool:
+        return self._tools.settler.fenced.is_set()
+
+    @property
+    def waiting(self) -> int:
+        return sum(len(account) for account in self._accounts.values())
+
+    def position(self) -> int | None:
+        """The next offset of `netsuite.desired` that is not in the store yet."""
+        return self._tools.store.position(self._desired_topic)
+
+    def fold_desired(self, records: list[Record], *, ended: bool) -> None:
+        """Keep the records; once both topics were read to their end, also act on them."""
+        fresh: list[Waiting] = []
+        with self._tools.store.change():
+            for record in records:
+                key = (record.key or b"").decode()
+                self._tools.store.put_desired(key, record.value, trace=text(record.headers, TRACEPARENT))
+                if record.value is not None:
+                    fresh.append(Waiting(key, text(record.headers, TRACEPARENT), record.value))
+            if records:
+                self._tools.store.move(self._desired_topic, records[-1].offset + 1)
+        if self._fold.complete:
+            self._accept(fresh)
+        elif ended:
+            self._fold.desired = True
+            self._start_if_complete()
+
+    def fold_observed(self, records: list[Record], *, ended: bool) -> None:
+        """Until the end: what is known. After it: only attempts that are not ours."""
+        with self._tools.store.change():
+            for record in records:
+                self._fold_one_observed((record.key or b"").decode(), record.value)
+            if records:
+                self._tools.store.move(self._observed_topic, records[-1].offset + 1)
+        if ended and not self._fold.observed:
+            self._fold.observed = True
+            self._start_if_complete()
+
+    def _fold_one_observed(self, key: str, value: bytes | None) -> None:
+        store = self._tools.store
+        record = key.removeprefix(_ATTEMPT)
+        if self._fold.observed:
+            attempt = Attempt.decode(value) if value is not None and key.startswith(_ATTEMPT) else None
+            if attempt is not None and attempt.open and attempt.owner != self._tools.owner:
+                log.warning("attempt_of_a_former_owner", partition=self.number, record_key=record)
+                store.put_attempt(record, doubt.restored(attempt).encode())
+        elif key.startswith(_ATTEMPT):
+            store.put_attempt(record, None if value is None else doubt.restored(Attempt.decode(value)).encode())
+        else:
+            store.put_observed(key, value)
+
+    def _start_if_complete(self) -> None:
+        if not self._fold.complete:
+            return
+        waiting = list(self._tools.store.all_desired())
+        log.info("partition_started", partition=self.number, waiting=len(waiting))
+        self._accept(waiting)
+
+    def _accept(self, waiting: list[Waiting]) -> None:
+        touched: dict[str, Account] = {}
+        for one in waiting:
+            account = self._account(one)
+            if account is not None:
+                account.accept(one)
+                touched[account.name] = account
+        for account in touched.values():
+            account.pump()
+
+    def _account(self, waiting: Waiting) -> Account | None:
+        """The account of a desired state; None while its flow is not known (it stays in the store)."""
+        name = waiting.key.partition("/")[0]
+        if name not in self._accounts:
+            made = self._make_account(name, Desired.decode(waiting.body).flow, self._tools)
+            if made is None:
+                log.warning("unknown_flow", partition=self.number, account=name)
+                return None
+            self._accounts[name] = made
+        return self._accounts[name]
+
+    async def tick(self) -> None:
+        """Now and then: look at what is blocked, and end doubts whose quiet time is over."""
+        if not self.started or self.fenced:
+            return
+        for account in tuple(self._accounts.values()):
+            account.look_again()
+        now_ms = self._tools.clock.now_ms()
+        for attempt in self._tools.store.attempts():
+            account = self._accounts.get(attempt.record_key.partition("/")[0])
+            over = doubt.quiet_at_ms(attempt, int(self._tools.settings.quiet_s * 1000)) <= now_ms
+            if over and not attempt.open and account is not None and not account.unsettled(attempt.record_key):
+                await account.end_doubt(attempt)
+
+    def flow_changed(self) -> None:
+        """A flow was applied, paused or resumed: what was held back for it is looked at again."""
+        if not self.started:
+            return
+        known = {waiting.key.partition("/")[0] for waiting in self._tools.store.all_desired()} - set(self._accounts)
+        if known:
+            self._accept([w for w in self._tools.store.all_desired() if w.key.partition("/")[0] in known])
+        for account in self._accounts.values():
+            account.look_again()
+
+    async def close(self, within_s: float) -> int | None:
+        """Give it up in order: finish what is in flight, settle it, keep the store. The next offset to commit."""
+        await asyncio.gather(*(account.stop(within_s) for account in self._accounts.values()))
+        try:
+            await asyncio.wait_for(self._tools.settler.drained(), within_s)
+        except TimeoutError:
+            log.warning("settling_not_ended", partition=self.number)
+        await self._end_settling()
+        position = self.position()
+        self._tools.store.close(now_ms=self._tools.clock.now_ms())
+        return position
+
+    async def drop(self) -> None:
+        """Somebody else owns it already: record nothing, and do not trust the store."""
+        await asyncio.gather(*(account.stop(0.0) for account in self._accounts.values()))
+        await self._end_settling()
+        self._tools.store.abandon()
+
+    async def _end_settling(self) -> None:
+        self._settling.cancel()
+        await asyncio.gather(self._settling, return_exceptions=True)
+        await self._producer.close()
+
+    def check(self) -> None:
+        """Raises MustStop when settling has ended by itself."""
+        if self._settling.done() and not self._settling.cancelled() and not self.fenced:
+            error = self._settling.exception()
+            raise MustStop(f"settling partition {self.number} ended: {type(error).__name__}") from error
