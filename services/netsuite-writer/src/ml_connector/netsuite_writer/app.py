@@ -7,11 +7,12 @@ import random
 import signal
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Final
 
 import httpx2
+from confluent_kafka import OFFSET_BEGINNING
 
 from ml_connector.common import logs, telemetry, topics
 from ml_connector.common.clock import Clock, Deadline, SystemClock
@@ -91,7 +92,7 @@ class Writer:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; raises MustStop when another process must take over."""
         await self._start()
-        tasks = [
+        tasks: list[asyncio.Task[object]] = [
             asyncio.create_task(work, name=name)
             for name, work in (
                 ("desired", self._read_desired()),
@@ -121,7 +122,7 @@ class Writer:
         self._companion.start()
         self._group.start()
 
-    async def _stop(self, tasks: list[asyncio.Task[object]]) -> None:
+    async def _stop(self, tasks: Sequence[asyncio.Task[object]]) -> None:
         await self._group.close()  # revokes: partitions finish, settle and close
         for task in tasks:
             task.cancel()
@@ -139,7 +140,7 @@ class Writer:
         opened = await asyncio.gather(*(self._open(number) for number in partitions))
         self._partitions.update({partition.number: partition for partition in opened})
         starts = {p.number: p.position() for p in opened}
-        return {number: offset if offset is not None else 0 for number, offset in starts.items()}
+        return {number: OFFSET_BEGINNING if offset is None else offset for number, offset in starts.items()}
 
     async def revoked(self, partitions: frozenset[int]) -> Mapping[int, int]:
         given_up = [self._partitions.pop(number) for number in partitions if number in self._partitions]
@@ -177,7 +178,8 @@ class Writer:
             producer=producer,
             make_account=self._make_account,
         )
-        await self._companion.assign({number: store.position(self._observed) or 0})
+        read_from = store.position(self._observed)
+        await self._companion.assign({number: OFFSET_BEGINNING if read_from is None else read_from})
         return partition
 
     def _make_account(self, name: str, flow_name: str, tools: Tools) -> Account | None:
@@ -297,5 +299,5 @@ def main() -> None:
         sys.stderr.write(f"{error}\n")
         raise SystemExit(2) from error
     except MustStop as error:
-        log.error("must_stop", problem=str(error))  # noqa: TRY400  the text says it all
+        log.error("must_stop", problem=str(error))
         raise SystemExit(1) from error

@@ -154,10 +154,10 @@ class Partition:
             account.look_again()
         now_ms = self._tools.clock.now_ms()
         for attempt in self._tools.store.attempts():
-            account = self._accounts.get(attempt.record_key.partition("/")[0])
+            owner = self._accounts.get(attempt.record_key.partition("/")[0])
             over = doubt.quiet_at_ms(attempt, int(self._tools.settings.quiet_s * 1000)) <= now_ms
-            if over and not attempt.open and account is not None and not account.unsettled(attempt.record_key):
-                await account.end_doubt(attempt)
+            if over and not attempt.open and owner is not None and not owner.unsettled(attempt.record_key):
+                await owner.end_doubt(attempt)
 
     def flow_changed(self) -> None:
         """A flow was applied, paused or resumed: what was held back for it is looked at again."""
