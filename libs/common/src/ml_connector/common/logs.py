@@ -20,7 +20,7 @@ FIELDS: Final = frozenset(
     account action after_s attempt cause code company count deadline_s delay_s destination due_in_s entity
     environment epoch error flow flows generation group host id in_flight kek kind lag lane limit name offset
     outcome partition partitions path pid port problem reason record_key records request_id secrets service
-    signal size_bytes source_id stage state status took_ms topic trace url version waiting
+    refused signal size_bytes source_id stage state status took_ms topic trace unavailable url version waiting
     """.split()  # noqa: SIM905  a paragraph of words is read more easily than a list of literals
 )
 MAX_TEXT: Final = 500

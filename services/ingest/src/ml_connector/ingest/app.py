@@ -1,0 +1,178 @@
+"""Wire ingest: directory, doors, publisher, server. The only place where real adapters meet the rules."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import socket
+import sys
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+
+from ml_connector.common import logs, telemetry, topics
+from ml_connector.common.clock import Clock, Deadline, SystemClock
+from ml_connector.common.directory import Directory
+from ml_connector.common.errors import ConnectorError, InvalidSettings
+from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
+from ml_connector.common.kafka.producer import Producer
+from ml_connector.common.logs import get_logger
+from ml_connector.ingest.doors import Doors
+from ml_connector.ingest.publish import Publisher
+from ml_connector.ingest.receive import PATH, Receive, Receiver, Scope, Send
+from ml_connector.ingest.settings import IngestSettings
+
+log = get_logger()
+
+START_DEADLINE_S: Final = 60.0
+SUMMARY_EVERY_S: Final = 60.0
+BACKLOG: Final = 2048
+MAX_HEADER_BYTES: Final = 64 * 1024
+MIN_MESSAGE_BYTES: Final = 1024 * 1024  # room for the headers beside the largest body
+
+
+class Ingest:
+    """The process: what it needs, in the order in which it starts and stops."""
+
+    def __init__(self, settings: IngestSettings, clock: Clock) -> None:
+        self._settings = settings
+        self._clock = clock
+        kafka = {**settings.kafka(), "message.max.bytes": str(settings.max_body_bytes + MIN_MESSAGE_BYTES)}
+        self._producer = Producer(kafka, linger_ms=2, message_timeout_s=settings.ack_deadline_s * 2)
+        self._directory = Directory(settings)
+        self._doors = Doors(self._directory)
+        publisher = Publisher(self._producer, prefix=settings.topic_prefix, ack_deadline_s=settings.ack_deadline_s)
+        self.receiver = Receiver(
+            self._doors,
+            publisher,
+            clock,
+            max_body_bytes=settings.max_body_bytes,
+            body_deadline_s=settings.body_deadline_s,
+        )
+
+    async def start(self) -> None:
+        settings = self._settings
+        events = TopicSpec(topics.EVENTS.full_name(settings.topic_prefix), settings.partitions, {})
+        await asyncio.to_thread(refuse_other_partitions, settings.kafka(), [events])
+        self._producer.start()
+        await self._directory.start(Deadline.after(self._clock, START_DEADLINE_S))
+        self.receiver.ready = True
+
+    async def drain(self) -> None:
+        """Wait until every request has its answer."""
+        deadline = Deadline.after(self._clock, self._settings.drain_s)
+        while self.receiver.in_flight and not deadline.expired:
+            await self._clock.sleep(0.02)
+
+    async def close(self) -> None:
+        await self._producer.close()
+        await self._directory.close()
+
+    def not_ready(self) -> str | None:
+        """Why no delivery should be sent here; None when all is well."""
+        if not self.receiver.ready or not self._directory.ready:
+            return "flows and secrets are not read to their end"
+        problems = self._doors.problems()
+        return problems[0] if problems else None
+
+    async def summarize(self) -> None:
+        """One log line a minute and flow, instead of one a request."""
+        while True:
+            await self._clock.sleep(SUMMARY_EVERY_S)
+            for flow, counts in self._doors.counts().items():
+                log.info(
+                    "deliveries",
+                    flow=flow,
+                    count=counts.accepted,
+                    refused=counts.refused,
+                    unavailable=counts.unavailable,
+                )
+
+
+def make_asgi(ingest: Ingest) -> Any:
+    """The hot route first; everything else is FastAPI's."""
+    around = FastAPI(openapi_url=None)
+
+    @around.get("/livez")
+    async def livez() -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    @around.get("/readyz")
+    async def readyz() -> PlainTextResponse:
+        problem = ingest.not_ready()
+        return PlainTextResponse(f"{problem or 'ok'}\n", status_code=503 if problem else 200)
+
+    receiver = ingest.receiver
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(PATH):
+            await receiver(scope, receive, send)
+        else:
+            await around(scope, receive, send)
+
+    return app
+
+
+async def serve(settings: IngestSettings) -> None:
+    """Run until SIGTERM or SIGINT: then stop accepting, answer what is in flight, flush."""
+    from granian.constants import HTTPModes, Interfaces
+    from granian.http import HTTP1Settings
+    from granian.server.embed import Server
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    ingest = Ingest(settings, SystemClock())
+    port = settings.http_port or _free_port(settings.http_host)
+    server = Server(
+        make_asgi(ingest),
+        address=settings.http_host,
+        port=port,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(
+            header_read_timeout=int(settings.header_deadline_s * 1000), max_buffer_size=MAX_HEADER_BYTES
+        ),
+        websockets=False,
+        backlog=BACKLOG,
+        log_enabled=False,
+    )
+    serving = asyncio.create_task(server.serve())
+    summary = asyncio.create_task(ingest.summarize())
+    try:
+        await ingest.start()
+        log.info("serving", host=settings.http_host, port=port)
+        await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        await ingest.drain()
+    finally:
+        summary.cancel()
+        server.stop()
+        await asyncio.gather(serving, return_exceptions=True)
+        await ingest.drain()
+        await ingest.close()
+        telemetry.shutdown()
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def main() -> None:
+    """Exit code 0 after a signal, 1 when it cannot go on, 2 for wrong settings."""
+    import uvloop
+
+    try:
+        settings = IngestSettings.load()
+        logs.configure("ingest", level=settings.log_level, form=settings.log_format)
+        telemetry.configure("ingest")
+        uvloop.run(serve(settings))
+    except InvalidSettings as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from error
+    except ConnectorError as error:
+        log.error("must_stop", problem=str(error))
+        raise SystemExit(1) from error

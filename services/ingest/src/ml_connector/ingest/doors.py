@@ -1,0 +1,80 @@
+"""What each flow's webhook address needs, prepared once per change of the flow or its keys."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from ml_connector.common.credentials import WebhookBasic, WebhookHmac
+from ml_connector.common.directory import Directory, LiveFlow
+from ml_connector.common.errors import SecretUnreadable
+from ml_connector.ingest.verify import BasicProof, HmacProof, Proof
+
+
+@dataclass(slots=True)
+class Counts:
+    """Deliveries of one flow since the start."""
+
+    accepted: int = 0
+    refused: int = 0
+    unavailable: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """One flow's address. `problem`: why it is closed, although the flow exists."""
+
+    flow: str
+    company: str
+    account: str
+    proofs: tuple[Proof, ...]
+    problem: str | None
+    counts: Counts = field(default_factory=Counts)
+
+
+class Doors:
+    """All flows' addresses."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._doors: dict[str, Door] = {}
+        self._counts: dict[str, Counts] = {}
+        directory.on_change(self._doors.clear)
+
+    def find(self, name: str) -> Door | None:
+        """None: there is no such flow."""
+        door = self._doors.get(name)
+        if door is None:
+            live = self._directory.flow(name)
+            if live is None:
+                return None
+            door = self._doors[name] = self._make(live)
+        return door
+
+    def problems(self) -> list[str]:
+        """Why flows are closed; empty when all are open."""
+        doors = (self.find(live.flow.flow) for live in self._directory.flows())
+        return [door.problem for door in doors if door is not None and door.problem is not None]
+
+    def counts(self) -> dict[str, Counts]:
+        return self._counts
+
+    def _make(self, live: LiveFlow) -> Door:
+        flow = live.flow
+        proofs: tuple[Proof, ...] = ()
+        problem = None
+        try:
+            proofs = self._proofs(live)
+        except SecretUnreadable as error:
+            problem = str(error)
+        counts = self._counts.setdefault(flow.flow, Counts())
+        return Door(flow.flow, flow.pipedrive.company, flow.netsuite.account, proofs, problem, counts)
+
+    def _proofs(self, live: LiveFlow) -> tuple[Proof, ...]:
+        flow = live.flow
+        owner, environment, verify = f"flow/{flow.flow}", flow.environment, flow.pipedrive.webhook.verify
+        proofs: list[Proof] = []
+        if verify in {"hmac-sha256", "both"}:
+            proofs.append(HmacProof.of(self._directory.secret(WebhookHmac, owner=owner, environment=environment)))
+        if verify in {"basic", "both"}:
+            proofs.append(BasicProof.of(self._directory.secret(WebhookBasic, owner=owner, environment=environment)))
+        return tuple(proofs)

@@ -1,0 +1,156 @@
+"""Read one delivery within its limits and answer it: the hot route, raw ASGI.
+
+Never: decoding the body, answering 2xx before the broker has it, answering 401 for a fault of ours.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from opentelemetry.trace import SpanKind
+
+from ml_connector.common import telemetry
+from ml_connector.common.clock import Clock
+from ml_connector.common.errors import MustStop, TryLater
+from ml_connector.common.headers import TRACEPARENT
+from ml_connector.common.logs import get_logger
+from ml_connector.ingest.doors import Door, Doors
+from ml_connector.ingest.publish import Publisher
+from ml_connector.ingest.stamp import incoming_trace, stamp
+from ml_connector.ingest.verify import verified_by
+
+log = get_logger()
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+PATH: Final = "/webhooks/pipedrive/"
+RETRY_AFTER_S: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal(Exception):
+    """An answer that is not 204; the text says what, never quoting the request."""
+
+    status: int
+    text: str
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+UNAVAILABLE_HEADERS: Final = ((b"retry-after", b"%d" % RETRY_AFTER_S),)
+
+
+class Receiver:
+    """`POST /webhooks/pipedrive/{flow}`."""
+
+    def __init__(
+        self, doors: Doors, publisher: Publisher, clock: Clock, *, max_body_bytes: int, body_deadline_s: float
+    ) -> None:
+        self._doors = doors
+        self._publisher = publisher
+        self._clock = clock
+        self._max_body_bytes = max_body_bytes
+        self._body_deadline_s = body_deadline_s
+        self.in_flight = 0
+        self.ready = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.in_flight += 1
+        try:
+            await self._accept(scope, receive)
+        except Refusal as refusal:
+            await _answer(send, refusal.status, refusal.text, refusal.headers)
+        else:
+            await _answer(send, 204)
+        finally:
+            self.in_flight -= 1
+
+    async def _accept(self, scope: Scope, receive: Receive) -> None:
+        received_at_ms = self._clock.now_ms()
+        door = self._door(scope)
+        body = await self._body(scope, receive)
+        if door.problem is not None:
+            door.counts.unavailable += 1
+            raise Refusal(503, "this flow is not ready", UNAVAILABLE_HEADERS)
+        proof = verified_by(door.proofs, scope["headers"], body)
+        if proof is None:
+            door.counts.refused += 1
+            raise Refusal(401, "not signed as this flow demands")
+        await self._publish(door, scope, body, proof=proof, received_at_ms=received_at_ms)
+
+    def _door(self, scope: Scope) -> Door:
+        if scope["method"] != "POST":
+            raise Refusal(405, "use POST", ((b"allow", b"POST"),))
+        if not self.ready:
+            raise Refusal(503, "starting", UNAVAILABLE_HEADERS)
+        door = self._doors.find(scope["path"][len(PATH) :])
+        if door is None:
+            raise Refusal(404, "no such flow")
+        return door
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        """The whole body, while it stays within size and time."""
+        declared = _declared_length(scope)
+        if declared is not None and declared > self._max_body_bytes:
+            raise Refusal(413, "the body is too large")
+        try:
+            async with asyncio.timeout(self._body_deadline_s):
+                return await self._read(receive)
+        except TimeoutError:
+            raise Refusal(408, "the body took too long", ((b"connection", b"close"),)) from None
+
+    async def _read(self, receive: Receive) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Refusal(400, "the body ended early")
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > self._max_body_bytes:
+                raise Refusal(413, "the body is too large", ((b"connection", b"close"),))
+            chunks.append(chunk)
+            if not message.get("more_body"):
+                return b"".join(chunks)
+
+    async def _publish(self, door: Door, scope: Scope, body: bytes, *, proof: str, received_at_ms: int) -> None:
+        incoming = incoming_trace(scope["headers"])
+        parent = telemetry.parent_of({TRACEPARENT: incoming} if incoming else {})
+        with telemetry.span("receive webhook", SpanKind.SERVER, parent=parent) as span:
+            headers = stamp(
+                door,
+                verified_by=proof,
+                receipt=uuid.uuid4().hex,
+                received_at_ms=received_at_ms,
+                content_type=_header(scope, b"content-type"),
+                traceparent=telemetry.traceparent(span),
+            )
+            try:
+                await self._publisher.publish(door.company, body, headers)
+            except (TryLater, MustStop) as error:
+                door.counts.unavailable += 1
+                log.warning("not_published", flow=door.flow, problem=str(error))
+                raise Refusal(503, "not stored, please send again", UNAVAILABLE_HEADERS) from error
+        door.counts.accepted += 1
+
+
+def _declared_length(scope: Scope) -> int | None:
+    value = _header(scope, b"content-length")
+    return int(value) if value.isdigit() else None
+
+
+def _header(scope: Scope, name: bytes) -> bytes:
+    return next((value for key, value in scope["headers"] if key == name), b"")
+
+
+async def _answer(send: Send, status: int, text: str = "", headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+    body = f"{text}\n".encode() if text else b""
+    content = ((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))) if body else ()
+    await send({"type": "http.response.start", "status": status, "headers": [*content, *headers]})
+    await send({"type": "http.response.body", "body": body})
