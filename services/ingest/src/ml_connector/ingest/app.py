@@ -147,7 +147,7 @@ async def serve(settings: IngestSettings) -> None:
         await ingest.drain()
     finally:
         summary.cancel()
-        server.stop()
+        server.stop()  # type: ignore[no-untyped-call]  # granian declares no types here
         await asyncio.gather(serving, return_exceptions=True)
         await ingest.drain()
         await ingest.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
@@ -33,13 +32,14 @@ PATH: Final = "/webhooks/pipedrive/"
 RETRY_AFTER_S: Final = 5
 
 
-@dataclass(frozen=True, slots=True)
 class Refusal(Exception):
     """An answer that is not 204; the text says what, never quoting the request."""
 
-    status: int
-    text: str
-    headers: tuple[tuple[bytes, bytes], ...] = ()
+    def __init__(self, status: int, text: str, headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
+        super().__init__(text)
+        self.status = status
+        self.text = text
+        self.headers = headers
 
 
 UNAVAILABLE_HEADERS: Final = ((b"retry-after", b"%d" % RETRY_AFTER_S),)
