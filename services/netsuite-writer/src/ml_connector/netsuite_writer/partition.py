@@ -128,20 +128,19 @@ class Partition:
     def _accept(self, waiting: list[Waiting]) -> None:
         touched: dict[str, Account] = {}
         for one in waiting:
-            account = self._account(one)
+            account = self._account(_account_of(one.key), Desired.decode(one.body).flow)
             if account is not None:
                 account.accept(one)
                 touched[account.name] = account
         for account in touched.values():
             account.pump()
 
-    def _account(self, waiting: Waiting) -> Account | None:
-        """The account of a desired state; None while its flow is not known (it stays in the store)."""
-        name = waiting.key.partition("/")[0]
+    def _account(self, name: str, flow: str) -> Account | None:
+        """None while the flow is not known: its work stays in the store."""
         if name not in self._accounts:
-            made = self._make_account(name, Desired.decode(waiting.body).flow, self._tools)
+            made = self._make_account(name, flow, self._tools)
             if made is None:
-                log.warning("unknown_flow", partition=self.number, account=name)
+                log.warning("unknown_flow", partition=self.number, account=name, flow=flow)
                 return None
             self._accounts[name] = made
         return self._accounts[name]
@@ -154,18 +153,18 @@ class Partition:
             account.look_again()
         now_ms = self._tools.clock.now_ms()
         for attempt in self._tools.store.attempts():
-            owner = self._accounts.get(attempt.record_key.partition("/")[0])
-            over = doubt.quiet_at_ms(attempt, int(self._tools.settings.quiet_s * 1000)) <= now_ms
-            if over and not attempt.open and owner is not None and not owner.unsettled(attempt.record_key):
+            if attempt.open or doubt.quiet_at_ms(attempt, int(self._tools.settings.quiet_s * 1000)) > now_ms:
+                continue
+            owner = self._account(_account_of(attempt.record_key), attempt.flow)
+            if owner is not None and not owner.unsettled(attempt.record_key):
                 await owner.end_doubt(attempt)
 
     def flow_changed(self) -> None:
         """A flow was applied, paused or resumed: what was held back for it is looked at again."""
         if not self.started:
             return
-        known = {waiting.key.partition("/")[0] for waiting in self._tools.store.all_desired()} - set(self._accounts)
-        if known:
-            self._accept([w for w in self._tools.store.all_desired() if w.key.partition("/")[0] in known])
+        held = [one for one in self._tools.store.all_desired() if _account_of(one.key) not in self._accounts]
+        self._accept(held)
         for account in self._accounts.values():
             account.look_again()
 
@@ -197,3 +196,7 @@ class Partition:
         if self._settling.done() and not self._settling.cancelled() and not self.fenced:
             error = self._settling.exception()
             raise MustStop(f"settling partition {self.number} ended: {type(error).__name__}") from error
+
+
+def _account_of(key: str) -> str:
+    return key.partition("/")[0]

@@ -65,7 +65,9 @@ class Schedule:
                 return None  # the same message once more
             if other is not None and entry.generation < other.generation:
                 return entry
-        entry.contested |= held is not None and held.generation == entry.generation
+        entry.contested |= any(other is not None and other.generation == entry.generation for other in (running, held))
+        if held is not None and _URGENCY[held.lane] < _URGENCY[entry.lane]:
+            entry.lane = held.lane  # whoever waited for the older state does not wait longer for the newer
         self._waiting[entry.record] = entry
         if running is None:
             self._ready[entry.lane].append(entry)
@@ -142,8 +144,11 @@ class Schedule:
 
     def _hurry(self, record: str, lane: Lane) -> None:
         parent = self._waiting.get(record)
-        if parent is not None and _URGENCY[lane] < _URGENCY[parent.lane]:
-            parent.lane = lane
+        if parent is None or _URGENCY[lane] >= _URGENCY[parent.lane]:
+            return
+        is_ready = parent in self._ready[parent.lane]
+        parent.lane = lane
+        if is_ready:  # one that is delayed or blocked keeps its time, and takes the new lane then
             self._ready[lane].append(parent)
 
     def _lane(self) -> Lane | None:
