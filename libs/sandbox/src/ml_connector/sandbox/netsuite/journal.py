@@ -1,0 +1,79 @@
+"""The request log: the judge of what the connector did."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from ml_connector.sandbox.web import Request
+
+
+@dataclass(slots=True)
+class Line:
+    """One request. Times in ms since the epoch; `commit_seq` orders all writes of all accounts."""
+
+    seq: int
+    account: str
+    method: str
+    path: str
+    record_type: str
+    external_id: str
+    start_ms: float
+    in_flight_at_start: int
+    trace: str = ""
+    end_ms: float = 0.0
+    status: int = 0
+    code: str = ""
+    commit_seq: int | None = None
+    commit_ms: float | None = None
+    internal_id: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+class Journal:
+    """All requests since the start or the last reset."""
+
+    def __init__(self) -> None:
+        self.lines: list[Line] = []
+        self._last_seq = 0
+        self._last_commit = 0
+
+    def begin(self, request: Request, *, account: str, in_flight: int) -> Line:
+        kind, external_id = _subject(request.path)
+        self._last_seq += 1
+        line = Line(
+            self._last_seq, account, request.method, request.path, kind, external_id, time.time() * 1000, in_flight,
+            trace=request.headers.get("traceparent", ""),
+        )  # fmt: skip
+        self.lines.append(line)
+        return line
+
+    def commit(self, line: Line, internal_id: str) -> None:
+        self._last_commit += 1
+        line.commit_seq = self._last_commit
+        line.commit_ms = time.time() * 1000
+        line.internal_id = internal_id
+
+    def end(self, line: Line, *, status: int, code: str = "") -> None:
+        line.end_ms = time.time() * 1000
+        line.status = status
+        line.code = code
+
+    def after(self, seq: int) -> list[dict[str, Any]]:
+        start = max(0, len(self.lines) - (self._last_seq - seq))
+        return [line.as_dict() for line in self.lines[start:]]
+
+    def clear(self) -> None:
+        self.lines.clear()
+
+
+def _subject(path: str) -> tuple[str, str]:
+    """Record type and external id of a record path; empty for other paths."""
+    _, found, rest = path.partition("/record/v1/")
+    if not found:
+        return "", ""
+    kind, _, name = rest.partition("/")
+    return kind, name[len("eid:") :] if name.startswith("eid:") else ""
