@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -165,9 +166,8 @@ class PipedriveStandIn:
 
     async def _quiet(self, timeout_s: float) -> Reply:
         """Answers once no delivery is under way."""
-        deadline = time.monotonic() + timeout_s
-        while self.sender.pending and time.monotonic() < deadline:
-            await asyncio.sleep(0.02)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.sender.quiet(), timeout_s)
         return json_reply(200, {"pending": self.sender.pending})
 
 

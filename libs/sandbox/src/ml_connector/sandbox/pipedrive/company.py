@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -55,7 +54,7 @@ class Company:
     webhooks: dict[int, Webhook] = field(default_factory=dict)
     requests: deque[float] = field(default_factory=deque)
     tokens_spent: int = 0
-    _ids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+    _last_ids: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.host = self.host or f"{self.name}.pipedrive.com"
@@ -69,8 +68,10 @@ class Company:
                     {"id": stage_id, "name": stage, "pipeline_id": pipeline_id, "order_nr": order, "is_deleted": False}
                 )
 
-    def new_id(self) -> int:
-        return next(self._ids)
+    def new_id(self, entity: str) -> int:
+        """Each entity counts for itself: an organization and a person may both be 5."""
+        self._last_ids[entity] = self._last_ids.get(entity, 0) + 1
+        return self._last_ids[entity]
 
     def definition(self, entity: str, code: str) -> Definition | None:
         return next((found for found in self.definitions[entity] if found["field_code"] == code), None)

@@ -145,7 +145,7 @@ class Api:
         self._apply(entity, item, self._body())
         if not item.get("name") and not item.get("title"):
             raise ApiError(400, "name is required", code="ERR_SCHEMA_VALIDATION_FAILED")
-        item["id"] = self.company.new_id()
+        item["id"] = self.company.new_id(entity)
         self.company.items[entity][item["id"]] = item
         self.changed(Change("create", entity, item["id"], None, _copy(item)))
         return _ok(item, status=201)
@@ -234,7 +234,7 @@ class Api:
         if missing:
             raise ApiError(400, f"{missing[0]} is required")
         webhook = Webhook(
-            self.company.new_id(),
+            self.company.new_id("webhook"),
             body["subscription_url"],
             f"{body['event_action']}.{body['event_object']}",
             body.get("http_auth_user"),

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import time
+from collections.abc import Coroutine
 from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
@@ -88,7 +89,12 @@ class Sender:
                 for _ in range(delivery.copies):
                     self._start(self._deliver(company, webhook, change, delivery))
 
-    def _start(self, work: Any) -> None:
+    async def quiet(self) -> None:
+        """Until no delivery is under way, retries and delayed ones included."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         self.pending += 1
         task: asyncio.Task[None] = asyncio.create_task(work)
         self._tasks.add(task)
@@ -146,9 +152,11 @@ class Sender:
         if webhook.signing_secret is not None:
             signature = hmac.new(webhook.signing_secret, body, hashlib.sha256).hexdigest()
             headers["x-pipedrive-signature"] = signature[::-1] if forged else signature
-        basic = (webhook.user, webhook.password or "") if webhook.user is not None else None
+        basic = httpx2.BasicAuth(webhook.user, webhook.password or "") if webhook.user is not None else None
         try:
-            answer = await self._client().post(webhook.url, content=body, headers=headers, auth=basic)
+            answer = await self._client().post(
+                webhook.url, content=body, headers=headers, auth=basic or httpx2.USE_CLIENT_DEFAULT
+            )
         except httpx2.HTTPError:
             return 0
         return answer.status_code
