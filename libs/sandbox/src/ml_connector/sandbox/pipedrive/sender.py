@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import hashlib
 import hmac
 import time
@@ -152,11 +153,11 @@ class Sender:
         if webhook.signing_secret is not None:
             signature = hmac.new(webhook.signing_secret, body, hashlib.sha256).hexdigest()
             headers["x-pipedrive-signature"] = signature[::-1] if forged else signature
-        basic = httpx2.BasicAuth(webhook.user, webhook.password or "") if webhook.user is not None else None
+        if webhook.user is not None:
+            pair = base64.b64encode(f"{webhook.user}:{webhook.password or ''}".encode()).decode()
+            headers["authorization"] = f"Basic {pair}"
         try:
-            answer = await self._client().post(
-                webhook.url, content=body, headers=headers, auth=basic or httpx2.USE_CLIENT_DEFAULT
-            )
+            answer = await self._client().post(webhook.url, content=body, headers=headers)
         except httpx2.HTTPError:
             return 0
         return answer.status_code

@@ -1,0 +1,181 @@
+"""Recompute the sum of DESIGN rule 2 from the topics alone.
+
+For every (cause, record): accepted = written + superseded + ignored + dead-lettered + waiting. Shares no code with the
+services' own counting: it reads plain JSON with its own few lines, and computes causes again from the original bodies.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ml_connector.cli.reading import read_topic
+from ml_connector.common import topics
+from ml_connector.common.kafka.admin import committed_offsets, partition_count
+from ml_connector.common.kafka.record import Record
+
+OUTCOMES = ("written", "superseded", "ignored", "dead_lettered")
+LISTED = 20  # causes of one kind that are named; the rest is counted
+
+
+@dataclass(slots=True)
+class Account:
+    """The sum of one account, and the causes that break it."""
+
+    accepted: int = 0
+    duplicates: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    waiting: int = 0
+    lost: list[str] = field(default_factory=list)  # accepted, without outcome, not waiting
+    unexplained: list[str] = field(default_factory=list)  # an outcome that nobody accepted
+    contradicting: list[str] = field(default_factory=list)  # two different outcomes of one cause and record
+
+    @property
+    def balanced(self) -> bool:
+        return not (self.lost or self.unexplained or self.contradicting)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "accepted": self.accepted,
+            **{name: self.outcomes[name] for name in OUTCOMES},
+            "waiting": self.waiting,
+            "duplicates": self.duplicates,
+            "balanced": self.balanced,
+            "lost": self.lost[:LISTED],
+            "unexplained": self.unexplained[:LISTED],
+            "contradicting": self.contradicting[:LISTED],
+        }
+
+
+@dataclass(slots=True)
+class Books:
+    """Everything that the topics say, by account."""
+
+    accepted: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    waiting: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    outcomes: dict[str, dict[str, dict[str, str]]] = field(default_factory=lambda: defaultdict(dict))
+    account_of_flow: dict[str, str] = field(default_factory=dict)
+
+    def close(self) -> dict[str, Account]:
+        """Compare; the sum of each account."""
+        names = {*self.accepted, *self.outcomes}
+        return {name: self._account(name) for name in sorted(names)}
+
+    def _account(self, name: str) -> Account:
+        accepted, outcomes = self.accepted[name], self.outcomes[name]
+        waiting = {cause for cause in self.waiting[name] if cause not in outcomes}
+        found = Account(
+            accepted=len(accepted),
+            duplicates=sum(accepted.values()) - len(accepted),
+            waiting=len(waiting & set(accepted)),
+            lost=sorted(set(accepted) - set(outcomes) - waiting),
+            unexplained=sorted(set(outcomes) - set(accepted)),
+        )
+        for cause, records in outcomes.items():
+            found.outcomes[next(iter(records.values()))] += 1
+            if len(records) > 1:
+                found.contradicting.append(cause)
+        return found
+
+
+def recompute(kafka: Mapping[str, str], prefix: str = "") -> dict[str, Account]:
+    """Read every topic to its end. While traffic flows, what moves between two reads may look lost: ask again."""
+    books = Books()
+    _read_flows(kafka, prefix, books)
+    _read_outcomes(kafka, prefix, books)
+    _read_desired(kafka, prefix, books)
+    _read_incoming(kafka, prefix, books)
+    return books.close()
+
+
+def _read_flows(kafka: Mapping[str, str], prefix: str, books: Books) -> None:
+    for record in read_topic(kafka, topics.FLOWS.full_name(prefix)):
+        if record.value and "/v" in (record.key or b"").decode():
+            document = json.loads(record.value)["document"]
+            books.account_of_flow[document["flow"]] = document["netsuite"]["account"]
+
+
+def _read_outcomes(kafka: Mapping[str, str], prefix: str, books: Books) -> None:
+    for record in read_topic(kafka, topics.AUDIT.full_name(prefix)):
+        key = (record.key or b"").decode()
+        if not key.endswith("/outcome"):
+            continue
+        cause, _, rest = key.partition("/")
+        name = rest.removesuffix("/outcome")
+        if record.value is None:
+            for outcomes in books.outcomes.values():
+                outcomes.get(cause, {}).pop(name, None)
+            continue
+        outcome = json.loads(record.value)
+        books.outcomes[outcome["account"]].setdefault(cause, {})[name] = outcome["outcome"]
+    for account, outcomes in books.outcomes.items():
+        books.outcomes[account] = {cause: records for cause, records in outcomes.items() if records}
+
+
+def _read_desired(kafka: Mapping[str, str], prefix: str, books: Books) -> None:
+    """Live keys, and nothing else, are unsettled."""
+    live: dict[str, str] = {}
+    for record in read_topic(kafka, topics.DESIRED.full_name(prefix)):
+        key = (record.key or b"").decode()
+        if record.value is None:
+            live.pop(key, None)
+        else:
+            live[key] = json.loads(record.value)["account"]
+    for key, account in live.items():
+        books.waiting[account].add(key.split("#", 2)[2])
+
+
+def _read_incoming(kafka: Mapping[str, str], prefix: str, books: Books) -> None:
+    for topic, group in (
+        (topics.EVENTS, "resolver"),
+        (topics.PIPEDRIVE_REQUESTS, "resolver-companions"),
+        (topics.DEFERRED, "resolver-companions"),
+    ):
+        name = topic.full_name(prefix)
+        done = committed_offsets(kafka, f"{prefix}{group}", name, range(partition_count(kafka, name)))
+        for record in read_topic(kafka, name):
+            account, cause = _account_and_cause(record, books)
+            if topic is not topics.DEFERRED:
+                books.accepted[account][cause] += 1
+            if record.offset >= done.get(record.partition, 0):
+                books.waiting[account].add(cause)
+
+
+def _account_and_cause(record: Record, books: Books) -> tuple[str, str]:
+    headers = {name: value.decode() for name, value in record.headers.items()}
+    body = record.value or b""
+    if "cause" in headers:
+        return headers.get("account", ""), headers["cause"]
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        found = None
+    if isinstance(found, dict) and found.get("kind") == "hydrate":
+        return books.account_of_flow.get(found["flow"], ""), f"hyd:{found['request_id']}"
+    meta = found.get("meta") if isinstance(found, dict) else None
+    if isinstance(meta, dict) and meta.get("webhook_id") and meta.get("id"):
+        return headers.get("account", ""), f"{meta['webhook_id']}:{meta['id']}"
+    return headers.get("account", ""), f"raw:{hashlib.sha256(body).hexdigest()[:32]}"
+
+
+def table(accounts: Mapping[str, Account]) -> list[Any]:
+    """For a terminal: one row an account, then what breaks the sum."""
+    from rich.table import Table
+
+    rows = Table(
+        "account", "accepted", "=", "written", "superseded", "ignored", "dead-lettered", "waiting", "duplicates"
+    )
+    lines: list[Any] = [rows]
+    for name, account in accounts.items():
+        sign = "=" if account.balanced else "≠"
+        outcomes = [str(account.outcomes[kind]) for kind in OUTCOMES]
+        rows.add_row(name, str(account.accepted), sign, *outcomes, str(account.waiting), str(account.duplicates))
+        for kind in ("lost", "unexplained", "contradicting"):
+            causes = getattr(account, kind)
+            if causes:
+                lines.append(f"{name}: {len(causes)} {kind}: {', '.join(causes[:LISTED])}")
+    return lines

@@ -1,0 +1,297 @@
+"""mlc: run, feed, read and check ml-connector from a terminal."""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+import hashlib
+import hmac
+import json
+import runpy
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import httpx2
+import typer
+from rich.table import Table
+
+from ml_connector.cli import accounting as books
+from ml_connector.cli import tail as tailing
+from ml_connector.cli.flow_files import read_flow_file
+from ml_connector.cli.publishing import TopicWriter
+from ml_connector.cli.reading import newest_by_key
+from ml_connector.cli.say import USAGE, err, fail, out, plainly
+from ml_connector.cli.stack import ALL, StackOptions
+from ml_connector.cli.up import run_up
+from ml_connector.common import topics
+from ml_connector.common.credentials import WebhookHmac
+from ml_connector.common.directory import FlowBook
+from ml_connector.common.errors import BadInput, InvalidFlow
+from ml_connector.common.flows import environment_of
+from ml_connector.common.kafka.admin import TopicSpec, ensure_topics, partition_counts
+from ml_connector.common.settings import Settings
+from ml_connector.common.vault import SecretEntry, Vault, new_key, secret_key
+
+app = typer.Typer(
+    help="Run, feed, read and check ml-connector. Settings come from MLC_* variables (docs/configuration.md).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+topics_app = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
+flows_app = typer.Typer(help="Flows: one Pipedrive company, one NetSuite account, one mapping.", no_args_is_help=True)
+secrets_app = typer.Typer(help="Credentials, stored encrypted.", no_args_is_help=True)
+vault_app = typer.Typer(help="Key-encryption keys.", no_args_is_help=True)
+for group, name in ((topics_app, "topics"), (flows_app, "flows"), (secrets_app, "secrets"), (vault_app, "vault")):
+    app.add_typer(group, name=name)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
+
+
+class StandIn(StrEnum):
+    """The vendors that can be stood in for."""
+
+    pipedrive = "pipedrive"
+    netsuite = "netsuite"
+
+
+@app.command()
+@plainly
+def up(
+    only: Annotated[str, typer.Option(help=f"Start only these, comma separated: {', '.join(ALL)}.")] = "",
+    without: Annotated[str, typer.Option(help="Start all but these.")] = "",
+    scale: Annotated[list[str] | None, typer.Option(help="Replicas of a service, as resolver=2. Repeatable.")] = None,
+    keep_alive: Annotated[bool, typer.Option("--keep-alive", help="Restart a process that dies.")] = False,
+    ready_file: Annotated[Path | None, typer.Option(help="Gets the `ready` JSON.")] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Keep the broker's data here (default: temporary).")] = None,
+) -> None:
+    """Start broker, stand-ins and all services in one terminal, until Ctrl-C."""
+    options = StackOptions(
+        processes=_chosen(only, without), scale=_scale(scale or []), keep_alive=keep_alive, data_dir=data_dir
+    )
+    raise typer.Exit(asyncio.run(run_up(options, ready_file)))
+
+
+@app.command()
+@plainly
+def demo(
+    as_json: Json = False,
+    share: Annotated[float, typer.Option(min=0.01, max=1.0, help="Play only this share of the company.")] = 1.0,
+) -> None:
+    """Play a believable company through the whole product and compare NetSuite with what it should hold."""
+    from ml_connector.cli.demo.play import run_demo
+
+    raise typer.Exit(asyncio.run(run_demo(as_json=as_json, share=share)))
+
+
+@app.command()
+@plainly
+def accounting(as_json: Json = False) -> None:
+    """Recompute from the topics alone: accepted = written + superseded + ignored + dead-lettered + waiting."""
+    settings = Settings.load()
+    accounts = books.recompute(settings.kafka(), settings.topic_prefix)
+    if as_json:
+        sys.stdout.write(json.dumps({name: account.as_dict() for name, account in accounts.items()}) + "\n")
+    else:
+        for line in books.table(accounts):
+            out.print(line)
+    if not all(account.balanced for account in accounts.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+@plainly
+def send(
+    file: Annotated[Path, typer.Argument(help="A webhook body; its bytes are signed and sent as they are.")],
+    flow: Annotated[str, typer.Option(help="The flow to send it to.")],
+    url: Annotated[str, typer.Option(help="Base URL of ingest.", envvar="MLC_INGEST_URL")] = "http://127.0.0.1:8080",
+) -> None:
+    """Sign a webhook body with the flow's key and post it to ingest."""
+    settings = Settings.load()
+    body = file.read_bytes()
+    signature = hmac.new(_signing_key(settings, flow), body, hashlib.sha256).hexdigest()
+    headers = {"content-type": "application/json", "x-pipedrive-signature": signature}
+    address = f"{url.rstrip('/')}/webhooks/pipedrive/{flow}"
+    try:
+        answer = httpx2.post(address, content=body, headers=headers, timeout=15)
+    except httpx2.HTTPError as error:
+        raise fail(f"{address} does not answer ({type(error).__name__}): is ingest running there?") from error
+    out.print(f"{answer.status_code} {answer.reason_phrase} {answer.text.strip()}".strip())
+    if answer.status_code != 204:
+        raise typer.Exit(1)
+
+
+@app.command()
+@plainly
+def tail(
+    topic: Annotated[str, typer.Argument(help=f"One of {', '.join(t.name for t in topics.ALL)}.")],
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help="Not only what comes from now on.")] = False,
+    count: Annotated[int, typer.Option(min=0, help="End after so many messages; 0: never.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Print the messages of a topic, readably. Secrets are never decoded."""
+    settings = Settings.load()
+    declared = topics.by_name(topic)
+    if declared is None:
+        raise BadInput(f"{topic} is no topic of ours: use one of {', '.join(t.name for t in topics.ALL)}")
+    tailing.run(settings, declared, from_beginning=from_beginning, count=count, as_json=as_json)
+
+
+@app.command()
+@plainly
+def sandbox(
+    vendor: Annotated[StandIn, typer.Argument(help="Whose stand-in to run.")],
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+) -> None:
+    """Run one stand-in by itself, for any developer of an integration."""
+    import os
+
+    os.environ[f"MLC_SANDBOX_{vendor.value.upper()}_PORT"] = str(port)
+    runpy.run_module(f"ml_connector.sandbox.{vendor.value}", run_name="__main__")
+
+
+@topics_app.command("apply")
+@plainly
+def topics_apply(
+    replication_factor: Annotated[int, typer.Option(min=1, help="Copies of each partition.")] = 1,
+) -> None:
+    """Make the topics that are missing; refuse when one has another partition count."""
+    settings = Settings.load()
+    declared = topics.with_prefix(settings.topic_prefix, settings.partitions)
+    specs = [TopicSpec(name, count, config) for name, count, config in declared]
+    made = ensure_topics(settings.kafka(), specs, replication_factor=replication_factor)
+    out.print(f"made {len(made)} topics, {len(specs) - len(made)} were there")
+
+
+@topics_app.command("show")
+@plainly
+def topics_show() -> None:
+    """List the declared topics beside what the broker has."""
+    settings = Settings.load()
+    have = partition_counts(settings.kafka())
+    table = Table("topic", "partitions", "in the broker", "policy", "holds")
+    for topic in topics.ALL:
+        name = topic.full_name(settings.topic_prefix)
+        wanted = topic.partitions(settings.partitions)
+        found = str(have.get(name, "missing"))
+        table.add_row(name, str(wanted), found, topic.config["cleanup.policy"], topic.purpose)
+    out.print(table)
+
+
+@flows_app.command("apply")
+@plainly
+def flows_apply(file: Annotated[Path, typer.Argument(help="A flow in YAML.")]) -> None:
+    """Check a flow (every problem with its line), give it the next version and activate it."""
+    settings = Settings.load()
+    document, lines = read_flow_file(file)
+    try:
+        version = _writer(settings).flow(document, by=f"mlc:{getpass.getuser()}")
+    except InvalidFlow as error:
+        raise InvalidFlow([lines.place(problem) for problem in error.problems]) from error
+    out.print(f"flow {document['flow']}: version {version} is active")
+
+
+@flows_app.command("list")
+@plainly
+def flows_list() -> None:
+    """List the flows with their active versions."""
+    settings = Settings.load()
+    book = FlowBook()
+    for key, value in newest_by_key(settings.kafka(), topics.FLOWS.full_name(settings.topic_prefix)).items():
+        book.fold(key, value)
+    table = Table("flow", "version", "company", "account", "environment", "state")
+    for name in book.names():
+        live = book.live(name)
+        if live is not None:
+            flow = live.flow
+            state = "paused" if live.paused else "active"
+            account = flow.netsuite.account
+            table.add_row(name, str(live.version), flow.pipedrive.company, account, flow.environment, state)
+    out.print(table)
+
+
+@secrets_app.command("set")
+@plainly
+def secrets_set(
+    owner: Annotated[str, typer.Argument(help="flow/<flow>, pipedrive/<company> or netsuite/<account>.")],
+    name: Annotated[str, typer.Argument(help="webhook-hmac, webhook-basic, api-token or oauth2-m2m.")],
+    environment: Annotated[str, typer.Option(help="sandbox or production.")],
+    file: Annotated[Path | None, typer.Option(help="A file with the secret as JSON (default: ask).")] = None,
+) -> None:
+    """Encrypt and store a credential. It is read from a file or a prompt, never from an argument."""
+    if environment not in {"sandbox", "production"}:
+        raise BadInput("--environment must be sandbox or production")
+    account = owner.partition("/")[2]
+    if owner.startswith("netsuite/") and environment_of(account) != environment:
+        raise BadInput(f"account {account} is a {environment_of(account)} account")
+    text = file.read_text() if file is not None else getpass.getpass("the secret, as JSON on one line: ")
+    try:
+        value = json.loads(text)
+    except ValueError as error:
+        raise BadInput("the secret is not JSON") from error
+    version = _writer(Settings.load()).secret(owner, name, environment, value)  # type: ignore[arg-type]  # checked above
+    out.print(f"{secret_key(owner, name)}: version {version} stored for {environment}")
+
+
+@secrets_app.command("list")
+@plainly
+def secrets_list() -> None:
+    """List what is stored; never the values."""
+    settings = Settings.load()
+    table = Table("secret", "version", "environment", "key")
+    for key, value in sorted(newest_by_key(settings.kafka(), topics.SECRETS.full_name(settings.topic_prefix)).items()):
+        entry = SecretEntry.decode(value)
+        table.add_row(key, str(entry.version), entry.environment, entry.kek)
+    out.print(table)
+
+
+@vault_app.command("key")
+def vault_key(name: Annotated[str, typer.Option(help="The key's id.")] = "k1") -> None:
+    """Make a key-encryption key, in the form that MLC_VAULT_KEYS wants."""
+    out.print(new_key(name))
+
+
+def _writer(settings: Settings) -> TopicWriter:
+    vault = Vault.from_text(settings.vault_key_text())
+    return TopicWriter(settings.kafka(), prefix=settings.topic_prefix, vault=vault)
+
+
+def _signing_key(settings: Settings, flow: str) -> bytes:
+    owner = f"flow/{flow}"
+    stored = newest_by_key(settings.kafka(), topics.SECRETS.full_name(settings.topic_prefix))
+    value = stored.get(secret_key(owner, WebhookHmac.NAME))
+    if value is None:
+        raise BadInput(f"flow {flow} has no {WebhookHmac.NAME} secret: is its name right?")
+    entry = SecretEntry.decode(value)
+    vault = Vault.from_text(settings.vault_key_text())
+    opened: dict[str, Any] = vault.decrypt(entry, owner=owner, name=WebhookHmac.NAME, environment=entry.environment)
+    return WebhookHmac.read(opened).keys[0].secret.encode()
+
+
+def _chosen(only: str, without: str) -> tuple[str, ...]:
+    named = [name.strip() for name in f"{only},{without}".split(",") if name.strip()]
+    unknown = [name for name in named if name not in ALL]
+    if unknown:
+        raise BadInput(f"{unknown[0]} is no process: use {', '.join(ALL)}")
+    wanted = only.split(",") if only else list(ALL)
+    return tuple(name for name in ALL if name in wanted and name not in without.split(","))
+
+
+def _scale(given: list[str]) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for part in given:
+        name, _, count = part.partition("=")
+        if name not in ALL or not count.isdigit() or int(count) < 1:
+            raise BadInput(f"--scale {part}: write <process>=<number>, as resolver=2")
+        found[name] = int(count)
+    return found
+
+
+def main() -> None:
+    """The entry point of the package."""
+    app()
+
+
+__all__ = ["USAGE", "app", "err", "main"]

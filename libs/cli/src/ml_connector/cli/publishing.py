@@ -1,0 +1,103 @@
+"""Write flows and secrets to their topics, from a developer's machine (the admin service takes this over later)."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaError, Message, Producer
+
+from ml_connector.cli.reading import newest_by_key
+from ml_connector.common import topics
+from ml_connector.common.codec import Wire
+from ml_connector.common.credentials import KINDS
+from ml_connector.common.directory import FlowBook
+from ml_connector.common.errors import BadInput, DeliveryFailed, InvalidFlow
+from ml_connector.common.flows import ActiveFlow, Environment, Flow, FlowVersion, parse_flow
+from ml_connector.common.kafka.producer import base_config
+from ml_connector.common.vault import SecretEntry, Vault, secret_key
+
+DELIVERY_S = 15.0
+
+
+class TopicWriter:
+    """Reads what is there, checks the change against it, writes."""
+
+    def __init__(self, kafka: Mapping[str, str], *, prefix: str, vault: Vault) -> None:
+        self._kafka = kafka
+        self._prefix = prefix
+        self._vault = vault
+
+    def flow(self, document: Mapping[str, Any], *, by: str) -> int:
+        """Validate, give it the next version, activate it; the version. Raises InvalidFlow."""
+        flow = parse_flow(document)
+        book = FlowBook()
+        for key, value in newest_by_key(self._kafka, topics.FLOWS.full_name(self._prefix)).items():
+            book.fold(key, value)
+        refuse_changed_identity(flow, book)
+        version = book.newest(flow.flow) + 1
+        plain = flow.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+        entry = FlowVersion(
+            flow=flow.flow, version=version, document=plain, applied_at_ms=int(time.time() * 1000), applied_by=by
+        )
+        self._write(topics.FLOWS, f"{flow.flow}/v{version}", entry)
+        self._write(topics.FLOWS, flow.flow, ActiveFlow(flow=flow.flow, version=version))
+        return version
+
+    def secret(self, owner: str, name: str, environment: Environment, value: dict[str, Any]) -> int:
+        """Check, encrypt, write; the version. Raises SecretUnreadable when the value is not of this kind."""
+        kind = KINDS.get(name)
+        if kind is None:
+            raise BadInput(f"{name} is no secret of ours: use one of {', '.join(KINDS)}")
+        kind.read(value)
+        known = newest_by_key(self._kafka, topics.SECRETS.full_name(self._prefix)).get(secret_key(owner, name))
+        version = (SecretEntry.decode(known).version if known is not None else 0) + 1
+        entry = self._vault.encrypt(owner, name, environment, version=version, value=value)
+        self._write(topics.SECRETS, entry.key, entry)
+        return version
+
+    def _write(self, topic: topics.Topic, key: str, value: Wire) -> None:
+        problems: list[KafkaError] = []
+
+        def delivered(error: KafkaError | None, _: Message) -> None:
+            if error is not None:
+                problems.append(error)
+
+        producer = Producer(base_config(self._kafka))
+        producer.produce(topic.full_name(self._prefix), key=key, value=value.encode(), on_delivery=delivered)
+        if producer.flush(DELIVERY_S) or problems:
+            raise DeliveryFailed(f"the broker did not take {key}: is MLC_KAFKA_BOOTSTRAP_SERVERS right?")
+
+
+def refuse_changed_identity(flow: Flow, book: FlowBook) -> None:
+    """Company, account, environment and prefix never change in a flow's life; a prefix is unique in an account."""
+    problems: list[str] = []
+    for name in book.names():
+        live = book.live(name)
+        if live is None:
+            continue
+        problems += _changed(flow, live.flow) if name == flow.flow else _clash(flow, live.flow)
+    if problems:
+        raise InvalidFlow(problems)
+
+
+def _changed(flow: Flow, before: Flow) -> list[str]:
+    pairs = {
+        "environment": (flow.environment, before.environment),
+        "external_ids": (flow.external_ids, before.external_ids),
+        "pipedrive.company": (flow.pipedrive.company, before.pipedrive.company),
+        "netsuite.account": (flow.netsuite.account, before.netsuite.account),
+    }
+    return [
+        f"{path}: was {was!r} and never changes in a flow's life: give the flow another name"
+        for path, (now, was) in pairs.items()
+        if now != was
+    ]
+
+
+def _clash(flow: Flow, other: Flow) -> list[str]:
+    same_account = flow.netsuite.account == other.netsuite.account
+    if same_account and flow.external_ids.lower() == other.external_ids.lower():
+        return [f"external_ids: flow {other.flow!r} of the same account uses {other.external_ids!r} already"]
+    return []

@@ -1,0 +1,69 @@
+"""Read topics from a developer's machine: from the beginning to the end, or on and on."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, TopicPartition
+
+from ml_connector.common.errors import DeliveryFailed, TopicsDiffer
+from ml_connector.common.kafka.admin import partition_count
+from ml_connector.common.kafka.producer import client_config
+from ml_connector.common.kafka.record import Record, of_message
+
+IDLE_S: Final = 20.0  # no answer from the broker for this long is an error
+
+
+def read_topic(
+    kafka: Mapping[str, str], topic: str, *, follow: bool = False, from_beginning: bool = True
+) -> Iterator[Record]:
+    """Committed messages, in order within a partition. Without `follow` it ends at the end that it found."""
+    count = partition_count(kafka, topic)
+    if count == 0:
+        raise TopicsDiffer(f"topic {topic} does not exist: run `mlc topics apply`")
+    consumer = Consumer(
+        {
+            **client_config(kafka),
+            "group.id": "mlc",
+            "enable.auto.commit": False,
+            "isolation.level": "read_committed",
+            "enable.partition.eof": True,
+        }
+    )
+    start = OFFSET_BEGINNING if from_beginning else OFFSET_END
+    consumer.assign([TopicPartition(topic, partition, start) for partition in range(count)])
+    try:
+        yield from _poll(consumer, count, follow=follow)
+    finally:
+        consumer.close()
+
+
+def _poll(consumer: Consumer, partitions: int, *, follow: bool) -> Iterator[Record]:
+    ended: set[int] = set()
+    heard_s = time.monotonic()
+    while follow or len(ended) < partitions:
+        message = consumer.poll(0.2)
+        if message is None:
+            if not follow and time.monotonic() - heard_s > IDLE_S:
+                raise DeliveryFailed("the broker does not answer: is MLC_KAFKA_BOOTSTRAP_SERVERS right?")
+            continue
+        heard_s = time.monotonic()
+        error = message.error()
+        if error is None:
+            yield of_message(message)
+        elif error.code() == KafkaError._PARTITION_EOF:
+            ended.add(message.partition() or 0)
+
+
+def newest_by_key(kafka: Mapping[str, str], topic: str) -> dict[str, bytes]:
+    """The newest value of each key; deleted ones left out."""
+    found: dict[str, bytes] = {}
+    for record in read_topic(kafka, topic):
+        key = (record.key or b"").decode("utf-8", "replace")
+        if record.value is None:
+            found.pop(key, None)
+        else:
+            found[key] = record.value
+    return found

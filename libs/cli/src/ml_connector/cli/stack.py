@@ -1,0 +1,365 @@
+"""Broker, stand-ins and services as one: started, made ready, stopped in order.
+
+For `mlc up`, the demo, the tests and the benchmarks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+import socket
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import httpx2
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from ruamel.yaml import YAML
+
+from ml_connector.cli.processes import Child, OnLine
+from ml_connector.cli.publishing import TopicWriter
+from ml_connector.common import topics
+from ml_connector.common.flows import parse_flow
+from ml_connector.common.kafka.admin import TopicSpec, ensure_topics
+from ml_connector.common.vault import Vault, new_key
+
+BROKER: Final = "broker"
+STAND_INS: Final = ("pipedrive", "netsuite")
+SERVICES: Final = ("ingest", "resolver", "netsuite-writer")
+ALL: Final = (BROKER, *STAND_INS, *SERVICES)
+# Whoever sends stops first, whoever is needed by others last.
+STOP_ORDER: Final = ("pipedrive", "ingest", "resolver", "netsuite-writer", "netsuite", BROKER)
+
+READY_DEADLINE_S: Final = 90.0
+STOP_DEADLINE_S: Final = 30.0
+RESTART_PAUSE_S: Final = 1.0
+
+FLOW: Final = "acme-eu"
+COMPANY: Final = "acme-eu"
+COMPANY_ID: Final = "8087566"
+ACCOUNT: Final = "1234567_SB1"
+
+
+class StackFailed(Exception):
+    """Something did not start or died; the text names it and its last words."""
+
+
+@dataclass(frozen=True, slots=True)
+class StackOptions:
+    """`environment`: more variables by process name, without a replica's number."""
+
+    processes: tuple[str, ...] = ALL
+    scale: Mapping[str, int] = field(default_factory=dict)
+    keep_alive: bool = False
+    data_dir: Path | None = None
+    netsuite_concurrency: int = 5
+    netsuite_latency_ms: float = 0
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Facts:
+    """What a caller may want to know of a running stack. The signing key is not among them."""
+
+    bootstrap_servers: str = ""
+    broker: str = ""
+    flow: str = FLOW
+    account: str = ACCOUNT
+    company: str = COMPANY
+    company_id: str = COMPANY_ID
+    urls: dict[str, str] = field(default_factory=dict)
+    pids: dict[str, int] = field(default_factory=dict)
+
+
+class Stack:
+    """`async with Stack(options) as stack:`; everything is ready inside and gone after."""
+
+    def __init__(self, options: StackOptions | None = None, *, on_line: OnLine = lambda _, __: None) -> None:
+        self.options = options or StackOptions()
+        self.facts = Facts()
+        self.signing_key = secrets.token_urlsafe(32)
+        self.api_token = secrets.token_hex(20)
+        self.vault_key = new_key("dev")
+        self.private_key_pem = ""
+        self.died = asyncio.Event()
+        self.death = ""
+        self._on_line = on_line
+        self._children: dict[str, Child] = {}
+        self._watchers: set[asyncio.Task[None]] = set()
+        self._temporary = tempfile.TemporaryDirectory(prefix="ml-connector-", ignore_cleanup_errors=True)
+        self._home = self.options.data_dir or Path(self._temporary.name)
+
+    # -- for callers -------------------------------------------------------------------------------------------------
+
+    @property
+    def urls(self) -> dict[str, str]:
+        return self.facts.urls
+
+    @property
+    def bootstrap(self) -> str:
+        return self.facts.bootstrap_servers
+
+    @property
+    def flow(self) -> str:
+        return self.facts.flow
+
+    @property
+    def company_id(self) -> str:
+        return self.facts.company_id
+
+    def pids(self) -> dict[str, int]:
+        return {name: child.pid for name, child in self._children.items()}
+
+    def ready_json(self) -> str:
+        """One line for machines."""
+        self.facts.pids = self.pids()
+        return json.dumps(asdict(self.facts))
+
+    def environment(self, **more: str) -> dict[str, str]:
+        """What a service, or `mlc` itself, needs to work with this stack."""
+        return {
+            "MLC_KAFKA_BOOTSTRAP_SERVERS": self.bootstrap,
+            "MLC_VAULT_KEYS": self.vault_key,
+            "MLC_STORE_DIR": str(self._home / "store"),
+            **more,
+        }
+
+    async def kill(self, name: str) -> None:
+        """SIGKILL, as a crash would; nobody restarts it."""
+        await self._children[name].kill()
+
+    async def stop_one(self, name: str) -> int:
+        """SIGTERM; the exit code."""
+        return await self._children[name].stop(STOP_DEADLINE_S)
+
+    async def start_one(self, name: str) -> None:
+        """Start a process again and wait until it is ready."""
+        await self._children[name].start()
+        self._watch(self._children[name])
+        await self._until_ready(name)
+
+    def last_lines(self, name: str) -> list[str]:
+        return list(self._children[name].last_lines)
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._start()
+        except BaseException:
+            await self._stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stop()
+
+    async def _start(self) -> None:
+        wanted = self.options.processes
+        if BROKER in wanted:
+            await self._start_broker()
+        await asyncio.gather(*(self._start_stand_in(name) for name in STAND_INS if name in wanted))
+        if self.bootstrap:
+            await self._prepare()
+        names = [replica for name in SERVICES if name in wanted for replica in self._replicas(name)]
+        await asyncio.gather(*(self._start_service(name) for name in names))
+        if {"pipedrive", "ingest"} <= set(wanted):
+            await self._subscribe()
+
+    async def _stop(self) -> None:
+        for task in self._watchers:
+            task.cancel()
+        for kind in STOP_ORDER:
+            children = [child for name, child in self._children.items() if _kind(name) == kind]
+            await asyncio.gather(*(child.stop(STOP_DEADLINE_S) for child in children))
+        self._temporary.cleanup()
+
+    async def _start_broker(self) -> None:
+        ready_file = self._home / "broker.json"
+        arguments = ["--ready-file", str(ready_file), "--data-dir", str(self._home / "broker")]
+        await self._spawn(BROKER, ["ml_connector.sandbox.broker", *arguments], {})
+        facts = await self._read_ready_file(BROKER, ready_file)
+        self.facts.bootstrap_servers = facts["bootstrap_servers"]
+        self.facts.broker = facts["description"]
+
+    async def _start_stand_in(self, name: str) -> None:
+        ready_file = self._home / f"{name}.json"
+        prefix = f"MLC_SANDBOX_{name.upper()}_"
+        environment = {f"{prefix}READY_FILE": str(ready_file), f"{prefix}PORT": "0"}
+        if name == "netsuite":
+            environment[f"{prefix}LATENCY_MS"] = str(self.options.netsuite_latency_ms)
+        await self._spawn(name, [f"ml_connector.sandbox.{name}"], environment)
+        self.urls[name] = (await self._read_ready_file(name, ready_file))["url"]
+
+    async def _start_service(self, name: str) -> None:
+        port = _free_port()
+        environment = self.environment(MLC_HTTP_PORT=str(port), MLC_STORE_DIR=str(self._home / name / "store"))
+        module = f"ml_connector.{_kind(name).replace('-', '_')}"
+        self.urls[name] = f"http://127.0.0.1:{port}"
+        await self._spawn(name, [module], environment)
+        await self._until_ready(name)
+
+    async def _spawn(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> None:
+        more = self.options.environment.get(_kind(name), {})
+        child = Child(name, [sys.executable, "-m", *arguments], {**environment, **more}, self._on_line)
+        self._children[name] = child
+        await child.start()
+        self._watch(child)
+
+    def _replicas(self, name: str) -> list[str]:
+        count = self.options.scale.get(name, 1)
+        return [name, *(f"{name}#{number}" for number in range(2, count + 1))]
+
+    # -- readiness and death -----------------------------------------------------------------------------------------
+
+    async def _read_ready_file(self, name: str, path: Path) -> dict[str, Any]:
+        await self._wait(name, lambda: asyncio.to_thread(path.exists))
+        found: dict[str, Any] = json.loads(await asyncio.to_thread(path.read_text))
+        return found
+
+    async def _until_ready(self, name: str) -> None:
+        async with httpx2.AsyncClient(timeout=2) as client:
+
+            async def ready() -> bool:
+                try:
+                    return (await client.get(f"{self.urls[name]}/readyz")).status_code == 200
+                except httpx2.HTTPError:
+                    return False
+
+            await self._wait(name, ready)
+
+    async def _wait(self, name: str, condition: Any) -> None:
+        child = self._children[name]
+        try:
+            async with asyncio.timeout(READY_DEADLINE_S):
+                while not await condition():
+                    if child.ended is not None:
+                        raise StackFailed(_last_words(child))
+                    await asyncio.sleep(0.05)
+        except TimeoutError:
+            raise StackFailed(f"{name} was not ready after {READY_DEADLINE_S:.0f} s; {_last_words(child)}") from None
+
+    def _watch(self, child: Child) -> None:
+        task = asyncio.create_task(self._guard(child), name=f"watch-{child.name}")
+        self._watchers.add(task)
+        task.add_done_callback(self._watchers.discard)
+
+    async def _guard(self, child: Child) -> None:
+        await child.wait()
+        while not child.stopping:
+            self._on_line(child.name, _last_words(child))
+            if not self.options.keep_alive:
+                self.death = _last_words(child)
+                self.died.set()
+                return
+            await asyncio.sleep(RESTART_PAUSE_S)
+            await child.start()
+            await child.wait()
+
+    # -- a development flow ------------------------------------------------------------------------------------------
+
+    async def _prepare(self) -> None:
+        """Topics, a flow, its secrets, and the stand-ins' side of them."""
+        specs = [TopicSpec(name, count, config) for name, count, config in topics.with_prefix("", 4)]
+        await asyncio.to_thread(ensure_topics, {"bootstrap.servers": self.bootstrap}, specs, replication_factor=1)
+        document = self._flow_document()
+        flow = parse_flow(document)
+        key = ec.generate_private_key(ec.SECP256R1())
+        self.private_key_pem = _private_pem(key)
+        writer = TopicWriter({"bootstrap.servers": self.bootstrap}, prefix="", vault=Vault.from_text(self.vault_key))
+        await asyncio.to_thread(self._write_topics, writer, document, flow.environment)
+        await self._register(_public_pem(key))
+
+    def _write_topics(self, writer: TopicWriter, document: dict[str, Any], environment: Any) -> None:
+        writer.flow(document, by="mlc up")
+        hmac_keys = {"keys": [{"id": "dev", "secret": self.signing_key}]}
+        writer.secret(f"flow/{FLOW}", "webhook-hmac", environment, hmac_keys)
+        writer.secret(f"pipedrive/{COMPANY}", "api-token", environment, {"token": self.api_token})
+        m2m = {
+            "client_id": "dev-client",
+            "certificate_id": "dev-certificate",
+            "private_key_pem": self.private_key_pem,
+            "algorithm": "ES256",
+        }
+        writer.secret(f"netsuite/{ACCOUNT}", "oauth2-m2m", environment, m2m)
+
+    def _flow_document(self) -> dict[str, Any]:
+        text = resources.files("ml_connector.cli.demo").joinpath("flow.yaml").read_text()
+        document: dict[str, Any] = YAML(typ="safe").load(text)
+        document["netsuite"]["concurrency"] = self.options.netsuite_concurrency
+        for side in STAND_INS:
+            if side in self.urls:
+                document[side]["base_url"] = self.urls[side]
+        return document
+
+    async def _register(self, public_key_pem: str) -> None:
+        async with httpx2.AsyncClient(timeout=10) as client:
+            if "netsuite" in self.urls:
+                account = {
+                    "account": ACCOUNT,
+                    "client_id": "dev-client",
+                    "certificate_id": "dev-certificate",
+                    "public_key_pem": public_key_pem,
+                    "concurrency_limit": self.options.netsuite_concurrency,
+                }
+                await _post(client, f"{self.urls['netsuite']}/_sandbox/accounts", account)
+            if "pipedrive" in self.urls:
+                company = {"company": COMPANY, "company_id": COMPANY_ID, "api_token": self.api_token}
+                await _post(client, f"{self.urls['pipedrive']}/_sandbox/companies", company)
+
+    async def _subscribe(self) -> None:
+        """One subscription for everything, signed: Pipedrive itself would need a signing relay."""
+        async with httpx2.AsyncClient(timeout=10) as client:
+            body = {
+                "subscription_url": f"{self.urls['ingest']}/webhooks/pipedrive/{FLOW}",
+                "event_action": "*",
+                "event_object": "*",
+                "name": "ml-connector",
+            }
+            base = self.urls["pipedrive"]
+            made = await _post(client, f"{base}/v1/webhooks", body, {"x-api-token": self.api_token})
+            await _post(client, f"{base}/_sandbox/webhooks/{made['data']['id']}/signing", {"secret": self.signing_key})
+
+
+async def _post(client: httpx2.AsyncClient, url: str, body: Any, headers: Mapping[str, str] | None = None) -> Any:
+    answer = await client.post(url, json=body, headers=dict(headers or {}))
+    if answer.status_code >= 300:
+        raise StackFailed(f"{url} answered {answer.status_code}: {answer.text[:300]}")
+    return answer.json() if answer.content else None
+
+
+def _kind(name: str) -> str:
+    """`resolver#2` is a resolver."""
+    return name.partition("#")[0]
+
+
+def _last_words(child: Child) -> str:
+    words = "\n  ".join(list(child.last_lines)[-8:]) or "nothing"
+    return f"{child.name} ended with exit code {child.ended}; it said last:\n  {words}"
+
+
+def _private_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    ).decode()
+
+
+def _public_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    public = key.public_key()
+    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
