@@ -85,7 +85,7 @@ class Account:
         self._schedule = Schedule()
         self._successes = 0
         self._asked_s: dict[tuple[Entity, str], float] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
 
@@ -121,12 +121,14 @@ class Account:
         if loser is None:
             return
         winner = self._schedule.newest(job.entry.record)
-        if winner is not None:
+        if winner is not None and winner.cause == loser.cause:  # a repeated hydrate: one cause has one outcome
+            self._tools.settler.submit(Settlement(loser.record, loser.key))
+        elif winner is not None:
             self._supersede_entry(loser, winner)
 
     def pump(self) -> None:
         """Start everything that may run now."""
-        while not self._stopping and self._governor.free(self._now_s()) > 0:
+        while self._may_start() and self._governor.free(self._now_s()) > 0:
             entry = self._schedule.next(self._now_s())
             if entry is None:
                 break
@@ -215,15 +217,14 @@ class Account:
             ending = Ending("ignored", desired.reason or desired.action)
         await self._end(job, ending)
 
-    async def _write(self, job: Job, live: LiveFlow, parent_id: str | None) -> None:
-        """References, attempt, call, verdict."""
+    async def _write(self, job: Job, live: LiveFlow, parent_id: str | None) -> Ending | None:
+        """References, attempt, call, verdict. None: not ended yet, the entry goes again."""
         request = await self._request(job, live, parent_id)
         if isinstance(request, Ending):
-            await self._end(job, request)
-        elif isinstance(request, Answer):
-            await self._follow(job, settle.settle(request, "upsert"), request=b"", response=b"")
-        else:
-            await self._announce_and_call(job, request)
+            return request
+        if isinstance(request, Answer):
+            return await self._follow(job, settle.settle(request, "upsert"), request=b"", response=b"")
+        return await self._announce_and_call(job, request)
 
     async def _request(self, job: Job, live: LiveFlow, parent_id: str | None) -> write.Request | Ending | Answer:
         desired = job.desired
@@ -240,20 +241,24 @@ class Account:
         observed = self._tools.store.observed(desired.record_key)
         return write.upsert(desired, observed=observed, parent_id=parent_id, found=found)
 
-    async def _announce_and_call(self, job: Job, request: write.Request) -> None:
+    async def _announce_and_call(self, job: Job, request: write.Request) -> Ending | None:
         attempt = self._attempt(job)
         try:
-            await self._tools.messages.attempt(attempt, job.entry.record)
+            _, ours = await asyncio.gather(
+                self._tools.messages.attempt(attempt, job.entry.record), self._tools.settler.prove()
+            )
         except TryLater:
-            self._put_back(job, self._backoff_s(job.entry))  # the broker is away; nothing was asked of NetSuite
-            return
+            ours = False
+        if not ours:  # the broker is away, or somebody else owns the record: nothing is asked of NetSuite
+            self._put_back(job, self._backoff_s(job.entry))
+            return None
         with self._tools.store.change():
             self._tools.store.put_attempt(job.entry.record, attempt.encode())
         response = await self._call(job, request)
         verdict = settle.settle(response.answer, request.kind)
         if isinstance(verdict, settle.Landed):
             verdict, response = await self._landed(job, request)
-        await self._follow(job, verdict, request=request.body, response=response.body, digest=request.digest)
+        return await self._follow(job, verdict, request=request.body, response=response.body, digest=request.digest)
 
     async def _landed(self, job: Job, request: write.Request) -> tuple[settle.Verdict, Response]:
         """Our external id exists: then the same upsert is an update now. Otherwise somebody else has the name."""
@@ -290,28 +295,25 @@ class Account:
 
     async def _follow(
         self, job: Job, verdict: settle.Verdict, *, request: bytes, response: bytes, digest: str = ""
-    ) -> None:
+    ) -> Ending | None:
         tries = job.entry.tries
         match verdict:
             case settle.Written(internal_id=internal_id):
                 known = internal_id or await self._look_up(job)
-                ending = Ending(
+                return Ending(
                     "written", internal_id=known, digest=digest, request=request, response=response, tries=tries
                 )
-                await self._end(job, ending)
             case settle.NothingToDo(reason=reason):
-                await self._end(job, Ending("ignored", reason, request=request, response=response, tries=tries))
+                return Ending("ignored", reason, request=request, response=response, tries=tries)
             case settle.Reject(code=code, message=message):
-                ending = Ending(
-                    "dead_lettered", message, "write", code, request=request, response=response, tries=tries
-                )
-                await self._end(job, ending)
+                return Ending("dead_lettered", message, "write", code, request=request, response=response, tries=tries)
             case settle.TryAgain(unknown=unknown):
-                await self._try_again(job, unknown=unknown, request=request, response=response)
+                return self._try_again(job, unknown=unknown, request=request, response=response)
             case settle.Overloaded() | settle.Unauthorized() | settle.Landed():
                 self._hold_account(job, verdict)
+                return None
 
-    async def _try_again(self, job: Job, *, unknown: bool, request: bytes, response: bytes) -> None:
+    def _try_again(self, job: Job, *, unknown: bool, request: bytes, response: bytes) -> Ending | None:
         entry = job.entry
         entry.failures += 1
         if self._successes > entry.successes_seen:
@@ -321,13 +323,12 @@ class Account:
             self._doubt(entry.record)
         if entry.counted >= self._tools.settings.tries:
             text = f"no success after {entry.failures} tries while other records succeeded"
-            ending = Ending(
+            return Ending(
                 "dead_lettered", text, "vendor", "NO_SUCCESS", transient=True, request=request, response=response,
                 tries=entry.tries,
             )  # fmt: skip
-            await self._end(job, ending)
-        else:
-            self._put_back(job, self._backoff_s(entry))
+        self._put_back(job, self._backoff_s(entry))
+        return None
 
     def _hold_account(self, job: Job, verdict: settle.Verdict) -> None:
         """It says nothing about the record: the account pauses, and the record goes again."""
@@ -438,7 +439,7 @@ class Account:
 
     async def _send_hydrate(
         self, flow: str, company: str, entity: Entity, source_id: str, *, lane: Lane, reason: str
-    ) -> None:
+    ) -> bool:
         now_ms = self._tools.clock.now_ms()
         request = Hydrate(
             request_id=f"{flow}-{entity}-{source_id}-{now_ms}",
@@ -453,40 +454,50 @@ class Account:
             await self._tools.messages.hydrate(request, company)
         except TryLater:
             self._asked_s.pop((entity, source_id), None)  # the timer asks again
+            return False
+        return True
 
     async def end_doubt(self, attempt: Attempt) -> None:
         """The quiet time of an unanswered call is over: assert the newest state again if it could have been undone."""
         record = attempt.record_key
         if doubt.must_assert_again(attempt, self._tools.store.observed(record)):
-            await self._send_hydrate(
+            asked = await self._send_hydrate(
                 attempt.flow, attempt.company, attempt.entity, attempt.source_id, lane="live", reason="in doubt"
             )
-        await self._tools.messages.attempt(None, record)
+            if not asked:
+                return
+        try:
+            await self._tools.messages.attempt(None, record)
+        except TryLater:
+            return  # the entry stays, and the timer comes back to it
         with self._tools.store.change():
             self._tools.store.put_attempt(record, None)
 
-    def _governed(self, job: Job, work: Coroutine[Any, Any, None]) -> None:
-        """Run it in a slot."""
+    def _governed(self, job: Job, work: Coroutine[Any, Any, Ending | None]) -> None:
+        """Run it in a slot; the slot is free again while the ending is recorded."""
 
         async def run() -> None:
+            ending = None
             try:
-                await work
+                ending = await work
             except Exception as error:
                 log.error("try_failed", account=self.name, exc_info=error)
                 self._put_back(job, self._tools.settings.backoff_longest_s)
             finally:
                 self._governor.give_back()
                 self.pump()
+            if ending is not None:
+                await self._end(job, ending)
 
         self._governor.take()
         self._spawn(run())
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work)
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+        task: asyncio.Task[object] = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("record_stuck", account=self.name, exc_info=task.exception())
@@ -510,6 +521,9 @@ class Account:
         settings = self._tools.settings
         most_s = min(settings.backoff_longest_s, settings.backoff_first_s * 2 ** min(entry.failures, 16))
         return self._tools.chance.uniform(most_s / 10, most_s)
+
+    def _may_start(self) -> bool:
+        return not self._stopping and not self._tools.settler.fenced.is_set()
 
     def _now_s(self) -> float:
         return self._tools.clock.monotonic_s()

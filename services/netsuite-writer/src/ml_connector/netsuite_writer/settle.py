@@ -73,7 +73,7 @@ class Reject:
 Verdict = Written | Landed | NothingToDo | TryAgain | Overloaded | Unauthorized | Reject
 
 
-def settle(answer: Answer, kind: Literal["upsert", "inactivate"]) -> Verdict:  # noqa: PLR0911  a table has many rows
+def settle(answer: Answer, kind: Literal["upsert", "inactivate"]) -> Verdict:
     """The verdict on one answer to one call."""
     text = answer.detail.lower()
     match answer:

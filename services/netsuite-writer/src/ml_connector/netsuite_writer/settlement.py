@@ -22,6 +22,8 @@ from ml_connector.netsuite_writer.store import Store
 
 log = get_logger()
 
+# A new owner appears only after SESSION_TIMEOUT_S (10 s) of silence; a commit this recent proves that there is none.
+PROOF_S: Final = 5.0
 GROUP: Final = 200  # settlements of one commit; a commit costs about 10 ms whatever is in it
 RETRY_S: Final = 1.0
 
@@ -56,6 +58,8 @@ class Settler:
         self._observed = topics.OBSERVED.full_name(prefix)
         self._audit = topics.AUDIT.full_name(prefix)
         self._dead_letters = topics.DEAD_LETTERS.full_name(prefix)
+        self._proved_s = clock.monotonic_s()  # the producer has just fenced everybody else
+        self._proving = asyncio.Lock()
         self.fenced = asyncio.Event()
 
     def submit(self, settlement: Settlement) -> asyncio.Future[None]:
@@ -71,25 +75,45 @@ class Settler:
                 group.append(self._queue.get_nowait())
             await self._commit(group)
 
+    async def prove(self) -> bool:
+        """Whether the partition is still ours: a process that was stopped for a while learns it before it calls."""
+        async with self._proving:
+            if self._proved_s + PROOF_S > self._clock.monotonic_s() or self.fenced.is_set():
+                return not self.fenced.is_set()
+            started_s = self._clock.monotonic_s()
+            try:
+                async with self._producer.transaction() as transaction:
+                    self._put(transaction, keys.attempt_key(keys.NO_RECORD), None)
+            except Fenced:
+                self._lose()
+                return False
+            self._proved_s = max(self._proved_s, started_s)
+            return True
+
+    def _lose(self) -> None:
+        log.warning("fenced", partition=self._partition)
+        self.fenced.set()
+
     async def drained(self) -> None:
         """Until everything that was submitted is committed."""
         await self._queue.join()
 
     async def _commit(self, group: list[Settlement]) -> None:
         while True:
+            started_s = self._clock.monotonic_s()
             try:
                 async with self._producer.transaction() as transaction:
                     for settlement in group:
                         self._send(transaction, settlement)
             except Fenced:
-                log.warning("fenced", partition=self._partition)
-                self.fenced.set()
+                self._lose()
                 return
             except TryLater as error:
                 log.warning("settling_again", partition=self._partition, records=len(group), problem=str(error))
                 await self._clock.sleep(RETRY_S)
             else:
                 break
+        self._proved_s = max(self._proved_s, started_s)
         self._keep(group)
 
     def _send(self, to: Transaction, settlement: Settlement) -> None:
