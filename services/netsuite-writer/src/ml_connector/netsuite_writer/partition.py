@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ml_connector.common.errors import MustStop
+from ml_connector.common.errors import Malformed, MustStop, UnknownSchema
 from ml_connector.common.headers import TRACEPARENT, text
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
@@ -24,6 +24,7 @@ from ml_connector.netsuite_writer.store import Waiting
 log = get_logger()
 
 _ATTEMPT = "attempt/"
+LOOK_AGAIN_S = 30.0  # how often what is blocked is judged anew; usually its release does that at once
 
 
 @dataclass(slots=True)
@@ -59,6 +60,7 @@ class Partition:
         self._make_account = make_account
         self._accounts: dict[str, Account] = {}
         self._fold = Fold()
+        self._looked_s = tools.clock.monotonic_s()
         self._settling = asyncio.create_task(tools.settler.run(), name=f"settle-{number}")
 
     @property
@@ -128,7 +130,13 @@ class Partition:
     def _accept(self, waiting: list[Waiting]) -> None:
         touched: dict[str, Account] = {}
         for one in waiting:
-            account = self._account(_account_of(one.key), Desired.decode(one.body).flow)
+            try:
+                account = self._account(_account_of(one.key), Desired.decode(one.body).flow)
+            except Malformed as error:  # it stays in the topic, where the accounting counts it as waiting
+                log.error("desired_refused", partition=self.number, record_key=one.key, problem=str(error))
+                continue
+            except UnknownSchema as error:
+                raise MustStop(str(error)) from error
             if account is not None:
                 account.accept(one)
                 touched[account.name] = account
@@ -149,8 +157,10 @@ class Partition:
         """Now and then: look at what is blocked, and end doubts whose quiet time is over."""
         if not self.started or self.fenced:
             return
-        for account in tuple(self._accounts.values()):
-            account.look_again()
+        if self._tools.clock.monotonic_s() - self._looked_s >= LOOK_AGAIN_S:
+            self._looked_s = self._tools.clock.monotonic_s()
+            for account in tuple(self._accounts.values()):
+                account.look_again()
         now_ms = self._tools.clock.now_ms()
         for attempt in self._tools.store.attempts():
             if attempt.open or doubt.quiet_at_ms(attempt, int(self._tools.settings.quiet_s * 1000)) > now_ms:
