@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.desired import desired, observed
 
 from ml_connector.common.generation import Generation
 from ml_connector.common.wire import Observed, Settled, Superseded
@@ -17,6 +16,7 @@ from ml_connector.netsuite_writer.accept import (
     judge,
     remember,
 )
+from support.desired import desired, observed
 
 KNOWN = observed(desired(version=5, cause="wh:5"), settled=(Settled("wh:3", 1), Settled("wh:5", 2)))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from support.desired import child, desired, observed
 
 from ml_connector.common.wire import Observed
 from ml_connector.netsuite_writer.parents import (
@@ -15,6 +14,7 @@ from ml_connector.netsuite_writer.parents import (
     WaitForParent,
     decide,
 )
+from support.desired import child, desired, observed
 
 PARENT = desired("organization", "7")
 GONE = "its organization is gone, and the flow names no default customer (defaults.customer)"

@@ -82,10 +82,10 @@ class NetsuiteClient:
             return Response(Answer(0, detail=type(error).__name__, sent=False))
         except httpx2.HTTPError as error:
             return Response(Answer(0, detail=type(error).__name__))
-        return Response(_read(answer), answer.content)
+        return Response(read_answer(answer), answer.content)
 
 
-def _read(response: httpx2.Response) -> Answer:
+def read_answer(response: httpx2.Response) -> Answer:
     if response.status_code < 300:
         return Answer(response.status_code, internal_id=_internal_id(response))
     code, detail = _error(response.content)
