@@ -28,21 +28,58 @@ REFERENCES: Final[dict[str, ReferenceKind]] = {
     "salesRep": "employee",
     "owner": "employee",
     **dict.fromkeys(
-        ("category", "terms", "priceLevel", "leadSource", "territory", "partner", "parent", "winLossReason")
-        + ("forecastType", "department", "class", "location", "job", "campaignCategory", "customForm"),
+        (
+            "category",
+            "terms",
+            "priceLevel",
+            "leadSource",
+            "territory",
+            "partner",
+            "parent",
+            "winLossReason",
+            "forecastType",
+            "department",
+            "class",
+            "location",
+            "job",
+            "campaignCategory",
+            "customForm",
+        ),
         "id",
     ),
 }
 _DATES: Final = ("expectedCloseDate", "closeDate", "tranDate", "startDate", "endDate", "estimatedStartDate")
-_NUMBERS: Final = (
-    ("projectedTotal", "probability", "rangeLow", "rangeHigh", "weightedTotal", "exchangeRate")
-    + ("creditLimit", "estimatedBudget", "openingBalance")
+_NUMBERS: Final = ("projectedTotal", "probability", "rangeLow", "rangeHigh", "weightedTotal", "exchangeRate") + (
+    "creditLimit",
+    "estimatedBudget",
+    "openingBalance",
 )
 _BOOLEANS: Final = ("isInactive", "isPerson", "isPrivate", "autoName", "taxable", "giveAccess", "syncPartnerTeams")
 _TEXTS: Final = (
-    ("companyName", "entityId", "firstName", "middleName", "lastName", "salutation", "title", "email", "altEmail")
-    + ("phone", "altPhone", "mobilePhone", "officePhone", "homePhone", "fax", "url", "comments", "memo")
-    + ("accountNumber", "vatRegNumber", "tranId", "altName", "printOnCheckAs", "resaleNumber")
+    "companyName",
+    "entityId",
+    "firstName",
+    "middleName",
+    "lastName",
+    "salutation",
+    "title",
+    "email",
+    "altEmail",
+    "phone",
+    "altPhone",
+    "mobilePhone",
+    "officePhone",
+    "homePhone",
+    "fax",
+    "url",
+    "comments",
+    "memo",
+    "accountNumber",
+    "vatRegNumber",
+    "tranId",
+    "altName",
+    "printOnCheckAs",
+    "resaleNumber",
 )
 
 

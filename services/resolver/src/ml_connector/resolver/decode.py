@@ -1,6 +1,6 @@
 """Decode what Pipedrive says into one type: webhook v2 bodies and REST v2 objects (facts/pipedrive.md 1, 2, 13).
 
-In: bytes that ingest has verified, or an object read through REST. Out: an `Event`, or `Malformed` without a value in it.
+In: bytes that ingest has verified, or an object read through REST. Out: an `Event`, or `Malformed` without values.
 Never: I/O, the clock. Members that are unknown are kept, members that are missing are tolerated.
 """
 

@@ -3,8 +3,8 @@
 Standard library only, no product code: what it expects comes from its own few rules, written by hand after
 flow.yaml. Run `python -m ml_connector.cli.demo.write_scenario` after changing it; the two files are checked in.
 
-An operation: {"op", "entity", "ref", "body", "custom", "delivery", "at"}; `custom` by readable names; {"$ref": "o1"} stands
-for the Pipedrive id of o1. `at`: 0 for the special cases, else where in the bulk (0..1), so that a share can be played.
+An operation: {"op", "entity", "ref", "body", "custom", "delivery", "at"}; `custom` by readable names; {"$ref": "o1"}
+stands for the Pipedrive id of o1. `at`: 0 for the special cases, else where in the bulk (0..1), so that a share can be played.
 Expected: record type -> ref -> {"fields", "at"}; {"$customer": "o1"} stands for the NetSuite id of o1's customer.
 """
 
@@ -353,7 +353,7 @@ def opportunity(thing: dict[str, Any]) -> dict[str, Any]:
             "currency": {"id": CURRENCY_IDS[body.get("currency", "EUR")]},
             "entityStatus": {"id": LOST if thing["deleted"] else status},
             "expectedCloseDate": body.get("expected_close_date"),
-            "winLossReason": body.get("lost_reason"),
+            "memo": body.get("lost_reason"),
             "entity": {"$customer": body["org_id"]["$ref"]},
             "custbody_reference": custom.get("Reference"),
             "custbody_reference_2": custom.get("Reference (2)"),

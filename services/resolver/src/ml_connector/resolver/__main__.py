@@ -1,0 +1,5 @@
+"""python -m ml_connector.resolver"""
+
+from ml_connector.resolver.app import main
+
+main()

@@ -1,0 +1,270 @@
+"""From one message to the messages that follow from it: the resolver without Faust and without Kafka.
+
+In: an event or a hydrate request as it was read. Out: outputs in the order in which they must be written, or Defer.
+Never raises for anything that is wrong with a message: that becomes a dead letter.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+
+import msgspec
+
+from ml_connector.common import cause as causes
+from ml_connector.common import headers as h
+from ml_connector.common.clock import Clock
+from ml_connector.common.codec import encode_json
+from ml_connector.common.directory import LiveFlow
+from ml_connector.common.errors import Malformed, MappingFailed, TryLater
+from ml_connector.common.generation import Generation, of_rest_read
+from ml_connector.common.keys import NO_RECORD
+from ml_connector.common.telemetry import trace_id
+from ml_connector.common.wire import Action, Desired, Hydrate, Lane, Outcome
+from ml_connector.resolver import emit
+from ml_connector.resolver.decode import MAPPED, Event, cause_of, decode_rest, decode_webhook
+from ml_connector.resolver.map import Mapped, external_id_of, map_event, record_key_of
+from ml_connector.resolver.message import Defer, Message, Output
+from ml_connector.resolver.pipedrive.client import Read
+from ml_connector.resolver.plan import EntityPlan, FlowPlan, compile_flow
+from ml_connector.resolver.refresh import Clients, Refresher
+from ml_connector.resolver.resolve import STAGES, Book, lacking, state_key
+
+_LANES: Final[dict[str, Lane]] = {"live": "live", "replay": "replay", "backfill": "backfill"}
+# Events of these say that what we know of the company has changed.
+_REFRESHING: Final = {"pipeline": STAGES, "stage": STAGES}
+
+
+class Flows(Protocol):
+    def flow(self, name: str) -> LiveFlow | None: ...
+
+
+class Core:
+    """Resolves the messages of all companies that this process owns."""
+
+    def __init__(self, flows: Flows, book: Book, clients: Clients, clock: Clock, *, reread_s: float) -> None:
+        self._flows = flows
+        self._book = book
+        self._clients = clients
+        self._clock = clock
+        self._refresher = Refresher(book, clients, clock, reread_s=reread_s)
+        self._plans: dict[str, FlowPlan] = {}
+
+    def flows_changed(self) -> None:
+        """Compile anew when asked next."""
+        self._plans.clear()
+
+    async def event(self, message: Message) -> list[Output] | Defer:
+        """A verified webhook body."""
+        message = message.as_first_read()
+        plan = self._plan(h.text(message.headers, h.FLOW))
+        if plan is None:
+            return self._malformed(message, "the flow does not exist any more", code="UNKNOWN_FLOW")
+        try:
+            event = decode_webhook(
+                message.value, arrived_at_ms=message.received_at_ms, company_id=plan.flow.pipedrive.company_id
+            )
+            event = _as_replayed(event, message)
+        except Malformed as error:
+            return self._malformed(message, str(error), code="MALFORMED")
+        entity = plan.entities.get(event.entity)
+        if entity is None:
+            return self._ignored(message, plan, event)
+        return await self._resolve(message, plan, entity, event)
+
+    async def hydrate(self, request: Hydrate, message: Message) -> list[Output] | Defer:
+        """One object, read now. Always answered by a desired record, whatever is found."""
+        plan = self._plan(request.flow)
+        if plan is None:
+            return []  # its desired records went with the flow
+        cause = causes.of_hydrate(request.request_id)
+        entity = plan.entities.get(request.entity)
+        try:
+            read = await self._clients.client(plan).read(request.entity, request.source_id)
+        except TryLater as error:
+            return Defer(str(error), error.after_s)
+        generation = of_rest_read(date_ms=read.date_ms, took_ms=read.took_ms)
+        message = _as_read(message, request, plan, read)
+        event = _bare_event(request, cause, generation)
+        if entity is None:
+            return []  # nobody can wait for a record of an entity without a mapping
+        if read.data is None:
+            return self._answer(message, plan, entity, event, "gone")
+        try:
+            event = decode_rest(
+                request.entity, read.data, source_id=request.source_id, cause=cause, generation=generation
+            )
+        except Malformed as error:
+            return Defer(str(error))
+        if event.action == "delete":
+            return self._answer(message, plan, entity, event, "merged" if event.merged_to else "gone")
+        return await self._resolve(message, plan, entity, event, answers=True)
+
+    # -- one mapped object -------------------------------------------------------------------------------------------
+
+    async def _resolve(
+        self, message: Message, plan: FlowPlan, entity: EntityPlan, event: Event, *, answers: bool = False
+    ) -> list[Output] | Defer:
+        known = self._book.of(plan.company)
+        arrived_at_ms = message.received_at_ms
+        outputs: list[Output] = []
+        now_ms = self._clock.now_ms()
+        for what in lacking(entity, event, known, arrived_at_ms=arrived_at_ms, now_ms=now_ms):
+            try:
+                outputs += await self._refresher.refresh(plan, what)
+            except TryLater as error:
+                return Defer(str(error), error.after_s)
+        received = emit.received(message, event, account=plan.account, with_body=True)
+        try:
+            mapped = map_event(plan, entity, event, self._book.of(plan.company))
+        except MappingFailed as error:
+            if answers:
+                return [*outputs, *self._answer(message, plan, entity, event, "rejected", reason=str(error))]
+            return [*outputs, received, *self._unmapped(message, plan, entity, event, error)]
+        desired = self._desired(message, plan, entity, event, mapped)
+        resolved = emit.resolved(desired, mapped, at_ms=self._clock.now_ms())
+        return [*outputs, received, resolved, emit.desired_output(desired, message)]
+
+    def _desired(
+        self,
+        message: Message,
+        plan: FlowPlan,
+        entity: EntityPlan,
+        event: Event,
+        mapped: Mapped,
+        reason: str | None = None,
+    ) -> Desired:
+        return Desired(
+            cause=event.cause,
+            flow=plan.flow.flow,
+            company=plan.company,
+            account=plan.account,
+            entity=entity.entity,
+            source_id=event.source_id,
+            record_type=entity.record_type,
+            external_id=external_id_of(plan, entity, event.source_id),
+            generation=event.generation,
+            action=mapped.action,
+            mapping_version=plan.version,
+            origin=emit.origin(message),
+            lane=_LANES.get(h.text(message.headers, h.LANE), "live"),
+            fields=mapped.fields,
+            references=mapped.references,
+            parent=mapped.parent,
+            default_parent=mapped.default_parent,
+            merged_to=mapped.merged_to,
+            reason=reason or None,
+            replay_of=h.text(message.headers, h.REPLAY_OF) or None,
+        )
+
+    def _answer(
+        self,
+        message: Message,
+        plan: FlowPlan,
+        entity: EntityPlan,
+        event: Event,
+        action: Action,
+        reason: str | None = None,
+    ) -> list[Output]:
+        """A hydrate that found nothing to write."""
+        mapped = Mapped(action, merged_to=event.merged_to)
+        desired = self._desired(message, plan, entity, event, mapped, reason or f"Pipedrive: {action}")
+        resolved = emit.resolved(desired, mapped, at_ms=self._clock.now_ms())
+        received = emit.received(message, event, account=plan.account, with_body=True)
+        return [received, resolved, emit.desired_output(desired, message)]
+
+    # -- what becomes no desired record ------------------------------------------------------------------------------
+
+    def _unmapped(
+        self, message: Message, plan: FlowPlan, entity: EntityPlan, event: Event, error: MappingFailed
+    ) -> list[Output]:
+        outcome = msgspec.structs.replace(
+            self._outcome(message, plan.account, event),
+            record_key=record_key_of(plan, entity, event.source_id),
+            external_id=external_id_of(plan, entity, event.source_id),
+            generation=event.generation,
+            mapping_version=plan.version,
+            reason=str(error),
+        )
+        return emit.dead_letter(message, outcome, stage="map", code="MAPPING")
+
+    def _malformed(self, message: Message, reason: str, *, code: str) -> list[Output]:
+        account = h.text(message.headers, h.ACCOUNT)
+        cause = h.text(message.headers, h.CAUSE) or cause_of(message.value)
+        event = Event(cause=cause, entity="", action="", source_id="", generation=Generation(0))
+        outcome = msgspec.structs.replace(self._outcome(message, account, event), reason=reason)
+        received = emit.received(message, event, account=account, with_body=False)
+        return [received, *emit.dead_letter(message, outcome, stage="decode", code=code)]
+
+    def _ignored(self, message: Message, plan: FlowPlan, event: Event) -> list[Output]:
+        """Another entity, or one that the flow does not map; its body is not kept."""
+        changed = _REFRESHING.get(event.entity) or _definitions_of(event.entity)
+        outputs = []
+        if changed is not None:
+            self._book.drop(plan.company, changed)
+            outputs.append(emit.state(plan.company, state_key(plan.company, changed), None))
+        reason = f"{event.entity[:40]} is not mapped"
+        outcome = msgspec.structs.replace(self._outcome(message, plan.account, event), reason=reason)
+        received = emit.received(message, event, account=plan.account, with_body=False)
+        return [*outputs, received, emit.outcome(outcome)]
+
+    def _outcome(self, message: Message, account: str, event: Event) -> Outcome:
+        headers = message.headers
+        return Outcome(
+            cause=event.cause,
+            flow=h.text(headers, h.FLOW),
+            company=h.text(headers, h.COMPANY),
+            account=account,
+            record_key=NO_RECORD,
+            outcome="ignored",
+            received_at_ms=message.received_at_ms,
+            at_ms=self._clock.now_ms(),
+            entity=event.entity[:40],
+            source_id=event.source_id,
+            replay_of=h.text(headers, h.REPLAY_OF) or None,
+            trace=trace_id(headers.get(h.TRACEPARENT)),
+        )
+
+    def _plan(self, name: str) -> FlowPlan | None:
+        plan = self._plans.get(name)
+        if plan is None:
+            live = self._flows.flow(name)
+            if live is None:
+                return None
+            plan = self._plans[name] = compile_flow(live.flow, live.version)
+        return plan
+
+
+def _as_replayed(event: Event, message: Message) -> Event:
+    """A replay comes with a cause and a revision of its own."""
+    cause = h.text(message.headers, h.CAUSE)
+    if not cause:
+        return event
+    revision = h.number(message.headers, h.REVISION, 0)
+    return msgspec.structs.replace(event, cause=cause, generation=Generation(event.generation.source_version, revision))
+
+
+def _as_read(message: Message, request: Hydrate, plan: FlowPlan, read: Read) -> Message:
+    """What was read, as if it had been received: this is the original of a later dead letter."""
+    headers = {
+        **message.headers,
+        h.FLOW: request.flow.encode(),
+        h.COMPANY: plan.company.encode(),
+        h.ACCOUNT: plan.account.encode(),
+        h.RECEIVED_AT_MS: b"%d" % request.at_ms,
+        h.VERIFIED_BY: b"hydrate",
+        h.LANE: request.lane.encode(),
+    }
+    return message._replace(value=encode_json(read.data), headers=headers)
+
+
+def _bare_event(request: Hydrate, cause: str, generation: Generation) -> Event:
+    return Event(
+        cause=cause, entity=request.entity, action="change", source_id=request.source_id, generation=generation
+    )
+
+
+def _definitions_of(entity: str) -> str | None:
+    """`dealField`, `organization_field`, ...: how these events are called is unconfirmed (docs/unproven.md)."""
+    name = entity.lower().replace("_", "").removesuffix("s")
+    found = name.removesuffix("field")
+    return found if found != name and found in MAPPED else None

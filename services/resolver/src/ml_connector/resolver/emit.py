@@ -1,0 +1,141 @@
+"""Put what was decided into messages: audit entries, the desired record, a dead letter, a message put aside. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from ml_connector.common import headers as h
+from ml_connector.common import keys, topics
+from ml_connector.common.dead_letters import DeadLetter
+from ml_connector.common.headers import Headers
+from ml_connector.common.keys import DesiredKey
+from ml_connector.common.telemetry import trace_id
+from ml_connector.common.wire import NO_JSON, Desired, Origin, Outcome, Received, Resolved, Stage
+from ml_connector.resolver.decode import Event
+from ml_connector.resolver.map import Mapped
+from ml_connector.resolver.message import ORIGIN, Defer, Message, Output
+
+# A desired record carries the body for a later dead letter; larger ones are found by their offset.
+MAX_ORIGIN_BODY_BYTES: Final = 64 * 1024
+# librdkafka refuses messages above 1,000,000 bytes; room for headers and envelope is left.
+MAX_BODY_BYTES: Final = 900_000
+
+
+def received(message: Message, event: Event, *, account: str, with_body: bool) -> Output:
+    headers = message.headers
+    entry = Received(
+        cause=event.cause,
+        flow=h.text(headers, h.FLOW),
+        company=h.text(headers, h.COMPANY),
+        account=account,
+        received_at_ms=message.received_at_ms,
+        verified_by=h.text(headers, h.VERIFIED_BY),
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        entity=event.entity,
+        action=event.action,
+        source_id=event.source_id,
+        name=event.name if with_body else "",
+        trace=trace_id(headers.get(h.TRACEPARENT)),
+        replay_of=h.text(headers, h.REPLAY_OF),
+        body=_raw(message.value, MAX_BODY_BYTES) if with_body else NO_JSON,
+    )
+    return _audit(account, keys.received_key(event.cause), entry.encode())
+
+
+def resolved(desired: Desired, mapped: Mapped, *, at_ms: int) -> Output:
+    entry = Resolved(
+        cause=desired.cause,
+        flow=desired.flow,
+        account=desired.account,
+        record_key=desired.record_key,
+        generation=desired.generation,
+        action=desired.action,
+        mapping_version=desired.mapping_version,
+        at_ms=at_ms,
+        fields=[*mapped.fields, *mapped.references],
+        held_back=mapped.held_back,
+    )
+    return _audit(desired.account, keys.resolved_key(desired.cause), entry.encode())
+
+
+def desired_output(desired: Desired, message: Message) -> Output:
+    trace = message.headers.get(h.TRACEPARENT)
+    key = DesiredKey(desired.record_key, desired.generation, desired.cause)
+    return Output(
+        topics.DESIRED,
+        desired.account.encode(),
+        str(key).encode(),
+        desired.encode(),
+        {} if trace is None else {h.TRACEPARENT: trace},
+    )
+
+
+def origin(message: Message) -> Origin:
+    kept: dict[str, str] = {name: h.text(message.headers, name) for name in h.ORIGINAL if name in message.headers}
+    return Origin(
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        received_at_ms=message.received_at_ms,
+        headers=kept,
+        body=_raw(message.value, MAX_ORIGIN_BODY_BYTES),
+    )
+
+
+def outcome(entry: Outcome) -> Output:
+    return _audit(entry.account, keys.outcome_key(entry.cause, entry.record_key), entry.encode())
+
+
+def dead_letter(message: Message, entry: Outcome, *, stage: Stage, code: str) -> list[Output]:
+    """The letter and its outcome; whoever writes them waits for the first before the second."""
+    letter = DeadLetter(
+        cause=entry.cause,
+        record_key=entry.record_key,
+        account=entry.account,
+        stage=stage,
+        code=code,
+        message=entry.reason,
+        topic=message.topic,
+        partition=message.partition,
+        offset=message.offset,
+        failed_at_ms=entry.at_ms,
+        body=message.value if len(message.value) <= MAX_BODY_BYTES else b"",
+        original=message.headers,
+        generation=str(entry.generation) if entry.generation is not None else "",
+        attempts=1,
+        traceparent=h.text(message.headers, h.TRACEPARENT),
+    )
+    account = entry.account.encode()
+    return [
+        Output(topics.DEAD_LETTERS, account, entry.cause.encode(), letter.body, letter.to_headers()),
+        outcome(msgspec.structs.replace(entry, outcome="dead_lettered", stage=stage)),
+    ]
+
+
+def deferred(message: Message, why: Defer, *, kind: str, due_at_ms: int) -> Output:
+    """The message itself, with a due time; its first place travels along."""
+    added: dict[str, str] = {
+        h.KIND: kind,
+        h.DUE_AT_MS: str(due_at_ms),
+        h.DEFERRALS: str(h.number(message.headers, h.DEFERRALS, 0) + 1),
+        h.REASON: why.reason,
+        ORIGIN: f"{message.topic}/{message.partition}/{message.offset}",
+    }
+    headers: Headers = {**message.headers, **{name: value.encode() for name, value in added.items()}}
+    return Output(topics.DEFERRED, message.key, message.key, message.value, headers)
+
+
+def state(company: str, key: str, value: bytes | None) -> Output:
+    return Output(topics.STATE, company.encode(), key.encode(), value, {})
+
+
+def _audit(account: str, key: str, value: bytes) -> Output:
+    return Output(topics.AUDIT, account.encode(), key.encode(), value, {})
+
+
+def _raw(body: bytes, most: int) -> msgspec.Raw:
+    return msgspec.Raw(body) if len(body) <= most else NO_JSON

@@ -1,0 +1,166 @@
+"""What is known of each company, and what an event needs to know before it can be mapped. Pure.
+
+A custom field is held back only under definitions that were read after the event arrived; older ones are read again
+first (DESIGN section 4). Never: I/O, the clock; `refresh.py` reads what is lacking.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from ml_connector.common.errors import ConnectorError
+from ml_connector.common.wire import StoredDefinitions, StoredStages
+from ml_connector.resolver.decode import MAPPED, Event
+from ml_connector.resolver.definitions import Definitions, Stages, UnknownOption
+from ml_connector.resolver.plan import EntityPlan
+
+STAGES: Final = "stages"
+
+# A name that Pipedrive does not have is a mistake in the flow; asking again costs 10 tokens of 30,000 a day.
+ABSENT_NAME_REREAD_MS: Final = 15 * 60 * 1000
+
+
+@dataclass(slots=True)
+class Knowledge:
+    """The definitions and stages of one company, as last read."""
+
+    definitions: dict[str, Definitions] = field(default_factory=dict)
+    stages: Stages | None = None
+
+
+class Book:
+    """What this process knows of the companies it owns, restored from `pipedrive.state` when first asked for."""
+
+    def __init__(self, stored: Callable[[str], bytes | None]) -> None:
+        """`stored`: the newest value of a key of `pipedrive.state`."""
+        self._stored = stored
+        self._companies: dict[str, Knowledge] = {}
+
+    def of(self, company: str) -> Knowledge:
+        known = self._companies.get(company)
+        if known is None:
+            known = self._companies[company] = self._restore(company)
+        return known
+
+    def put(self, read: StoredDefinitions | StoredStages) -> None:
+        """Take over what was just read."""
+        known = self.of(read.company)
+        if isinstance(read, StoredStages):
+            known.stages = Stages(read)
+        else:
+            known.definitions[read.entity] = Definitions(read)
+
+    def drop(self, company: str, what: str) -> None:
+        """It has changed in Pipedrive."""
+        known = self.of(company)
+        if what == STAGES:
+            known.stages = None
+        else:
+            known.definitions.pop(what, None)
+
+    def forget(self, owned: Callable[[str], bool]) -> None:
+        """Another process may know better by now: keep only the companies that are `owned`."""
+        self._companies = {company: known for company, known in self._companies.items() if owned(company)}
+
+    def _restore(self, company: str) -> Knowledge:
+        known = Knowledge()
+        for entity in MAPPED:
+            found = _read(StoredDefinitions, self._stored(state_key(company, entity)))
+            if found is not None:
+                known.definitions[entity] = Definitions(found)
+        stages = _read(StoredStages, self._stored(state_key(company, STAGES)))
+        known.stages = None if stages is None else Stages(stages)
+        return known
+
+
+def state_key(company: str, what: str) -> str:
+    """In `pipedrive.state`; `what` is an entity or `stages`."""
+    return f"{company}/{STAGES}" if what == STAGES else f"{company}/definitions/{what}"
+
+
+def lacking(plan: EntityPlan, event: Event, known: Knowledge, *, arrived_at_ms: int, now_ms: int) -> list[str]:
+    """What must be read from Pipedrive before this event can be mapped: entities, or `stages`."""
+    if event.action == "delete":
+        return []
+    needed = []
+    if plan.custom and _definitions_lack(plan, event, known, arrived_at_ms=arrived_at_ms, now_ms=now_ms):
+        needed.append(event.entity)
+    if plan.stage_names and _stages_lack(event, known.stages, arrived_at_ms):
+        needed.append(STAGES)
+    return needed
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """The custom fields that the mapping names, and those that nobody can name yet."""
+
+    values: dict[str, Any]
+    absent: frozenset[str]  # names of the mapping without a value that could be read
+    held_back: list[str]
+
+
+def readable(plan: EntityPlan, event: Event, known: Knowledge) -> Readable:
+    """Custom values by the names that the mapping uses."""
+    definitions = known.definitions.get(event.entity)
+    if not plan.custom or definitions is None:
+        return Readable({}, plan.custom, sorted(plan.custom))
+    values: dict[str, Any] = {}
+    absent = []
+    for name in plan.custom:
+        found = definitions.find(name)
+        try:
+            if found is None:
+                absent.append(name)
+            else:
+                values[name] = found.readable(event.custom.get(found.code))
+        except UnknownOption:
+            absent.append(name)
+    return Readable(values, frozenset(absent), sorted([*absent, *definitions.unknown(event.custom)]))
+
+
+def _definitions_lack(plan: EntityPlan, event: Event, known: Knowledge, *, arrived_at_ms: int, now_ms: int) -> bool:
+    definitions = known.definitions.get(event.entity)
+    if definitions is None:
+        return True
+    if definitions.read_at_ms > arrived_at_ms:
+        return False
+    return (
+        bool(definitions.unknown(event.custom))
+        or _option_unknown(plan, event, definitions)
+        or (
+            now_ms - definitions.read_at_ms > ABSENT_NAME_REREAD_MS
+            and any(definitions.find(name) is None for name in plan.custom)
+        )
+    )
+
+
+def _option_unknown(plan: EntityPlan, event: Event, definitions: Definitions) -> bool:
+    for name in plan.custom:
+        found = definitions.find(name)
+        if found is not None and found.options:
+            try:
+                found.readable(event.custom.get(found.code))
+            except UnknownOption:
+                return True
+    return False
+
+
+def _stages_lack(event: Event, stages: Stages | None, arrived_at_ms: int) -> bool:
+    stage_id = event.data.get("stage_id")
+    if event.entity != "deal" or stage_id is None:
+        return False
+    if stages is None:
+        return True
+    return stages.read_at_ms <= arrived_at_ms and stages.name(str(stage_id)) is None
+
+
+def _read(kind: type[Any], value: bytes | None) -> Any:
+    """None for what another release wrote: it is only a cache."""
+    if value is None:
+        return None
+    try:
+        return kind.decode(value)
+    except ConnectorError:
+        return None
