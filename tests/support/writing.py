@@ -1,0 +1,162 @@
+"""A running writer with a real broker and the NetSuite stand-in: desired states go in, NetSuite's log is the judge."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Self
+
+import httpx2
+import msgspec
+from confluent_kafka import Producer
+
+from ml_connector.cli.reading import newest_by_key, read_topic
+from ml_connector.cli.stack import Stack, StackOptions
+from ml_connector.common import topics
+from ml_connector.common.cause import of_hydrate
+from ml_connector.common.codec import Wire
+from ml_connector.common.flows import ActiveFlow
+from ml_connector.common.kafka.partition import partition_for
+from ml_connector.common.kafka.producer import base_config
+from ml_connector.common.kafka.record import Record
+from ml_connector.common.wire import Desired, Hydrate, Outcome, Reference
+from support.desired import ACCOUNT, FLOW, key_of
+
+PARTITIONS = 4
+WAIT_S = 30.0
+SUBSIDIARY = {"subsidiary": Reference("subsidiary", "2")}
+
+
+class Writing:
+    """`async with Writing() as writing:`; one account, one flow."""
+
+    def __init__(self, *, replicas: int = 1, latency_ms: float = 0, **environment: str) -> None:
+        self.stack = Stack(
+            StackOptions(
+                processes=("broker", "netsuite", "netsuite-writer"),
+                scale={"netsuite-writer": replicas},
+                netsuite_latency_ms=latency_ms,
+                environment={"netsuite-writer": environment},
+            )
+        )
+        self._http = httpx2.AsyncClient(timeout=10)
+
+    async def __aenter__(self) -> Self:
+        await self.stack.__aenter__()
+        self._producer = Producer({**base_config(self.kafka), "linger.ms": 1})
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self._http.aclose()
+        await self.stack.__aexit__(*error)
+
+    @property
+    def kafka(self) -> dict[str, str]:
+        return {"bootstrap.servers": self.stack.bootstrap}
+
+    # -- in ----------------------------------------------------------------------------------------------------------
+
+    async def emit(self, *states: Desired, traceparent: str = "") -> None:
+        """What the resolver would have sent."""
+        headers: dict[str, str | bytes | None] | None = {"traceparent": traceparent} if traceparent else None
+        partition = partition_for(ACCOUNT.encode(), PARTITIONS)
+        for state in states:
+            self._producer.produce(
+                topics.DESIRED.name, key=key_of(state), value=state.encode(), headers=headers, partition=partition
+            )
+        assert await asyncio.to_thread(self._producer.flush, 10) == 0
+
+    async def pause(self, paused: bool) -> None:
+        self._send(topics.FLOWS, FLOW, ActiveFlow(flow=FLOW, version=1, paused=paused))
+
+    def _send(self, topic: topics.Topic, key: str, value: Wire) -> None:
+        self._producer.produce(topic.name, key=key, value=value.encode())
+        assert self._producer.flush(10) == 0
+
+    async def fault(self, kind: str, **facts: Any) -> None:
+        await self._post("faults", {"kind": kind, **facts})
+
+    async def latency(self, ms: float) -> None:
+        await self._post("settings", {"latency_ms": ms})
+
+    async def signal(self, name: str, number: signal.Signals) -> None:
+        os.kill(self.stack.pids()[name], number)
+
+    # -- out ---------------------------------------------------------------------------------------------------------
+
+    async def log(self, external_id: str = "") -> list[dict[str, Any]]:
+        """Requests that NetSuite had, for one record or all."""
+        found: list[dict[str, Any]] = (await self._get("log"))["entries"]
+        return [line for line in found if not external_id or line["external_id"] == external_id]
+
+    async def writes(self, external_id: str) -> list[dict[str, Any]]:
+        """Requests that changed this record, in the order in which they did."""
+        committed = [line for line in await self.log(external_id) if line["commit_seq"] is not None]
+        return sorted(committed, key=lambda line: int(line["commit_seq"]))
+
+    async def record(self, kind: str, external_id: str) -> dict[str, Any] | None:
+        found: list[dict[str, Any]] = await self._get(f"records/{ACCOUNT}/{kind}")
+        same = [record for record in found if record["externalId"] == external_id]
+        assert len(same) <= 1, "one external id, two records"
+        return same[0] if same else None
+
+    async def stats(self) -> dict[str, int]:
+        found: dict[str, dict[str, int]] = await self._get("stats")
+        return found[ACCOUNT]
+
+    async def outcomes(self) -> dict[str, list[Outcome]]:
+        """All outcomes by cause, repetitions included."""
+        found: dict[str, list[Outcome]] = {}
+        for message in await self.read(topics.AUDIT):
+            if message.value is not None and (message.key or b"").endswith(b"/outcome"):
+                outcome = Outcome.decode(message.value)
+                found.setdefault(outcome.cause, []).append(outcome)
+        return found
+
+    async def settled(self, *states: Desired, within_s: float = WAIT_S) -> list[Outcome]:
+        """The one outcome of each of these, once all are there and nothing of them waits."""
+        causes = [state.cause for state in states]
+        found: dict[str, list[Outcome]] = {}
+
+        async def all_there() -> bool:
+            nonlocal found
+            found = await self.outcomes()
+            return all(cause in found for cause in causes)
+
+        await until(all_there, within_s=within_s)
+        for cause in causes:
+            assert len(found[cause]) == 1, f"{cause} has {len(found[cause])} outcomes"
+        assert not {key_of(state) for state in states} & set(await self.live_keys())
+        return [found[cause][0] for cause in causes]
+
+    async def live_keys(self) -> Mapping[str, bytes]:
+        return await asyncio.to_thread(newest_by_key, self.kafka, topics.DESIRED.name)
+
+    async def hydrates(self, source_id: str) -> list[Hydrate]:
+        found = [Hydrate.decode(message.value or b"") for message in await self.read(topics.PIPEDRIVE_REQUESTS)]
+        return [hydrate for hydrate in found if hydrate.source_id == source_id]
+
+    async def read(self, topic: topics.Topic) -> list[Record]:
+        return await asyncio.to_thread(lambda: list(read_topic(self.kafka, topic.name)))
+
+    async def _get(self, path: str) -> Any:
+        return (await self._http.get(f"{self.stack.urls['netsuite']}/_sandbox/{path}")).raise_for_status().json()
+
+    async def _post(self, path: str, body: Any) -> None:
+        (await self._http.post(f"{self.stack.urls['netsuite']}/_sandbox/{path}", json=body)).raise_for_status()
+
+
+def answer_to(hydrate: Hydrate, state: Desired) -> Desired:
+    """The resolver's answer to a hydrate."""
+    return msgspec.structs.replace(state, cause=of_hydrate(hydrate.request_id))
+
+
+async def until(condition: Callable[[], Awaitable[bool]], *, within_s: float = WAIT_S) -> None:
+    """Wait for a condition, not for time."""
+    deadline = time.monotonic() + within_s
+    while not await condition():
+        assert time.monotonic() < deadline, f"not within {within_s} s"
+        await asyncio.sleep(0.05)
