@@ -260,6 +260,8 @@ class Resolver:
         while True:
             await self._clock.sleep(TICK_S)
             self._came_round_s = self._clock.monotonic_s()
+            if self._app.crashed or self._app.should_stop:
+                raise MustStop("Faust has stopped by itself")
 
     def live(self) -> str | None:
         return None if self._clock.monotonic_s() - self._came_round_s < STALLED_S else "the loop is stuck"

@@ -49,7 +49,13 @@ REFERENCES: Final[dict[str, ReferenceKind]] = {
     ),
 }
 _DATES: Final = ("expectedCloseDate", "closeDate", "tranDate", "startDate", "endDate", "estimatedStartDate")
-_NUMBERS: Final = ("projectedTotal", "probability", "rangeLow", "rangeHigh", "weightedTotal", "exchangeRate") + (
+_NUMBERS: Final = (
+    "projectedTotal",
+    "probability",
+    "rangeLow",
+    "rangeHigh",
+    "weightedTotal",
+    "exchangeRate",
     "creditLimit",
     "estimatedBudget",
     "openingBalance",

@@ -4,7 +4,7 @@ Standard library only, no product code: what it expects comes from its own few r
 flow.yaml. Run `python -m ml_connector.cli.demo.write_scenario` after changing it; the two files are checked in.
 
 An operation: {"op", "entity", "ref", "body", "custom", "delivery", "at"}; `custom` by readable names; {"$ref": "o1"}
-stands for the Pipedrive id of o1. `at`: 0 for the special cases, else where in the bulk (0..1), so that a share can be played.
+stands for the Pipedrive id of o1. `at`: 0 for the special cases, else where in the bulk (0..1), for shares.
 Expected: record type -> ref -> {"fields", "at"}; {"$customer": "o1"} stands for the NetSuite id of o1's customer.
 """
 
