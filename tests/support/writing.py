@@ -6,14 +6,13 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 import httpx2
 import msgspec
-from confluent_kafka import Producer
+from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 
-from ml_connector.cli.reading import newest_by_key, read_topic
 from ml_connector.cli.stack import Stack, StackOptions
 from ml_connector.common import topics
 from ml_connector.common.cause import of_hydrate
@@ -21,7 +20,7 @@ from ml_connector.common.codec import Wire
 from ml_connector.common.flows import ActiveFlow
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import base_config
-from ml_connector.common.kafka.record import Record
+from ml_connector.common.kafka.record import Record, of_message
 from ml_connector.common.wire import Desired, Hydrate, Outcome, Reference
 from support.desired import ACCOUNT, FLOW, key_of
 
@@ -43,6 +42,7 @@ class Writing:
             )
         )
         self._http = httpx2.AsyncClient(timeout=10)
+        self._followed: dict[str, tuple[Consumer, list[Record]]] = {}
 
     async def __aenter__(self) -> Self:
         await self.stack.__aenter__()
@@ -50,6 +50,8 @@ class Writing:
         return self
 
     async def __aexit__(self, *error: Any) -> None:
+        for consumer, _ in self._followed.values():
+            consumer.close()
         await self._http.aclose()
         await self.stack.__aexit__(*error)
 
@@ -129,24 +131,56 @@ class Writing:
         await until(all_there, within_s=within_s)
         for cause in causes:
             assert len(found[cause]) == 1, f"{cause} has {len(found[cause])} outcomes"
-        assert not {key_of(state) for state in states} & set(await self.live_keys())
+        keys = {key_of(state) for state in states}
+
+        async def none_waits() -> bool:
+            return not keys & set(await self.live_keys())
+
+        await until(none_waits)
         return [found[cause][0] for cause in causes]
 
-    async def live_keys(self) -> Mapping[str, bytes]:
-        return await asyncio.to_thread(newest_by_key, self.kafka, topics.DESIRED.name)
+    async def live_keys(self) -> list[str]:
+        """What waits: keys of `netsuite.desired` without a tombstone."""
+        newest = {message.key or b"": message.value for message in await self.read(topics.DESIRED)}
+        return [key.decode() for key, value in newest.items() if value is not None]
 
     async def hydrates(self, source_id: str) -> list[Hydrate]:
         found = [Hydrate.decode(message.value or b"") for message in await self.read(topics.PIPEDRIVE_REQUESTS)]
         return [hydrate for hydrate in found if hydrate.source_id == source_id]
 
     async def read(self, topic: topics.Topic) -> list[Record]:
-        return await asyncio.to_thread(lambda: list(read_topic(self.kafka, topic.name)))
+        """Everything in a topic that is committed, from its beginning."""
+        return await asyncio.to_thread(self._read, topic.name)
+
+    def _read(self, name: str) -> list[Record]:
+        if name not in self._followed:
+            config = {**self.kafka, "group.id": "test", "isolation.level": "read_committed", "fetch.wait.max.ms": 20}
+            consumer = Consumer({**config, "enable.auto.commit": False, "enable.partition.eof": True})
+            consumer.assign([TopicPartition(name, number, OFFSET_BEGINNING) for number in range(PARTITIONS)])
+            self._followed[name] = (consumer, [])
+            _read_to_the_ends(consumer, self._followed[name][1])
+        consumer, found = self._followed[name]
+        while messages := consumer.consume(1000, 0.1):
+            found.extend(of_message(message) for message in messages if message.error() is None)
+        return list(found)
 
     async def _get(self, path: str) -> Any:
         return (await self._http.get(f"{self.stack.urls['netsuite']}/_sandbox/{path}")).raise_for_status().json()
 
     async def _post(self, path: str, body: Any) -> None:
         (await self._http.post(f"{self.stack.urls['netsuite']}/_sandbox/{path}", json=body)).raise_for_status()
+
+
+def _read_to_the_ends(consumer: Consumer, found: list[Record]) -> None:
+    """A new consumer needs a while for its first message."""
+    ended = 0
+    while ended < PARTITIONS:
+        message = consumer.poll(10)
+        assert message is not None, "the broker does not answer"
+        if message.error() is None:
+            found.append(of_message(message))
+        else:
+            ended += 1
 
 
 def answer_to(hydrate: Hydrate, state: Desired) -> Desired:
