@@ -15,7 +15,7 @@ from ml_connector.common.credentials import KINDS
 from ml_connector.common.directory import FlowBook
 from ml_connector.common.errors import BadInput, DeliveryFailed, InvalidFlow
 from ml_connector.common.flows import ActiveFlow, Environment, Flow, FlowVersion, parse_flow
-from ml_connector.common.kafka.producer import base_config
+from ml_connector.common.kafka.producer import base_config, connect
 from ml_connector.common.vault import SecretEntry, Vault, secret_key
 
 DELIVERY_S = 15.0
@@ -28,6 +28,8 @@ class TopicWriter:
         self._kafka = kafka
         self._prefix = prefix
         self._vault = vault
+        self._producer = Producer(base_config(kafka))
+        connect(self._producer)
 
     def flow(self, document: Mapping[str, Any], *, by: str) -> int:
         """Validate, give it the next version, activate it; the version. Raises InvalidFlow."""
@@ -64,9 +66,8 @@ class TopicWriter:
             if error is not None:
                 problems.append(error)
 
-        producer = Producer(base_config(self._kafka))
-        producer.produce(topic.full_name(self._prefix), key=key, value=value.encode(), on_delivery=delivered)
-        if producer.flush(DELIVERY_S) or problems:
+        self._producer.produce(topic.full_name(self._prefix), key=key, value=value.encode(), on_delivery=delivered)
+        if self._producer.flush(DELIVERY_S) or problems:
             raise DeliveryFailed(f"the broker did not take {key}: is MLC_KAFKA_BOOTSTRAP_SERVERS right?")
 
 

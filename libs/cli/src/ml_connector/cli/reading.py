@@ -6,10 +6,9 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 from ml_connector.common.errors import DeliveryFailed, TopicsDiffer
-from ml_connector.common.kafka.admin import partition_count
 from ml_connector.common.kafka.producer import client_config
 from ml_connector.common.kafka.record import Record, of_message
 
@@ -20,9 +19,6 @@ def read_topic(
     kafka: Mapping[str, str], topic: str, *, follow: bool = False, from_beginning: bool = True
 ) -> Iterator[Record]:
     """Committed messages, in order within a partition. Without `follow` it ends at the end that it found."""
-    count = partition_count(kafka, topic)
-    if count == 0:
-        raise TopicsDiffer(f"topic {topic} does not exist: run `mlc topics apply`")
     consumer = Consumer(
         {
             **client_config(kafka),
@@ -30,14 +26,26 @@ def read_topic(
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
+            "fetch.wait.max.ms": 10,  # an empty partition answers at once: this is a person waiting
         }
     )
+    count = _partitions(consumer, topic)
     start = OFFSET_BEGINNING if from_beginning else OFFSET_END
     consumer.assign([TopicPartition(topic, partition, start) for partition in range(count)])
     try:
         yield from _poll(consumer, count, follow=follow)
     finally:
         consumer.close()
+
+
+def _partitions(consumer: Consumer, topic: str) -> int:
+    try:
+        found = consumer.list_topics(timeout=IDLE_S).topics.get(topic)
+    except KafkaException as error:
+        raise DeliveryFailed("the broker does not answer: is MLC_KAFKA_BOOTSTRAP_SERVERS right?") from error
+    if found is None:
+        raise TopicsDiffer(f"topic {topic} does not exist: run `mlc topics apply`")
+    return len(found.partitions)
 
 
 def _poll(consumer: Consumer, partitions: int, *, follow: bool) -> Iterator[Record]:

@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from confluent_kafka import Consumer, KafkaError, Message
 
 from ml_connector.common.errors import DeliveryFailed
+from ml_connector.common.kafka.producer import connect
 from ml_connector.common.kafka.record import Record, of_message
 
 T = TypeVar("T")
@@ -73,6 +74,7 @@ class OwnerThread:
 
     def _run(self) -> None:
         consumer = Consumer(self._config)
+        connect(consumer)
         try:
             while not self._stop.is_set():
                 self._run_requests(consumer)

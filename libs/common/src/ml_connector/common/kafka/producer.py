@@ -7,18 +7,20 @@ AIOProducer has no headers and answers after seconds). Never: blocking the loop,
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import Producer as ConfluentProducer
 
 from ml_connector.common.errors import ConnectorError, DeliveryFailed, Fenced, ProducerFatal, QueueFull
 from ml_connector.common.headers import Headers
 from ml_connector.common.kafka.record import place_of
 
+CONNECT_S: Final = 5.0
 POLL_S: Final = 0.1  # how soon the thread notices that it shall end
 
 # Codes after which this producer will never deliver again.
@@ -48,6 +50,15 @@ def base_config(kafka: Mapping[str, str]) -> dict[str, Any]:
         "compression.type": "lz4",
         "allow.auto.create.topics": False,
     }
+
+
+def connect(client: ConfluentProducer | Consumer) -> None:
+    """Be connected before the first real request: what finds no connection is tried again only half a second later.
+
+    (Measured: 510 ms against 35 ms for the first acknowledgement.) No answer is no error here; the caller meets it.
+    """
+    with contextlib.suppress(KafkaException):
+        client.list_topics(timeout=CONNECT_S)
 
 
 def error_of(error: KafkaError) -> ConnectorError:
@@ -148,6 +159,7 @@ class Producer:
         self._drain()
 
     def _poll(self) -> None:
+        connect(self._producer)
         while not self._stop.is_set():
             self._producer.poll(POLL_S)
 

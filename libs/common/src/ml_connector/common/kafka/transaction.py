@@ -18,7 +18,7 @@ from confluent_kafka import Producer as ConfluentProducer
 
 from ml_connector.common.errors import ConnectorError, DeliveryFailed
 from ml_connector.common.headers import Headers
-from ml_connector.common.kafka.producer import Delivered, base_config, error_of
+from ml_connector.common.kafka.producer import Delivered, base_config, connect, error_of
 from ml_connector.common.kafka.record import place_of
 
 INIT_TIMEOUT_S: Final = 30.0  # takes a second when the former owner left a transaction open (measured)
@@ -84,6 +84,7 @@ class TransactionalProducer:
         await asyncio.get_running_loop().run_in_executor(self._thread, function, *arguments)  # type: ignore[arg-type]  # bound methods below
 
     def _init(self) -> None:
+        connect(self._producer)
         try:
             self._producer.init_transactions(INIT_TIMEOUT_S)
         except KafkaException as error:
