@@ -87,6 +87,14 @@ class Writing:
     async def signal(self, name: str, number: signal.Signals) -> None:
         os.kill(self.stack.pids()[name], number)
 
+    def ready(self, name: str) -> Callable[[], Awaitable[bool]]:
+        """Whether a process says that it is ready."""
+
+        async def answers() -> bool:
+            return (await self._http.get(f"{self.stack.urls[name]}/readyz")).status_code == 200
+
+        return answers
+
     # -- out ---------------------------------------------------------------------------------------------------------
 
     async def log(self, external_id: str = "") -> list[dict[str, Any]]:
