@@ -20,8 +20,9 @@ from ml_connector.common.errors import Fenced
 from ml_connector.common.flows import parse_flow
 from ml_connector.common.kafka.transaction import Transaction, TransactionalProducer
 from ml_connector.common.wire import Attempt, Desired, Hydrate, Outcome
-from ml_connector.netsuite_writer.account import Account, Tools
+from ml_connector.netsuite_writer.account import Account
 from ml_connector.netsuite_writer.govern import Governor
+from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
 from ml_connector.netsuite_writer.netsuite.tokens import TOKEN_PATH, Tokens
 from ml_connector.netsuite_writer.settings import WriterSettings

@@ -7,70 +7,31 @@ The rules are elsewhere (accept, schedule, parents, write, settle, doubt, govern
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Coroutine
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypedDict
 
-from opentelemetry.trace import SpanKind
-
-from ml_connector.common import telemetry
-from ml_connector.common.clock import Clock
 from ml_connector.common.directory import LiveFlow
-from ml_connector.common.errors import ConnectorError, SecretUnreadable, TryLater
-from ml_connector.common.headers import TRACEPARENT
-from ml_connector.common.keys import Entity
 from ml_connector.common.logs import get_logger
-from ml_connector.common.wire import Attempt, Desired, Hydrate, Lane, Superseded, Try
-from ml_connector.netsuite_writer import doubt, parents, settle, write
+from ml_connector.common.wire import Desired, Superseded, Try
+from ml_connector.netsuite_writer import doubt, parents, settle
 from ml_connector.netsuite_writer.accept import Apply, Duplicate, judge
+from ml_connector.netsuite_writer.call import Caller, NotOurs, Told
 from ml_connector.netsuite_writer.govern import Governor
-from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, Response
-from ml_connector.netsuite_writer.netsuite.tokens import TokenRefused
+from ml_connector.netsuite_writer.hydrates import Hydrates
+from ml_connector.netsuite_writer.job import Job, Tools
+from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
 from ml_connector.netsuite_writer.outcome import Ending, dead_letter_of, observed_after, outcome_of
-from ml_connector.netsuite_writer.references import References, Unknown
 from ml_connector.netsuite_writer.schedule import Entry, Schedule
-from ml_connector.netsuite_writer.settings import WriterSettings
-from ml_connector.netsuite_writer.settle import Answer
-from ml_connector.netsuite_writer.settlement import Settlement, Settler
-from ml_connector.netsuite_writer.store import Store, Waiting
+from ml_connector.netsuite_writer.settlement import Settlement
+from ml_connector.netsuite_writer.store import Waiting
 
 log = get_logger()
 
 
-class Messages(Protocol):
-    """What an account sends outside settlements; both return once the broker has it."""
-
-    async def attempt(self, attempt: Attempt | None, record: str) -> None: ...
-
-    async def hydrate(self, request: Hydrate, company: str) -> None: ...
-
-
-class Flows(Protocol):
-    def flow(self, name: str) -> LiveFlow | None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What an account works with; all of one partition share most of it."""
-
-    settings: WriterSettings
-    clock: Clock
-    flows: Flows
-    store: Store
-    settler: Settler
-    messages: Messages
-    owner: str
-    chance: random.Random
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """One entry with its body."""
-
-    entry: Entry
-    desired: Desired
-    traceparent: str
+class _Facts(TypedDict):
+    request: bytes
+    response: bytes
+    tries: list[Try]
 
 
 class Account:
@@ -79,12 +40,11 @@ class Account:
     def __init__(self, name: str, *, governor: Governor, client: NetsuiteClient, tools: Tools) -> None:
         self.name = name
         self._governor = governor
-        self._client = client
+        self._caller = Caller(name, client=client, tools=tools)
+        self.hydrates = Hydrates(tools)
         self._tools = tools
-        self._references = References(client, tools.clock)
         self._schedule = Schedule()
         self._successes = 0
-        self._asked_s: dict[tuple[Entity, str], float] = {}
         self._tasks: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
@@ -194,15 +154,8 @@ class Account:
                 self._spawn(self._end(job, Ending("dead_lettered", reason, "orphan", "ORPHAN", tries=job.entry.tries)))
             case parents.WaitForParent() | parents.HydrateParent() | parents.HydrateChild():
                 if parent is not None:
-                    self._ask_for(decision, job)
+                    self._spawn(self.hydrates.for_decision(decision, job.desired))
                     self._block(job, parent.record_key)
-
-    def _ask_for(self, decision: parents.Decision, job: Job) -> None:
-        desired = job.desired
-        if isinstance(decision, parents.HydrateParent) and desired.parent is not None:
-            self._ask(desired, desired.parent.entity, desired.parent.source_id, reason="unknown parent")
-        elif isinstance(decision, parents.HydrateChild):
-            self._ask(desired, desired.entity, desired.source_id, reason="merged parent")
 
     def _block(self, job: Job, on: str) -> None:
         newer = self._schedule.block(job.entry, on)
@@ -218,102 +171,30 @@ class Account:
         await self._end(job, ending)
 
     async def _write(self, job: Job, live: LiveFlow, parent_id: str | None) -> Ending | None:
-        """References, attempt, call, verdict. None: not ended yet, the entry goes again."""
-        request = await self._request(job, live, parent_id)
-        if isinstance(request, Ending):
-            return request
-        if isinstance(request, Answer):
-            return await self._follow(job, settle.settle(request, "upsert"), request=b"", response=b"")
-        return await self._announce_and_call(job, request)
-
-    async def _request(self, job: Job, live: LiveFlow, parent_id: str | None) -> write.Request | Ending | Answer:
-        desired = job.desired
-        if desired.action == "inactivate":
-            statuses = live.flow.statuses
-            request = write.inactivate(desired, lost_status=statuses.get("deleted") or statuses.get("lost"))
-            return request or Ending("ignored", "the flow names no status for deleted deals (statuses.deleted)")
-        found = await self._guarded(self._references.find(desired.references))
-        if isinstance(found, Answer):
-            return found
-        if isinstance(found, Unknown):
-            text = f"field {found.field!r}: NetSuite has no such {found.kind}"
-            return Ending("dead_lettered", text, "write", "UNKNOWN_REFERENCE", tries=job.entry.tries)
-        observed = self._tools.store.observed(desired.record_key)
-        return write.upsert(desired, observed=observed, parent_id=parent_id, found=found)
-
-    async def _announce_and_call(self, job: Job, request: write.Request) -> Ending | None:
-        attempt = self._attempt(job)
+        """None: not ended yet, the entry goes again."""
         try:
-            _, ours = await asyncio.gather(
-                self._tools.messages.attempt(attempt, job.entry.record), self._tools.settler.prove()
-            )
-        except TryLater:
-            ours = False
-        if not ours:  # the broker is away, or somebody else owns the record: nothing is asked of NetSuite
+            told = await self._caller.make(job, live, parent_id)
+        except NotOurs:
             self._put_back(job, self._backoff_s(job.entry))
             return None
-        with self._tools.store.change():
-            self._tools.store.put_attempt(job.entry.record, attempt.encode())
-        response = await self._call(job, request)
-        verdict = settle.settle(response.answer, request.kind)
-        if isinstance(verdict, settle.Landed):
-            verdict, response = await self._landed(job, request)
-        return await self._follow(job, verdict, request=request.body, response=response.body, digest=request.digest)
+        return told if isinstance(told, Ending) else self._follow(job, told)
 
-    async def _landed(self, job: Job, request: write.Request) -> tuple[settle.Verdict, Response]:
-        """Our external id exists: then the same upsert is an update now. Otherwise somebody else has the name."""
-        found = await self._guarded_response(self._client.find(request, traceparent=job.traceparent))
-        if found.answer.status == 404:
-            return settle.Reject("DUPLICATE", "This entity already exists, under another external id."), found
-        if found.answer.status != 200:
-            return settle.settle(found.answer, request.kind), found
-        again = await self._call(job, request)
-        verdict = settle.settle(again.answer, request.kind)
-        if isinstance(verdict, settle.Landed):
-            verdict = settle.Reject(again.answer.code, again.answer.detail)
-        return verdict, again
-
-    async def _call(self, job: Job, request: write.Request) -> Response:
-        """One request, noted in the entry's tries, inside one span of the event's trace."""
-        started_ms = self._tools.clock.now_ms()
-        parent = telemetry.parent_of({TRACEPARENT: job.traceparent.encode()})
-        name = f"{request.method} {request.record_type}"
-        with telemetry.span(
-            name, SpanKind.CLIENT, parent=parent, attributes={"http.request.method": request.method}
-        ) as span:
-            response = await self._guarded_response(
-                self._client.write(request, traceparent=telemetry.traceparent(span))
-            )
-            span.set_attribute("http.response.status_code", response.answer.status)
-        took_ms = self._tools.clock.now_ms() - started_ms
-        answer = response.answer
-        path = f"{request.record_type}/eid:{request.external_id}"
-        job.entry.tries.append(
-            Try(started_ms, took_ms, request.method, path, answer.status, answer.code, answer.detail)
-        )
-        return response
-
-    async def _follow(
-        self, job: Job, verdict: settle.Verdict, *, request: bytes, response: bytes, digest: str = ""
-    ) -> Ending | None:
-        tries = job.entry.tries
-        match verdict:
+    def _follow(self, job: Job, told: Told) -> Ending | None:
+        facts: _Facts = {"request": told.request, "response": told.response, "tries": job.entry.tries}
+        match told.verdict:
             case settle.Written(internal_id=internal_id):
-                known = internal_id or await self._look_up(job)
-                return Ending(
-                    "written", internal_id=known, digest=digest, request=request, response=response, tries=tries
-                )
+                return Ending("written", internal_id=internal_id, digest=told.digest, **facts)
             case settle.NothingToDo(reason=reason):
-                return Ending("ignored", reason, request=request, response=response, tries=tries)
+                return Ending("ignored", reason, **facts)
             case settle.Reject(code=code, message=message):
-                return Ending("dead_lettered", message, "write", code, request=request, response=response, tries=tries)
+                return Ending("dead_lettered", message, "write", code, **facts)
             case settle.TryAgain(unknown=unknown):
-                return self._try_again(job, unknown=unknown, request=request, response=response)
+                return self._try_again(job, facts, unknown=unknown)
             case settle.Overloaded() | settle.Unauthorized() | settle.Landed():
-                self._hold_account(job, verdict)
+                self._hold_account(job, told.verdict)
                 return None
 
-    def _try_again(self, job: Job, *, unknown: bool, request: bytes, response: bytes) -> Ending | None:
+    def _try_again(self, job: Job, facts: _Facts, *, unknown: bool) -> Ending | None:
         entry = job.entry
         entry.failures += 1
         if self._successes > entry.successes_seen:
@@ -323,10 +204,7 @@ class Account:
             self._doubt(entry.record)
         if entry.counted >= self._tools.settings.tries:
             text = f"no success after {entry.failures} tries while other records succeeded"
-            return Ending(
-                "dead_lettered", text, "vendor", "NO_SUCCESS", transient=True, request=request, response=response,
-                tries=entry.tries,
-            )  # fmt: skip
+            return Ending("dead_lettered", text, "vendor", "NO_SUCCESS", transient=True, **facts)
         self._put_back(job, self._backoff_s(entry))
         return None
 
@@ -351,7 +229,7 @@ class Account:
         self._schedule.done(job.entry)
         self._schedule.release(job.entry.record)
         if job.entry.contested:
-            self._ask(job.desired, job.desired.entity, job.desired.source_id, reason="equal generations")
+            await self.hydrates.ask(job.desired, job.desired.entity, job.desired.source_id, reason="equal generations")
         self.pump()
 
     def _settlement(self, job: Job, ending: Ending) -> Settlement:
@@ -395,83 +273,12 @@ class Account:
         waiting = self._tools.store.desired(entry.key)
         return None if waiting is None else Job(entry, Desired.decode(waiting.body), waiting.trace)
 
-    def _attempt(self, job: Job) -> Attempt:
-        desired = job.desired
-        before = self._tools.store.attempt(desired.record_key)
-        return Attempt(
-            record_key=desired.record_key,
-            flow=desired.flow,
-            entity=desired.entity,
-            source_id=desired.source_id,
-            company=desired.company,
-            generation=desired.generation,
-            at_ms=self._tools.clock.now_ms(),
-            owner=self._tools.owner,
-            doubts=doubt.restored(before).doubts if before is not None else (),
-        )
-
     def _doubt(self, record: str) -> None:
         """In the topic the attempt stays open, which means the same to a later owner."""
         attempt = self._tools.store.attempt(record)
         if attempt is not None:
             with self._tools.store.change():
                 self._tools.store.put_attempt(record, doubt.restored(attempt).encode())
-
-    async def _look_up(self, job: Job) -> str | None:
-        """A written record whose answer did not name its id: children need it."""
-        before = self._tools.store.observed(job.desired.record_key)
-        if before is not None and before.internal_id is not None:
-            return before.internal_id
-        request = write.Request("upsert", job.desired.record_type, job.desired.external_id, b"")
-        return (
-            await self._guarded_response(self._client.find(request, traceparent=job.traceparent))
-        ).answer.internal_id
-
-    def _ask(self, desired: Desired, entity: Entity, source_id: str, *, reason: str) -> None:
-        """Ask for one object, not again for a while."""
-        asked_s = self._asked_s.get((entity, source_id), float("-inf"))
-        if self._now_s() - asked_s < self._tools.settings.hydrate_again_s:
-            return
-        self._asked_s[entity, source_id] = self._now_s()
-        self._spawn(
-            self._send_hydrate(desired.flow, desired.company, entity, source_id, lane=desired.lane, reason=reason)
-        )
-
-    async def _send_hydrate(
-        self, flow: str, company: str, entity: Entity, source_id: str, *, lane: Lane, reason: str
-    ) -> bool:
-        now_ms = self._tools.clock.now_ms()
-        request = Hydrate(
-            request_id=f"{flow}-{entity}-{source_id}-{now_ms}",
-            flow=flow,
-            entity=entity,
-            source_id=source_id,
-            lane=lane,
-            reason=reason,
-            at_ms=now_ms,
-        )
-        try:
-            await self._tools.messages.hydrate(request, company)
-        except TryLater:
-            self._asked_s.pop((entity, source_id), None)  # the timer asks again
-            return False
-        return True
-
-    async def end_doubt(self, attempt: Attempt) -> None:
-        """The quiet time of an unanswered call is over: assert the newest state again if it could have been undone."""
-        record = attempt.record_key
-        if doubt.must_assert_again(attempt, self._tools.store.observed(record)):
-            asked = await self._send_hydrate(
-                attempt.flow, attempt.company, attempt.entity, attempt.source_id, lane="live", reason="in doubt"
-            )
-            if not asked:
-                return
-        try:
-            await self._tools.messages.attempt(None, record)
-        except TryLater:
-            return  # the entry stays, and the timer comes back to it
-        with self._tools.store.change():
-            self._tools.store.put_attempt(record, None)
 
     def _governed(self, job: Job, work: Coroutine[Any, Any, Ending | None]) -> None:
         """Run it in a slot; the slot is free again while the ending is recorded."""
@@ -501,20 +308,6 @@ class Account:
         self._tasks.discard(task)
         if not task.cancelled() and task.exception() is not None:
             log.error("record_stuck", account=self.name, exc_info=task.exception())
-
-    async def _guarded(self, work: Any) -> Any:
-        """What a refused or unreachable token endpoint means is the same as for any other request."""
-        try:
-            return await work
-        except (TokenRefused, SecretUnreadable) as error:
-            log.warning("credentials_refused", account=self.name, problem=str(error))
-            return Answer(401)
-        except ConnectorError as error:
-            return Answer(0, detail=str(error), sent=False)
-
-    async def _guarded_response(self, work: Any) -> Response:
-        found = await self._guarded(work)
-        return found if isinstance(found, Response) else Response(found)
 
     def _backoff_s(self, entry: Entry) -> float:
         """Full jitter: nobody retries in step (Oracle bridgehead_1509974866)."""

@@ -29,8 +29,9 @@ from ml_connector.common.kafka.transaction import TransactionalProducer
 from ml_connector.common.keys import attempt_key
 from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import Attempt, Hydrate
-from ml_connector.netsuite_writer.account import Account, Tools
+from ml_connector.netsuite_writer.account import Account
 from ml_connector.netsuite_writer.govern import Governor
+from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
 from ml_connector.netsuite_writer.netsuite.tokens import Tokens
 from ml_connector.netsuite_writer.partition import Partition

@@ -18,7 +18,8 @@ from ml_connector.common.kafka.transaction import TransactionalProducer
 from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import Attempt, Desired
 from ml_connector.netsuite_writer import doubt
-from ml_connector.netsuite_writer.account import Account, Tools
+from ml_connector.netsuite_writer.account import Account
+from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.store import Waiting
 
 log = get_logger()
@@ -167,7 +168,7 @@ class Partition:
                 continue
             owner = self._account(_account_of(attempt.record_key), attempt.flow)
             if owner is not None and not owner.unsettled(attempt.record_key):
-                await owner.end_doubt(attempt)
+                await owner.hydrates.end_doubt(attempt)
 
     def flow_changed(self) -> None:
         """A flow was applied, paused or resumed: what was held back for it is looked at again."""

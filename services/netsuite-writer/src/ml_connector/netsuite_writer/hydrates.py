@@ -1,0 +1,66 @@
+"""Ask Pipedrive's side for one object: an unknown parent, a merged one's child, a record in doubt."""
+
+from __future__ import annotations
+
+from ml_connector.common.errors import TryLater
+from ml_connector.common.keys import Entity
+from ml_connector.common.wire import Attempt, Desired, Hydrate, Lane
+from ml_connector.netsuite_writer import doubt, parents
+from ml_connector.netsuite_writer.job import Tools
+
+
+class Hydrates:
+    """The questions of one account; each is asked once in a while, however many wait for the answer."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._asked_s: dict[tuple[Entity, str], float] = {}
+
+    async def for_decision(self, decision: parents.Decision, child: Desired) -> None:
+        """What a child's decision asks for, if anything."""
+        if isinstance(decision, parents.HydrateParent) and child.parent is not None:
+            await self.ask(child, child.parent.entity, child.parent.source_id, reason="unknown parent")
+        elif isinstance(decision, parents.HydrateChild):
+            await self.ask(child, child.entity, child.source_id, reason="merged parent")
+
+    async def ask(self, desired: Desired, entity: Entity, source_id: str, *, reason: str) -> None:
+        """Ask for one object, not again for a while."""
+        now_s = self._tools.clock.monotonic_s()
+        if now_s - self._asked_s.get((entity, source_id), float("-inf")) < self._tools.settings.hydrate_again_s:
+            return
+        self._asked_s[entity, source_id] = now_s
+        if not await self._send(desired.flow, desired.company, entity, source_id, lane=desired.lane, reason=reason):
+            self._asked_s.pop((entity, source_id), None)  # the timer asks again
+
+    async def end_doubt(self, attempt: Attempt) -> None:
+        """The quiet time of an unanswered call is over: assert the newest state again if it could have been undone."""
+        record = attempt.record_key
+        if doubt.must_assert_again(attempt, self._tools.store.observed(record)):
+            asked = await self._send(
+                attempt.flow, attempt.company, attempt.entity, attempt.source_id, lane="live", reason="in doubt"
+            )
+            if not asked:
+                return
+        try:
+            await self._tools.messages.attempt(None, record)
+        except TryLater:
+            return  # the entry stays, and the timer comes back to it
+        with self._tools.store.change():
+            self._tools.store.put_attempt(record, None)
+
+    async def _send(self, flow: str, company: str, entity: Entity, source_id: str, *, lane: Lane, reason: str) -> bool:
+        now_ms = self._tools.clock.now_ms()
+        request = Hydrate(
+            request_id=f"{flow}-{entity}-{source_id}-{now_ms}",
+            flow=flow,
+            entity=entity,
+            source_id=source_id,
+            lane=lane,
+            reason=reason,
+            at_ms=now_ms,
+        )
+        try:
+            await self._tools.messages.hydrate(request, company)
+        except TryLater:
+            return False
+        return True
