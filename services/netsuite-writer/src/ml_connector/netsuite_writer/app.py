@@ -137,11 +137,12 @@ class Writer:
 
     async def assigned(self, partitions: frozenset[int]) -> Mapping[int, int]:
         """Fence the former owners, open the stores, and say from where to read."""
-        self._joined = True
         opened = await asyncio.gather(*(self._open(number) for number in partitions))
         self._partitions.update({partition.number: partition for partition in opened})
-        starts = {p.number: p.position() for p in opened}
-        return {number: OFFSET_BEGINNING if offset is None else offset for number, offset in starts.items()}
+        # Only now: what is read for a partition that nobody knows yet would be lost to it.
+        await self._companion.assign({p.number: _start_of(p.observed_position()) for p in opened})
+        self._joined = True
+        return {p.number: _start_of(p.position()) for p in opened}
 
     async def revoked(self, partitions: frozenset[int]) -> Mapping[int, int]:
         given_up = [self._partitions.pop(number) for number in partitions if number in self._partitions]
@@ -171,7 +172,7 @@ class Writer:
             owner=uuid.uuid4().hex[:12],
             chance=random.Random(),  # noqa: S311  jitter, not a secret
         )
-        partition = Partition(
+        return Partition(
             number,
             desired_topic=self._desired,
             observed_topic=self._observed,
@@ -179,9 +180,6 @@ class Writer:
             producer=producer,
             make_account=self._make_account,
         )
-        read_from = store.position(self._observed)
-        await self._companion.assign({number: OFFSET_BEGINNING if read_from is None else read_from})
-        return partition
 
     def _make_account(self, name: str, flow_name: str, tools: Tools) -> Account | None:
         live = self._directory.flow(flow_name)
@@ -262,6 +260,10 @@ class Writer:
             return "not in the group yet"
         starting = [number for number, partition in self._partitions.items() if not partition.started]
         return f"restoring partitions {starting}" if starting else None
+
+
+def _start_of(position: int | None) -> int:
+    return OFFSET_BEGINNING if position is None else position
 
 
 def _by_partition(records: list[Record], ended: Iterable[int]) -> list[tuple[int, list[Record]]]:

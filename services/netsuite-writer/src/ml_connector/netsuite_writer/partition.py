@@ -80,6 +80,10 @@ class Partition:
         """The next offset of `netsuite.desired` that is not in the store yet."""
         return self._tools.store.position(self._desired_topic)
 
+    def observed_position(self) -> int | None:
+        """The same of `netsuite.observed`."""
+        return self._tools.store.position(self._observed_topic)
+
     def fold_desired(self, records: list[Record], *, ended: bool) -> None:
         """Keep the records; once both topics were read to their end, also act on them."""
         fresh: list[Waiting] = []
