@@ -1,7 +1,7 @@
 """How fast is the whole way, from the webhook to NetSuite's commit, on this machine?
 
 Broker, stand-ins (0 ms) and services share the machine's cores. Prints
-- p50 and p99 at a steady 100 events/s, open loop: from the moment the webhook is due to the commit in the stand-in's log;
+- p50 and p99 at a steady 100 events/s, open loop: from when the webhook is due to the commit in the stand-in's log;
 - the highest sustained rate: as many events as ingest takes, each naming its own record, until the last is committed;
 - CPU milliseconds per event by process, and their share of the machine;
 - memory of the services when idle, at the start and after `--idle-minutes`.
@@ -48,7 +48,7 @@ class Target:
 def webhook(source_id: int, company_id: str) -> bytes:
     """An organization's `create` in the official member order, as compact JSON."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    data = {
+    data: dict[str, Any] = {
         "add_time": now, "address": None, "country_code": None, "custom_fields": {}, "id": source_id, "label": None,
         "name": f"Company {source_id}", "owner_id": 1, "picture_id": None, "update_time": now, "visible_to": "3",
     }  # fmt: skip
@@ -157,7 +157,7 @@ async def measure_latency(target: Target, *, rate: int, seconds: int) -> None:
 
 async def measure_rate(target: Target, stack: Stack, *, events: int) -> None:
     first_id = 2_000_000
-    pids = {name: pid for name, pid in stack.pids().items()}
+    pids = stack.pids()
     before = {name: cpu_s(pid) for name, pid in pids.items()}
     own = time.process_time()
     start = await flood(target, first_id, events=events, at_once=64)
@@ -191,9 +191,8 @@ def rounded(figures: dict[str, float]) -> dict[str, int]:
 
 
 async def main(arguments: argparse.Namespace) -> None:
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {datetime.now(UTC):%Y-%m-%d}"
-    )
+    cores, python = os.cpu_count(), platform.python_version()
+    print(f"{platform.machine()}, {cores} cores, Python {python}, {datetime.now(UTC):%Y-%m-%d}")
     async with Stack(StackOptions(netsuite_concurrency=20)) as stack, httpx2.AsyncClient(timeout=30) as client:
         target = Target(
             client, f"{stack.urls['ingest']}/webhooks/pipedrive/{stack.flow}", stack.signing_key.encode(),

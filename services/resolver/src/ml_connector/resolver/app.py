@@ -79,6 +79,7 @@ class Emitter:
             except (TryLater, QueueFull) as error:
                 if deadline.expired:
                     raise MustStop(f"{topic} could not be written for {SEND_DEADLINE_S:.0f} s") from error
+                log.warning("sending_again", topic=topic, problem=str(error))
                 await self._clock.sleep(SEND_AGAIN_S)
             else:
                 return
