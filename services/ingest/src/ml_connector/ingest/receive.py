@@ -30,6 +30,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 PATH: Final = "/webhooks/pipedrive/"
 RETRY_AFTER_S: Final = 5
+LISTENED: Final = 4  # times the largest body: as much of a body that is too large is read, and dropped
 
 
 class Refusal(Exception):
@@ -95,11 +96,11 @@ class Receiver:
 
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body, while it stays within size and time."""
-        declared = _declared_length(scope)
-        if declared is not None and declared > self._max_body_bytes:
-            raise Refusal(413, "the body is too large")
         try:
             async with asyncio.timeout(self._body_deadline_s):
+                declared = _declared_length(scope)
+                if declared is not None and declared > self._max_body_bytes:
+                    await self._refuse_large(receive, 0)
                 return await self._read(receive)
         except TimeoutError:
             raise Refusal(408, "the body took too long", ((b"connection", b"close"),)) from None
@@ -114,10 +115,19 @@ class Receiver:
             chunk = message.get("body", b"")
             size += len(chunk)
             if size > self._max_body_bytes:
-                raise Refusal(413, "the body is too large", ((b"connection", b"close"),))
+                await self._refuse_large(receive, size)
             chunks.append(chunk)
             if not message.get("more_body"):
                 return b"".join(chunks)
+
+    async def _refuse_large(self, receive: Receive, size: int) -> None:
+        """413, after some more of the body: a sender that is still writing would not see the answer."""
+        while size < LISTENED * self._max_body_bytes:
+            message = await receive()
+            size += len(message.get("body", b""))
+            if message["type"] == "http.disconnect" or not message.get("more_body"):
+                break
+        raise Refusal(413, "the body is too large", ((b"connection", b"close"),))
 
     async def _publish(self, door: Door, scope: Scope, body: bytes, *, proof: str, received_at_ms: int) -> None:
         incoming = incoming_trace(scope["headers"])
