@@ -32,7 +32,8 @@ format: setup  ## let ruff repair what it can
 	@$(RUN)/ruff check --fix $(SOURCES)
 
 soak: setup  ## the long proofs; the report goes to docs/proof/
-	@$(RUN)/pytest tests/soak -o addopts= -v
+	@$(RUN)/pytest tests/soak -p support.unlisted --import-mode=importlib -o addopts= -s -v
+	@$(RUN)/python benchmarks/end_to_end.py --idle-minutes 10
 
 bench: setup  ## print the figures that the README claims
 	@$(RUN)/python benchmarks/end_to_end.py

@@ -130,6 +130,12 @@ def organization_of(entry: dict[str, Any]) -> int | None:
 
 
 def cpu_s(pid: int) -> float:
+    """Of a process and its children (the broker is a child of its keeper)."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return own_cpu_s(pid) + sum(cpu_s(int(child)) for child in children)
+
+
+def own_cpu_s(pid: int) -> float:
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
 

@@ -102,7 +102,7 @@ class Office:
             settler=self.settler,
             messages=FakeMessages(),
             owner="me",
-            chance=random.Random(1),  # noqa: S311  jitter, not a secret
+            chance=random.Random(1),
         )
         client = NetsuiteClient(http, "https://netsuite.test", tokens)
         self.account = Account(ACCOUNT.lower(), governor=Governor(5), client=client, tools=tools)

@@ -145,6 +145,12 @@ class Stack:
         self._watch(self._children[name])
         await self._until_ready(name)
 
+    async def until_ready(self, name: str) -> None:
+        """After a restart that `keep_alive` makes."""
+        child = self._children[name]
+        await asyncio.wait_for(child.running.wait(), READY_DEADLINE_S)
+        await self._until_ready(name)
+
     def last_lines(self, name: str) -> list[str]:
         return list(self._children[name].last_lines)
 

@@ -1,0 +1,186 @@
+"""What travels must be readable by other releases: golden files, recorded once and read over; changing one breaks them."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from ml_connector.common.codec import Wire, decode_json
+from ml_connector.common.errors import Malformed, UnknownSchema
+from ml_connector.common.flows import ActiveFlow, FlowVersion
+from ml_connector.common.generation import Generation
+from ml_connector.common.vault import SecretEntry
+from ml_connector.common.wire import (
+    Attempt,
+    Desired,
+    Doubt,
+    Hydrate,
+    Observed,
+    Origin,
+    Outcome,
+    Parent,
+    Received,
+    Reference,
+    Resolved,
+    Settled,
+    StoredDefinitions,
+    StoredStages,
+    Superseded,
+    Try,
+)
+
+GOLDEN = Path(__file__).parents[2] / "data" / "wire"
+KEY = "1234567_sb1/opportunity/pd-deal-8"
+
+EXAMPLES: dict[str, Wire] = {
+    "desired": Desired(
+        cause="4710827:df47d877",
+        flow="acme-eu",
+        company="acme-eu",
+        account="1234567_SB1",
+        entity="deal",
+        source_id="8",
+        record_type="opportunity",
+        external_id="pd-deal-8",
+        generation=Generation(1669302715724),
+        action="upsert",
+        mapping_version=3,
+        origin=Origin("pipedrive.events", 1, 42, 1669302715900, {"flow": "acme-eu"}, msgspec.Raw(b'{"a":1}')),
+        fields={"title": "Sample", "projectedTotal": Decimal("100.10"), "memo": None},
+        references={"currency": Reference("currency", "EUR")},
+        parent=Parent("1234567_sb1/customer/pd-org-1", "organization", "1"),
+    ),
+    "observed": Observed(
+        record_key=KEY,
+        flow="acme-eu",
+        generation=Generation(5, 1),
+        cause="1:a",
+        outcome="written",
+        action="upsert",
+        at_ms=7,
+        internal_id="647",
+        digest="d1",
+        settled=(Settled("1:a", 7),),
+    ),
+    "attempt": Attempt(
+        record_key=KEY,
+        flow="acme-eu",
+        entity="deal",
+        source_id="8",
+        company="acme-eu",
+        generation=Generation(5),
+        at_ms=6,
+        owner="o1",
+        doubts=(Doubt(Generation(4), 3),),
+    ),
+    "hydrate": Hydrate(
+        request_id="r1",
+        flow="acme-eu",
+        entity="organization",
+        source_id="1",
+        lane="live",
+        reason="unknown parent",
+        at_ms=9,
+    ),
+    "definitions": StoredDefinitions(company="acme-eu", entity="deal", read_at_ms=1, fields=[{"field_code": "ab"}]),
+    "stages": StoredStages(company="acme-eu", read_at_ms=1, pipelines=[{"id": 1}], stages=[{"id": 2}]),
+    "received": Received(
+        cause="1:a",
+        flow="acme-eu",
+        company="acme-eu",
+        account="1234567_SB1",
+        received_at_ms=1,
+        verified_by="hmac-sha256:k1",
+        topic="pipedrive.events",
+        partition=0,
+        offset=1,
+        body=msgspec.Raw(b"{}"),
+    ),
+    "resolved": Resolved(
+        cause="1:a",
+        flow="acme-eu",
+        account="1234567_SB1",
+        record_key=KEY,
+        generation=Generation(5),
+        action="upsert",
+        mapping_version=1,
+        at_ms=2,
+        fields=["title"],
+    ),
+    "outcome": Outcome(
+        cause="1:a",
+        flow="acme-eu",
+        company="acme-eu",
+        account="1234567_SB1",
+        record_key=KEY,
+        outcome="superseded",
+        received_at_ms=1,
+        at_ms=3,
+        superseded_by=Superseded(Generation(6), "1:b"),
+        tries=[Try(2, 1, "PUT", "opportunity/eid:pd-deal-8", 429, "CONCURRENCY_LIMIT_EXCEEDED", "blocked")],
+    ),
+    "flow_version": FlowVersion(
+        flow="acme-eu", version=2, document={"flow": "acme-eu"}, applied_at_ms=1, applied_by="x"
+    ),
+    "active_flow": ActiveFlow(flow="acme-eu", version=2, paused=True),
+    "secret": SecretEntry(
+        owner="flow/acme-eu",
+        name="webhook-hmac",
+        environment="sandbox",
+        version=1,
+        kek="k1",
+        wrapped_key="AA==",
+        ciphertext="AQ==",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_golden_file_is_written_and_read_the_same(name: str) -> None:
+    golden = (GOLDEN / f"{name}.json").read_bytes().rstrip(b"\n")
+    example = EXAMPLES[name]
+
+    assert example.encode() == golden
+    assert type(example).decode(golden).encode() == golden
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_unknown_member_is_tolerated(name: str) -> None:
+    """A newer service adds members; an older one must go on."""
+    golden = (GOLDEN / f"{name}.json").read_bytes().rstrip(b"\n")
+    longer = golden[:-1] + b',"added_later":{"x":[1]}}'
+
+    assert type(EXAMPLES[name]).decode(longer).encode() == golden
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_unknown_schema_version_is_refused_by_name(name: str) -> None:
+    golden = (GOLDEN / f"{name}.json").read_bytes()
+    kind = type(EXAMPLES[name])
+
+    with pytest.raises(UnknownSchema, match=f"{kind.__name__} has schema version 99; this release knows up to 1"):
+        kind.decode(golden.replace(b'{"v":1,', b'{"v":99,', 1))
+
+
+@pytest.mark.parametrize("data", [b"", b"null", b"[]", b'{"v":1}', b'{"v":1,"cause":7}', b"[" * 100_000, b"\xff"])
+def test_what_is_no_message_is_malformed_without_its_values(data: bytes) -> None:
+    with pytest.raises(Malformed, match="not a Desired"):
+        Desired.decode(data)
+
+
+def test_refused_value_is_not_quoted() -> None:
+    """Errors go into logs; customer values must not."""
+    data = EXAMPLES["desired"].encode().replace(b'"deal"', b'"Jane Doe"', 1)
+
+    with pytest.raises(Malformed) as error:
+        Desired.decode(data)
+
+    assert "Jane" not in str(error.value)
+
+
+def test_amounts_stay_exact() -> None:
+    assert decode_json(b'{"value":0.1}') == {"value": Decimal("0.1")}
+    assert Desired.decode(EXAMPLES["desired"].encode()).fields["projectedTotal"] == Decimal("100.10")
