@@ -15,6 +15,7 @@ import pytest
 
 from ml_connector.cli.stack import StackOptions
 from support.living import Living
+from support.writing import until
 
 SERVICES = ("resolver", "netsuite-writer")
 KILLS = 18
@@ -46,7 +47,7 @@ async def test_killed_services_lose_nothing() -> None:
         for number in range(KILLS):
             name = SERVICES[number % len(SERVICES)]
             await asyncio.sleep(chance.uniform(1, 4))  # anywhere in its work
-            os.kill(living.stack.pids()[name], signal.SIGKILL)
+            await kill(living, name)
             kills += 1
             await living.stack.until_ready(name)
         ended.set()
@@ -59,3 +60,14 @@ async def test_killed_services_lose_nothing() -> None:
         assert account.balanced
         assert lost == []
         assert len([ref for ref in refs if await living.record(ref) is not None]) == OBJECTS
+
+
+async def kill(living: Living, name: str) -> None:
+    """SIGKILL, and wait until `keep_alive` has started another."""
+    pid = living.stack.pids()[name]
+    os.kill(pid, signal.SIGKILL)
+
+    async def restarted() -> bool:
+        return living.stack.pids()[name] != pid
+
+    await until(restarted)

@@ -30,7 +30,6 @@ class Child:
         self._reading: asyncio.Task[None] | None = None
         self.last_lines: deque[str] = deque(maxlen=LAST_LINES)
         self.stopping = False
-        self.running = asyncio.Event()
 
     async def start(self) -> None:
         """In a session of its own: Ctrl-C in the terminal is ours to pass on, in order."""
@@ -45,7 +44,6 @@ class Child:
             preexec_fn=_die_with_parent,
         )
         self._reading = asyncio.create_task(self._read(self._process), name=f"read-{self.name}")
-        self.running.set()
 
     @property
     def pid(self) -> int:
@@ -61,7 +59,6 @@ class Child:
         if self._process is None or self._reading is None:
             return 0
         code = await self._process.wait()
-        self.running.clear()
         await self._reading
         return code
 

@@ -143,13 +143,7 @@ class Stack:
         """Start a process again and wait until it is ready."""
         await self._children[name].start()
         self._watch(self._children[name])
-        await self._until_ready(name)
-
-    async def until_ready(self, name: str) -> None:
-        """After a restart that `keep_alive` makes."""
-        child = self._children[name]
-        await asyncio.wait_for(child.running.wait(), READY_DEADLINE_S)
-        await self._until_ready(name)
+        await self.until_ready(name)
 
     def last_lines(self, name: str) -> list[str]:
         return list(self._children[name].last_lines)
@@ -212,7 +206,7 @@ class Stack:
         module = f"ml_connector.{_kind(name).replace('-', '_')}"
         self.urls[name] = f"http://127.0.0.1:{port}"
         await self._spawn(name, [module], environment)
-        await self._until_ready(name)
+        await self.until_ready(name)
 
     async def _spawn(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> None:
         more = self.options.environment.get(_kind(name), {})
@@ -232,7 +226,8 @@ class Stack:
         found: dict[str, Any] = json.loads(await asyncio.to_thread(path.read_text))
         return found
 
-    async def _until_ready(self, name: str) -> None:
+    async def until_ready(self, name: str) -> None:
+        """Until `/readyz` says so. Raises StackFailed when it ends first, or takes too long."""
         async with httpx2.AsyncClient(timeout=2) as client:
 
             async def ready() -> bool:

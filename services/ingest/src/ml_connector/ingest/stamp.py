@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ml_connector.common import headers as h
 from ml_connector.common.headers import Headers
-from ml_connector.ingest.doors import Door
+
+if TYPE_CHECKING:
+    from ml_connector.ingest.doors import Door
 
 # W3C trace context, version 00, neither id all zeros.
 _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}\Z")
