@@ -162,20 +162,18 @@ def _account_and_cause(record: Record, books: Books) -> tuple[str, str]:
     return headers.get("account", ""), f"raw:{hashlib.sha256(body).hexdigest()[:32]}"
 
 
-def table(accounts: Mapping[str, Account]) -> list[Any]:
-    """For a terminal: one row an account, then what breaks the sum."""
-    from rich.table import Table
-
-    rows = Table(
-        "account", "accepted", "=", "written", "superseded", "ignored", "dead-lettered", "waiting", "duplicates"
-    )
-    lines: list[Any] = [rows]
+def sentences(accounts: Mapping[str, Account]) -> list[str]:
+    """For a terminal: one equation an account, then what breaks it."""
+    lines = []
     for name, account in accounts.items():
-        sign = "=" if account.balanced else "≠"
-        outcomes = [str(account.outcomes[kind]) for kind in OUTCOMES]
-        rows.add_row(name, str(account.accepted), sign, *outcomes, str(account.waiting), str(account.duplicates))
+        parts = [f"{account.outcomes[kind]} {kind.replace('_', '-')}" for kind in OUTCOMES]
+        sign = "=" if account.balanced else "is not"
+        lines.append(
+            f"account {name}: {account.accepted} accepted {sign} {' + '.join(parts)} + {account.waiting} waiting"
+        )
+        lines.append(f"  ({account.duplicates} duplicate deliveries, counted apart)")
         for kind in ("lost", "unexplained", "contradicting"):
             causes = getattr(account, kind)
             if causes:
-                lines.append(f"{name}: {len(causes)} {kind}: {', '.join(causes[:LISTED])}")
+                lines.append(f"  {len(causes)} {kind}: {', '.join(causes[:LISTED])}")
     return lines

@@ -95,7 +95,7 @@ def accounting(as_json: Json = False) -> None:
     if as_json:
         sys.stdout.write(json.dumps({name: account.as_dict() for name, account in accounts.items()}) + "\n")
     else:
-        for line in books.table(accounts):
+        for line in books.sentences(accounts):
             out.print(line)
     if not all(account.balanced for account in accounts.values()):
         raise typer.Exit(1)

@@ -9,6 +9,7 @@ from typing import Final
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
 from ml_connector.common.errors import DeliveryFailed, TopicsDiffer
+from ml_connector.common.kafka.admin import watermarks
 from ml_connector.common.kafka.producer import client_config
 from ml_connector.common.kafka.record import Record, of_message
 
@@ -32,8 +33,9 @@ def read_topic(
     count = _partitions(consumer, topic)
     start = OFFSET_BEGINNING if from_beginning else OFFSET_END
     consumer.assign([TopicPartition(topic, partition, start) for partition in range(count)])
+    ends = {} if follow else _ends(consumer, topic, count)
     try:
-        yield from _poll(consumer, count, follow=follow)
+        yield from _poll(consumer, ends, follow=follow)
     finally:
         consumer.close()
 
@@ -48,10 +50,16 @@ def _partitions(consumer: Consumer, topic: str) -> int:
     return len(found.partitions)
 
 
-def _poll(consumer: Consumer, partitions: int, *, follow: bool) -> Iterator[Record]:
-    ended: set[int] = set()
+def _ends(consumer: Consumer, topic: str, partitions: int) -> dict[int, int]:
+    """The end of each partition now: under steady traffic there never is another one."""
+    found = {number: watermarks(consumer, topic, number, IDLE_S) for number in range(partitions)}
+    return {number: end for number, (start, end) in found.items() if end > start}
+
+
+def _poll(consumer: Consumer, ends: dict[int, int], *, follow: bool) -> Iterator[Record]:
+    """`ends`: emptied as they are reached, by a message or by the client's word (the last offsets may be gaps)."""
     heard_s = time.monotonic()
-    while follow or len(ended) < partitions:
+    while follow or ends:
         message = consumer.poll(0.2)
         if message is None:
             if not follow and time.monotonic() - heard_s > IDLE_S:
@@ -60,9 +68,12 @@ def _poll(consumer: Consumer, partitions: int, *, follow: bool) -> Iterator[Reco
         heard_s = time.monotonic()
         error = message.error()
         if error is None:
-            yield of_message(message)
+            record = of_message(message)
+            if record.offset + 1 >= ends.get(record.partition, record.offset + 2):
+                del ends[record.partition]
+            yield record
         elif error.code() == KafkaError._PARTITION_EOF:
-            ended.add(message.partition() or 0)
+            ends.pop(message.partition() or 0, None)
 
 
 def newest_by_key(kafka: Mapping[str, str], topic: str) -> dict[str, bytes]:

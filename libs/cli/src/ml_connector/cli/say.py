@@ -16,7 +16,8 @@ from ml_connector.common.errors import BadInput, ConnectorError, InvalidFlow
 P = ParamSpec("P")
 R = TypeVar("R")
 
-out = Console(highlight=False, soft_wrap=True)
+# In a pipe nothing is cut to the width of a terminal that is not there.
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 USAGE = 2

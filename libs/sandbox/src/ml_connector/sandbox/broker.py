@@ -174,7 +174,8 @@ def _apache_kafka(java: str, home: Path, port: int, say: Callable[[str], None]) 
     properties.write_text(_PROPERTIES.format(port=port, controller=_free_port(), data=home / "data"))
     classes = ["-cp", f"{jars}/*"]
     if not (home / "data" / "meta.properties").exists():
-        cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+        identity = b"\0" + uuid.uuid4().bytes[1:]  # begins with "A": with "-" the tool would take it for an option
+        cluster = base64.urlsafe_b64encode(identity).decode().rstrip("=")
         tool = [java, "-Xmx256m", *classes, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster]
         done = subprocess.run(
             [*tool, "-c", str(properties)], capture_output=True, check=False, timeout=START_DEADLINE_S

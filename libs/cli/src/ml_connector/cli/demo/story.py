@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
-from ml_connector.cli.accounting import Account, table
+from ml_connector.cli.accounting import Account, sentences
 from ml_connector.cli.reading import newest_by_key, read_topic
 from ml_connector.common import topics
 from ml_connector.common.dead_letters import DeadLetter
@@ -42,7 +42,7 @@ def latency_of(kafka: Mapping[str, str]) -> Latency:
 def print_summary(kafka: Mapping[str, str], account: Account, latency: Latency, differences: list[str]) -> None:
     out = Console(highlight=False, soft_wrap=True)
     out.rule("accounting: every accepted event has exactly one fate")
-    for line in table({"1234567_SB1": account}):
+    for line in sentences({"1234567_SB1": account}):
         out.print(line)
     out.rule("NetSuite, read back through its REST API")
     out.print("every record is as it should be" if not differences else f"{len(differences)} differences:")

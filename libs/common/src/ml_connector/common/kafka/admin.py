@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
@@ -12,6 +13,7 @@ from confluent_kafka.cimpl import NewTopic
 from ml_connector.common.errors import DeliveryFailed, TopicsDiffer
 
 TIMEOUT_S: Final = 30.0
+AGAIN_S: Final = 0.1
 
 
 class TopicSpec(NamedTuple):
@@ -86,11 +88,28 @@ def identity(kafka: Mapping[str, str], topics: Iterable[str]) -> str:
     return " ".join([str(cluster), *ids])
 
 
+def watermarks(consumer: Consumer, topic: str, partition: int, timeout_s: float) -> tuple[int, int]:
+    """The first offset and the one after the last; right after a topic was made its leader is not known at once."""
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            found = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout_s)
+        except KafkaException as error:
+            if time.monotonic() > deadline_s or not error.args[0].retriable():
+                raise DeliveryFailed(
+                    f"{topic}: the broker does not say where it ends: {error.args[0].name()}"
+                ) from error
+            time.sleep(AGAIN_S)
+        else:
+            if found is not None:
+                return found
+
+
 def end_offsets(kafka: Mapping[str, str], topic: str, partitions: Iterable[int]) -> dict[int, int]:
     """The offset after the newest committed message of each partition."""
     consumer = _reader(kafka, "offsets")
     try:
-        return {p: consumer.get_watermark_offsets(TopicPartition(topic, p), TIMEOUT_S)[1] for p in partitions}
+        return {p: watermarks(consumer, topic, p, TIMEOUT_S)[1] for p in partitions}
     finally:
         consumer.close()
 

@@ -6,12 +6,14 @@ Both commit by hand, read committed messages only, and slow down by pausing part
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Final, Protocol
 
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, TopicPartition
 
-from ml_connector.common.errors import MustStop
+from ml_connector.common.errors import DeliveryFailed, MustStop
+from ml_connector.common.kafka.admin import watermarks
 from ml_connector.common.kafka.owner import OwnerThread
 from ml_connector.common.kafka.producer import client_config
 from ml_connector.common.kafka.record import Record
@@ -21,6 +23,8 @@ log = get_logger()
 
 HIGH_WATER: Final = 5_000  # records handed over and not yet taken: pause
 LOW_WATER: Final = 1_000  # resume
+END_TIMEOUT_S: Final = 5.0
+NEVER: Final = 2**63
 SESSION_TIMEOUT_S: Final = 10.0  # after a kill, others take over this much later
 REVOKE_DEADLINE_S: Final = 30.0  # must stay below max.poll.interval.ms (300 s): callbacks run inside a poll
 
@@ -62,6 +66,9 @@ class _Reader:
         self._paused = False
         self._owner: OwnerThread | None = None
         self._fatal: MustStop | None = None
+        # The end of each partition as it was when it was assigned, until it is reached: under steady traffic the
+        # client never finds an empty partition, and would never say that it is at the end.
+        self._ends: dict[int, int] = {}
 
     @property
     def _thread(self) -> OwnerThread:
@@ -97,7 +104,24 @@ class _Reader:
     def _commit(self, consumer: Consumer, offsets: Mapping[int, int]) -> None:
         consumer.commit(offsets=[TopicPartition(self.topic, p, o) for p, o in offsets.items()], asynchronous=True)
 
+    def _note_ends(self, consumer: Consumer, places: Iterable[TopicPartition]) -> None:
+        """On the owning thread, right after the assignment; without an answer the client's own word must do."""
+        for place in places:
+            with contextlib.suppress(DeliveryFailed):
+                self._ends[place.partition] = watermarks(consumer, self.topic, place.partition, END_TIMEOUT_S)[1]
+
+    def _passed(self, records: list[Record]) -> list[int]:
+        """Partitions whose noted end these records have reached."""
+        passed = [
+            record.partition for record in records if record.offset + 1 >= self._ends.get(record.partition, NEVER)
+        ]
+        for partition in passed:
+            self._ends.pop(partition, None)
+        return passed
+
     def _deliver(self, records: list[Record], ended: list[int]) -> None:
+        if self._ends:
+            ended = [*dict.fromkeys([*ended, *self._passed(records)])]
         self._held += len(records)
         self._queue.put_nowait((records, ended))
         if not self._paused and self._held > HIGH_WATER:
@@ -181,6 +205,7 @@ class GroupConsumer(_Reader):
             if place.partition in starts:
                 place.offset = starts[place.partition]
         consumer.incremental_assign(places)
+        self._note_ends(consumer, places)
         if self._paused:
             consumer.pause(places)
 
@@ -237,7 +262,12 @@ class AssignedConsumer(_Reader):
     async def assign(self, starts: Mapping[int, int]) -> None:
         """Add partitions, each from the given offset (OFFSET_BEGINNING: from the oldest message)."""
         places = [TopicPartition(self.topic, partition, offset) for partition, offset in starts.items()]
-        await self._thread.call(lambda consumer: consumer.incremental_assign(places))
+
+        def assign(consumer: Consumer) -> None:
+            consumer.incremental_assign(places)
+            self._note_ends(consumer, places)
+
+        await self._thread.call(assign)
 
     async def unassign(self, partitions: Iterable[int]) -> None:
         """Remove partitions; records of them that are on their way may still come."""

@@ -1,0 +1,136 @@
+"""Every other command of the README, against a running stack, as its own process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from importlib import resources
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from ml_connector.cli.stack import ACCOUNT, FLOW
+from support.living import Living
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+MLC = str(Path(sys.executable).parent / "mlc")
+EXAMPLE = Path(__file__).parents[1] / "data" / "pipedrive" / "webhook-v2-official" / "organization.create.json"
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def living() -> AsyncIterator[Living]:
+    async with Living() as one:
+        yield one
+
+
+async def mlc(living: Living, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    environment = living.stack.environment(PATH="/usr/bin:/bin", MLC_INGEST_URL=living.stack.urls["ingest"])
+    return await asyncio.to_thread(
+        lambda: subprocess.run(
+            [MLC, *arguments], capture_output=True, text=True, env=environment, input=stdin, check=False, timeout=60
+        )
+    )
+
+
+async def test_send_posts_a_signed_body_that_becomes_a_record(living: Living) -> None:
+    """Pipedrive's own published example, byte for byte."""
+    done = await mlc(living, "send", str(EXAMPLE), "--flow", FLOW)
+    account = await living.settle()
+
+    assert (done.returncode, done.stdout.strip()) == (0, "204 No Content"), done.stderr
+    assert account.outcomes["written"] == 1
+
+
+async def test_send_to_an_unknown_flow_says_so(living: Living) -> None:
+    done = await mlc(living, "send", str(EXAMPLE), "--flow", "nope")
+
+    assert (done.returncode, done.stderr) == (2, "mlc: flow nope has no webhook-hmac secret: is its name right?\n")
+
+
+async def test_accounting_prints_the_sum(living: Living) -> None:
+    await living.create("organization", {"name": "Counted"})
+    await living.settle()
+
+    plain = await mlc(living, "accounting")
+    machine = await mlc(living, "accounting", "--json")
+
+    sums = json.loads(machine.stdout)[ACCOUNT]
+    assert (plain.returncode, machine.returncode) == (0, 0), plain.stderr
+    assert sums["balanced"] and sums["accepted"] == sums["written"] >= 1
+    assert "accepted" in plain.stdout
+
+
+async def test_tail_prints_readable_messages_but_no_secret(living: Living) -> None:
+    flows = await mlc(living, "tail", "connector.flows", "--from-beginning", "--count", "1", "--json")
+    secrets = await mlc(living, "tail", "connector.secrets", "--from-beginning", "--count", "3")
+
+    assert json.loads(flows.stdout)["value"]["flow"] == FLOW
+    assert secrets.stdout.count("(encrypted)") == 3
+    assert "ciphertext" not in secrets.stdout
+
+
+async def test_flow_is_applied_with_the_next_version_or_refused_with_lines(living: Living, tmp_path: Path) -> None:
+    text = resources.files("ml_connector.cli.demo").joinpath("flow.yaml").read_text()
+    good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
+    good.write_text(text.replace("flow: acme-eu", "flow: acme-us").replace("external_ids: pd", "external_ids: us"))
+    bad.write_text(
+        text.replace("title: cut(data.title, 99)", "title: cut(data.title").replace("flow: acme-eu", "flow: x")
+    )
+    line = 1 + text.splitlines().index("      title: cut(data.title, 99)")
+
+    first, second = await mlc(living, "flows", "apply", str(good)), await mlc(living, "flows", "apply", str(good))
+    refused = await mlc(living, "flows", "apply", str(bad))
+    listed = await mlc(living, "flows", "list")
+
+    assert (first.stdout, second.stdout) == (
+        "flow acme-us: version 1 is active\n",
+        "flow acme-us: version 2 is active\n",
+    )
+    assert refused.returncode == 2
+    assert f"{bad}:{line}: entities.deal.fields.title: Failed to parse" in refused.stderr
+    assert "acme-eu" in listed.stdout and "acme-us" in listed.stdout
+
+
+async def test_identity_of_a_flow_never_changes(living: Living, tmp_path: Path) -> None:
+    text = resources.files("ml_connector.cli.demo").joinpath("flow.yaml").read_text()
+    moved, clash = tmp_path / "moved.yaml", tmp_path / "clash.yaml"
+    moved.write_text(text.replace("1234567_SB1", "7654321_SB1"))
+    clash.write_text(text.replace("flow: acme-eu", "flow: other").replace("external_ids: pd", "external_ids: PD"))
+
+    assert "never changes in a flow's life" in (await mlc(living, "flows", "apply", str(moved))).stderr
+    assert "uses 'pd' already" in (await mlc(living, "flows", "apply", str(clash))).stderr
+
+
+async def test_secret_comes_from_a_file_and_fits_its_environment(living: Living, tmp_path: Path) -> None:
+    file = tmp_path / "token.json"
+    file.write_text('{"token": "CANARY"}')
+    arguments = ["secrets", "set", "pipedrive/acme-us", "api-token", "--file", str(file)]
+
+    stored = await mlc(living, *arguments, "--environment", "sandbox")
+    mixed = await mlc(
+        living, "secrets", "set", "netsuite/1", "oauth2-m2m", "--environment", "sandbox", "--file", str(file)
+    )
+    wrong = await mlc(
+        living, "secrets", "set", "flow/x", "webhook-hmac", "--environment", "sandbox", "--file", str(file)
+    )
+    listed = await mlc(living, "secrets", "list")
+
+    assert stored.stdout == "pipedrive/acme-us/api-token: version 1 stored for sandbox\n"
+    assert "account 1 is a production account" in mixed.stderr
+    assert wrong.returncode == 1 and "webhook-hmac" in wrong.stderr
+    assert "CANARY" not in stored.stdout + mixed.stderr + wrong.stderr + listed.stdout
+    assert "pipedrive/acme-us/api-token" in listed.stdout
+
+
+async def test_topics_are_shown_and_made_once(living: Living) -> None:
+    again, shown = await mlc(living, "topics", "apply"), await mlc(living, "topics", "show")
+    other = await mlc(living, "topics", "apply", "--replication-factor", "0")
+
+    assert again.stdout == "made 0 topics, 13 were there\n"
+    assert "netsuite.desired" in shown.stdout and "missing" not in shown.stdout
+    assert other.returncode == 2
