@@ -95,10 +95,8 @@ def watermarks(consumer: Consumer, topic: str, partition: int, timeout_s: float)
         try:
             found = consumer.get_watermark_offsets(TopicPartition(topic, partition), timeout_s)
         except KafkaException as error:
-            if time.monotonic() > deadline_s or not error.args[0].retriable():
-                raise DeliveryFailed(
-                    f"{topic}: the broker does not say where it ends: {error.args[0].name()}"
-                ) from error
+            if time.monotonic() > deadline_s:
+                raise DeliveryFailed(f"{topic}: nobody says where it ends: {error.args[0].name()}") from error
             time.sleep(AGAIN_S)
         else:
             if found is not None:
