@@ -153,7 +153,7 @@ class Stack:
     async def __aenter__(self) -> Self:
         try:
             await self._start()
-        except BaseException:
+        except BaseException:  # whatever it was, what was started must not stay
             await self._stop()
             raise
         return self

@@ -287,7 +287,7 @@ class Account:
             ending = None
             try:
                 ending = await work
-            except Exception as error:
+            except Exception as error:  # the top of a task: a fault of ours must not lose the record
                 log.error("try_failed", account=self.name, exc_info=error)
                 self._put_back(job, self._tools.settings.backoff_longest_s)
             finally:

@@ -83,7 +83,7 @@ class Store:
         self._db.execute("BEGIN")
         try:
             yield
-        except BaseException:
+        except BaseException:  # half a change must not stay, whatever ended it
             self._db.execute("ROLLBACK")
             raise
         self._db.execute("COMMIT")

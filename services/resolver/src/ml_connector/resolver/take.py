@@ -67,7 +67,7 @@ async def _survive(handle: HandleBatch, messages: list[Message]) -> None:
         await handle(messages)
     except asyncio.CancelledError:
         os._exit(EXIT_CODE)  # Faust would acknowledge what was cut off in the middle
-    except BaseException as error:
+    except BaseException as error:  # the top of the loop: what is not handled here, Faust loses
         log.error("batch_failed", records=len(messages), exc_info=error)
         os._exit(EXIT_CODE)
 
