@@ -7,6 +7,11 @@ export UV_PYTHON_DOWNLOADS := never
 RUN := .venv/bin
 MEMBERS := libs/common libs/sandbox services/ingest services/resolver services/netsuite-writer libs/cli
 SOURCES := libs services tests benchmarks
+# How long the proofs take; a smoke test wants less.
+KILLS ?= 18
+IDLE_MINUTES ?= 10
+SECONDS_OF_LOAD ?= 30
+EVENTS ?= 6000
 
 .PHONY: help setup demo test check format soak bench lock clean
 
@@ -32,11 +37,11 @@ format: setup  ## let ruff repair what it can
 	@$(RUN)/ruff check --fix $(SOURCES)
 
 soak: setup  ## the long proofs; the report goes to docs/proof/
-	@$(RUN)/pytest tests/soak -p support.unlisted --import-mode=importlib -o addopts= -s -v
-	@$(RUN)/python benchmarks/end_to_end.py --idle-minutes 10
+	@KILLS=$(KILLS) $(RUN)/pytest tests/soak -p support.unlisted --import-mode=importlib -o addopts= -s -v
+	@$(RUN)/python benchmarks/end_to_end.py --idle-minutes $(IDLE_MINUTES)
 
 bench: setup  ## print the figures that the README claims
-	@$(RUN)/python benchmarks/end_to_end.py
+	@$(RUN)/python benchmarks/end_to_end.py --seconds $(SECONDS_OF_LOAD) --events $(EVENTS)
 
 lock: $(UV)  ## choose new versions for requirements.lock
 	@$(UV) lock --upgrade

@@ -18,7 +18,7 @@ from support.living import Living
 from support.writing import until
 
 SERVICES = ("resolver", "netsuite-writer")
-KILLS = 18
+KILLS = int(os.environ.get("KILLS", "18"))
 OBJECTS = 60
 
 

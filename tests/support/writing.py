@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Self
 
 import httpx2
@@ -32,13 +32,13 @@ SUBSIDIARY = {"subsidiary": Reference("subsidiary", "2")}
 class Writing:
     """`async with Writing() as writing:`; one account, one flow."""
 
-    def __init__(self, *, replicas: int = 1, latency_ms: float = 0, **environment: str) -> None:
+    def __init__(self, *, replicas: int = 1, latency_ms: float = 0, environment: Mapping[str, str] | None = None) -> None:
         self.stack = Stack(
             StackOptions(
                 processes=("broker", "netsuite", "netsuite-writer"),
                 scale={"netsuite-writer": replicas},
                 netsuite_latency_ms=latency_ms,
-                environment={"netsuite-writer": environment},
+                environment={"netsuite-writer": environment or {}},
             )
         )
         self._http = httpx2.AsyncClient(timeout=10)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,19 @@ from support.desired import desired
 from support.writing import SUBSIDIARY, Writing, until
 
 WRITER, SECOND = "netsuite-writer", "netsuite-writer#2"
+SHORT_SESSION = {"MLC_SESSION_TIMEOUT_S": "3", "MLC_BACKOFF_FIRST_S": "0.1"}
+CRASHING = Path(__file__).parents[2] / "support" / "crashing"
+
+# Where the writer is killed, and how often NetSuite is asked in all.
+POINTS = {
+    "before the attempt": ("app:KafkaMessages.attempt:before", 1),
+    "after the attempt, before the call": ("netsuite.client:NetsuiteClient.write:before", 1),
+    "after the call": ("netsuite.client:NetsuiteClient.write:after", 2),
+    "before settling": ("settlement:Settler._commit:before", 2),
+    "settlement and tombstone sent, not committed": ("settlement:TransactionalProducer._finish:before", 2),
+    "committed, not in the local store": ("settlement:Settler._keep:before", 1),
+    "after everything": ("settlement:Settler._keep:after", 1),
+}
 
 
 def state(source_id: str, version: int = 1) -> Desired:
@@ -30,26 +44,32 @@ async def until_called(writing: Writing, external_id: str = "", *, times: int = 
     await until(called, within_s=within_s)
 
 
-async def test_killed_while_a_call_is_under_way_it_makes_the_call_again() -> None:
-    """Attempt announced, request sent, answer lost."""
-    async with Writing() as writing:
-        await writing.latency(2_000)
+@pytest.mark.parametrize("point", POINTS)
+async def test_killed_at_each_line_it_calls_again_only_what_may_not_have_been_settled(
+    point: str, tmp_path: Path
+) -> None:
+    where, calls = POINTS[point]
+    crash = {
+        "PYTHONPATH": str(CRASHING),
+        "CRASH_AT": f"ml_connector.netsuite_writer.{where}",
+        "CRASH_MARK": str(tmp_path / "crashed"),
+    }
+    async with Writing(environment=SHORT_SESSION | crash) as writing:
         await writing.emit(state("1"))
-        await until_called(writing, "pd-org-1")
-
-        await writing.stack.kill(WRITER)
-        await writing.latency(0)
+        await writing.stack.until_ended(WRITER)
         await writing.stack.start_one(WRITER)
         (outcome,) = await writing.settled(state("1"))
 
+        assert (tmp_path / "crashed").exists()
         assert outcome.outcome == "written"
         assert await held_name(writing, "1") == "1 v1"
+        assert len(await writing.log("pd-org-1")) == calls
+        assert (await writing.stats())["customer"] == 1
 
 
-@pytest.mark.timeout(240)  # after each kill the group waits for the dead member's session, 10 s
 async def test_killed_anywhere_every_cause_has_exactly_one_outcome() -> None:
     """Four kills while 200 records in two generations go through: at whichever line of attempt, call or settling."""
-    async with Writing(MLC_BACKOFF_FIRST_S="0.1") as writing:
+    async with Writing(environment=SHORT_SESSION) as writing:
         await writing.latency(5)
         states = [state(str(number), version) for version in (1, 2) for number in range(1, 201)]
         kills = 0
@@ -74,7 +94,7 @@ async def test_killed_anywhere_every_cause_has_exactly_one_outcome() -> None:
 
 async def test_a_partition_that_comes_back_is_resumed_not_remembered() -> None:
     """It moves from one writer to the other and back; the first one's local store is stale by then."""
-    async with Writing(replicas=2) as writing:
+    async with Writing(replicas=2, environment=SHORT_SESSION) as writing:
         await writing.stack.stop_one(SECOND)
         await writing.emit(state("1", 1))
         await writing.settled(state("1", 1))
@@ -95,7 +115,7 @@ async def test_a_partition_that_comes_back_is_resumed_not_remembered() -> None:
 
 async def test_a_former_owner_that_wakes_up_records_and_writes_nothing() -> None:
     """Stopped for longer than the session time-out, with one call under way and more to come."""
-    async with Writing(replicas=2) as writing:
+    async with Writing(replicas=2, environment=SHORT_SESSION) as writing:
         await writing.stack.stop_one(SECOND)
         await writing.latency(1_500)
         old = [state(str(number), 1) for number in range(1, 21)]

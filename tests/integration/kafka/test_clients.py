@@ -174,7 +174,7 @@ class Member:
     def __init__(self, kafka: dict[str, str], name: str) -> None:
         self.following: dict[int, int] = {}
         self.taken: list[tuple[int, int]] = []
-        self.consumer = GroupConsumer(kafka, topic=name, group=f"{name}-group", assignment=self)
+        self.consumer = GroupConsumer(kafka, topic=name, group=f"{name}-group", session_timeout_s=10, assignment=self)
         self.consumer.start()
         self.task = asyncio.create_task(self.run())
 

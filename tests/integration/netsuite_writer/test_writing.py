@@ -20,7 +20,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def writing() -> AsyncIterator[Writing]:
-    async with Writing(MLC_QUIET_S="7", MLC_BACKOFF_FIRST_S="0.2", MLC_OVERLOAD_PAUSE_S="0.1") as started:
+    short = {"MLC_QUIET_S": "7", "MLC_BACKOFF_FIRST_S": "0.2", "MLC_OVERLOAD_PAUSE_S": "0.1"}
+    async with Writing(environment=short) as started:
         yield started
 
 

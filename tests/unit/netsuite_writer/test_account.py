@@ -26,7 +26,7 @@ from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
 from ml_connector.netsuite_writer.netsuite.tokens import TOKEN_PATH, Tokens
 from ml_connector.netsuite_writer.settings import WriterSettings
-from ml_connector.netsuite_writer.settlement import PROOF_S, Settler
+from ml_connector.netsuite_writer.settlement import Settler
 from ml_connector.netsuite_writer.store import Store, Waiting
 from support.desired import ACCOUNT, FLOW, desired, key_of
 
@@ -89,7 +89,9 @@ class Office:
         self._vendor = vendor
         settings = WriterSettings(kafka_bootstrap_servers="nowhere:1", store_dir=Path("unused"), tries=TRIES)
         producer = cast(TransactionalProducer, self.producer)
-        self.settler = Settler(0, producer=producer, store=self.store, prefix="", clock=self.clock)
+        self.settler = Settler(
+            0, producer=producer, store=self.store, prefix="", session_timeout_s=10, clock=self.clock
+        )
         self._settling = asyncio.create_task(self.settler.run())
         http = httpx2.AsyncClient(transport=httpx2.MockTransport(self._answer))
         credential = NetsuiteM2M("client", "certificate", PEM, "ES256")
@@ -189,7 +191,7 @@ async def test_refused_credentials_make_the_account_wait_and_dead_letter_nothing
 async def test_a_former_owner_that_was_stopped_for_a_while_calls_nobody() -> None:
     office = Office(broken_for("nothing"))
     office.producer.fenced = True
-    office.clock.advance(PROOF_S + 1)
+    office.clock.advance(6)
 
     office.accept(desired("organization", "1"))
     await office.pass_time(0)

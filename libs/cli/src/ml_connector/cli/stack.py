@@ -139,6 +139,10 @@ class Stack:
         """SIGTERM; the exit code."""
         return await self._children[name].stop(STOP_DEADLINE_S)
 
+    async def until_ended(self, name: str) -> int:
+        """Until it ends by itself, or by a kill; the exit code."""
+        return await self._children[name].wait()
+
     async def start_one(self, name: str) -> None:
         """Start a process again and wait until it is ready."""
         await self._children[name].start()

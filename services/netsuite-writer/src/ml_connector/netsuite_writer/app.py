@@ -22,7 +22,7 @@ from ml_connector.common.errors import InvalidSettings, MustStop
 from ml_connector.common.flows import Flow
 from ml_connector.common.health import HealthServer
 from ml_connector.common.kafka.admin import TopicSpec, identity, refuse_other_partitions
-from ml_connector.common.kafka.consumer import SESSION_TIMEOUT_S, AssignedConsumer, GroupConsumer
+from ml_connector.common.kafka.consumer import AssignedConsumer, GroupConsumer
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
@@ -76,7 +76,11 @@ class Writer:
         self._desired = topics.DESIRED.full_name(settings.topic_prefix)
         self._observed = topics.OBSERVED.full_name(settings.topic_prefix)
         self._group = GroupConsumer(
-            settings.kafka(), topic=self._desired, group=settings.group("netsuite-writer"), assignment=self
+            settings.kafka(),
+            topic=self._desired,
+            group=settings.group("netsuite-writer"),
+            session_timeout_s=settings.session_timeout_s,
+            assignment=self,
         )
         self._companion = AssignedConsumer(settings.kafka(), topic=self._observed)
         self._http = httpx2.AsyncClient(
@@ -161,7 +165,14 @@ class Writer:
         await producer.init()
         path = settings.store_dir / f"{settings.topic_prefix}partition-{number}.sqlite"
         store = Store.open(path, identity=self._identity, now_ms=self._clock.now_ms())
-        settler = Settler(number, producer=producer, store=store, prefix=settings.topic_prefix, clock=self._clock)
+        settler = Settler(
+            number,
+            producer=producer,
+            store=store,
+            prefix=settings.topic_prefix,
+            session_timeout_s=settings.session_timeout_s,
+            clock=self._clock,
+        )
         tools = Tools(
             settings=settings,
             clock=self._clock,
@@ -246,7 +257,7 @@ class Writer:
     async def _leave_fenced(self, partition: Partition) -> None:
         """Somebody has taken over. If the group does not say so soon, it and we disagree: start anew."""
         epoch = self._group.epoch(partition.number)
-        await self._clock.sleep(SESSION_TIMEOUT_S)
+        await self._clock.sleep(self._settings.session_timeout_s)
         if epoch is not None and self._group.epoch(partition.number) == epoch:
             raise MustStop(f"partition {partition.number} was taken over, but the group still gives it to us")
 

@@ -17,6 +17,9 @@ class WriterSettings(Settings):
         Path, Field(description="folder of the local stores, one file per partition; only a cache")
     ] = Path("var/netsuite-writer")
     request_timeout_s: Annotated[float, Field(gt=0, description="how long one NetSuite request may take")] = 60.0
+    session_timeout_s: Annotated[
+        float, Field(ge=1, description="a process that the broker does not hear of for this long loses its partitions")
+    ] = 10.0
     quiet_s: Annotated[
         float,
         Field(

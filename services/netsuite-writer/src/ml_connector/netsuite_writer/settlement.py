@@ -22,8 +22,6 @@ from ml_connector.netsuite_writer.store import Store
 
 log = get_logger()
 
-# A new owner appears only after SESSION_TIMEOUT_S (10 s) of silence; a commit this recent proves that there is none.
-PROOF_S: Final = 5.0
 GROUP: Final = 200  # settlements of one commit; a commit costs about 10 ms whatever is in it
 RETRY_S: Final = 1.0
 
@@ -47,7 +45,14 @@ class Settler:
     """Commits the settlements of one partition, in order."""
 
     def __init__(
-        self, partition: int, *, producer: TransactionalProducer, store: Store, prefix: str, clock: Clock
+        self,
+        partition: int,
+        *,
+        producer: TransactionalProducer,
+        store: Store,
+        prefix: str,
+        session_timeout_s: float,
+        clock: Clock,
     ) -> None:
         self._partition = partition
         self._producer = producer
@@ -58,6 +63,8 @@ class Settler:
         self._observed = topics.OBSERVED.full_name(prefix)
         self._audit = topics.AUDIT.full_name(prefix)
         self._dead_letters = topics.DEAD_LETTERS.full_name(prefix)
+        # A new owner appears only after a session of silence; a commit this recent proves that there is none.
+        self._proof_s = session_timeout_s / 2
         self._proved_s = clock.monotonic_s()  # the producer has just fenced everybody else
         self._proving = asyncio.Lock()
         self.fenced = asyncio.Event()
@@ -78,7 +85,7 @@ class Settler:
     async def prove(self) -> bool:
         """Whether the partition is still ours: a process that was stopped for a while learns it before it calls."""
         async with self._proving:
-            if self._proved_s + PROOF_S > self._clock.monotonic_s() or self.fenced.is_set():
+            if self._proved_s + self._proof_s > self._clock.monotonic_s() or self.fenced.is_set():
                 return not self.fenced.is_set()
             started_s = self._clock.monotonic_s()
             try:

@@ -25,7 +25,6 @@ HIGH_WATER: Final = 5_000  # records handed over and not yet taken: pause
 LOW_WATER: Final = 1_000  # resume
 END_TIMEOUT_S: Final = 5.0
 NEVER: Final = 2**63
-SESSION_TIMEOUT_S: Final = 10.0  # after a kill, others take over this much later
 REVOKE_DEADLINE_S: Final = 30.0  # must stay below max.poll.interval.ms (300 s): callbacks run inside a poll
 
 # Errors that pass by themselves; librdkafka goes on trying.
@@ -151,13 +150,16 @@ class _Reader:
 class GroupConsumer(_Reader):
     """A member of a consumer group, cooperative-sticky, on one topic."""
 
-    def __init__(self, kafka: Mapping[str, str], *, topic: str, group: str, assignment: Assignment) -> None:
+    def __init__(
+        self, kafka: Mapping[str, str], *, topic: str, group: str, session_timeout_s: float, assignment: Assignment
+    ) -> None:
+        """After a kill, others take over `session_timeout_s` later."""
         super().__init__(topic)
         self._config = {
             **_base_config(kafka, group),
             "partition.assignment.strategy": "cooperative-sticky",
-            "session.timeout.ms": int(SESSION_TIMEOUT_S * 1000),
-            "heartbeat.interval.ms": 3000,
+            "session.timeout.ms": int(session_timeout_s * 1000),
+            "heartbeat.interval.ms": int(session_timeout_s * 300),
             "enable.partition.eof": True,
         }
         self._assignment = assignment
