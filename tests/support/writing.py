@@ -32,7 +32,9 @@ SUBSIDIARY = {"subsidiary": Reference("subsidiary", "2")}
 class Writing:
     """`async with Writing() as writing:`; one account, one flow."""
 
-    def __init__(self, *, replicas: int = 1, latency_ms: float = 0, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, *, replicas: int = 1, latency_ms: float = 0, environment: Mapping[str, str] | None = None
+    ) -> None:
         self.stack = Stack(
             StackOptions(
                 processes=("broker", "netsuite", "netsuite-writer"),
