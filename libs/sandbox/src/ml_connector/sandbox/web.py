@@ -22,13 +22,14 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One request, read whole. Header names are lower case; of doubled ones the last counts."""
+    """One request, read whole. Header names are lower case; of doubled ones the last counts. `url`: as sent, whole."""
 
     method: str
     path: str
     query: Mapping[str, str]
     headers: Mapping[str, str]
     body: bytes
+    url: str = ""
 
     def json(self) -> Any:
         """Raises ValueError."""

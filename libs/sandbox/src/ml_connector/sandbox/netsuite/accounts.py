@@ -1,47 +1,48 @@
-"""The accounts of the stand-in: who may log in, what they hold, how many requests they may have in flight."""
+"""The accounts of the stand-in: who may log in, what they hold, how many requests they have in flight."""
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import time
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any
 
-import jwt
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from ml_connector.sandbox.netsuite.errors import NetsuiteError, invalid_login
 from ml_connector.sandbox.netsuite.store import Records
-from ml_connector.sandbox.web import Reply, Request, json_reply
-
-ALGORITHMS: Final = ["PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]  # RS256 is refused
-TOKEN_LIFE_S: Final = 3600
-MAX_ASSERTION_LIFE_S: Final = 3600
-TOKEN_PATH: Final = "/services/rest/auth/oauth2/v1/token"  # noqa: S105  a path
+from ml_connector.sandbox.netsuite.switches import Switches
 
 
-@dataclass(slots=True)
-class Client:
-    """One integration with one certificate."""
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One integration with one certificate, for OAuth 2.0 client credentials."""
 
     client_id: str
     certificate_id: str
     public_key: str
 
 
+@dataclass(frozen=True, slots=True)
+class TokenPair:
+    """One integration with one access token, for token-based authentication (OAuth 1.0a)."""
+
+    consumer_key: str
+    consumer_secret: str
+    token_id: str
+    token_secret: str
+
+
 @dataclass(slots=True)
 class Account:
-    """One account. `in_flight` counts the requests of all its clients."""
+    """One account. `in_flight` counts the requests of all its clients, without those of `others_in_flight`."""
 
     name: str
-    concurrency_limit: int = 5
-    oneworld: bool = True
-    unique_customer_names: bool = False
-    references_by_external_id: bool = True
+    switches: Switches = field(default_factory=Switches)
     records: Records = field(default_factory=Records)
-    clients: dict[str, Client] = field(default_factory=dict)
+    certificates: dict[str, Certificate] = field(default_factory=dict)
+    token_pairs: dict[str, TokenPair] = field(default_factory=dict)
+    push_url: str = ""
+    push_secret: str = ""
     in_flight: int = 0
     peak_in_flight: int = 0
     refused_for_concurrency: int = 0
@@ -53,88 +54,63 @@ class Account:
     def host(self) -> str:
         return f"{self.name.lower().replace('_', '-')}.suitetalk.api.netsuite.com"
 
+    @property
+    def full(self) -> bool:
+        return self.in_flight + self.switches.others_in_flight >= self.switches.slots
+
+
+class Clock:
+    """Wall clock of the stand-in; tests may put it forward."""
+
+    def __init__(self) -> None:
+        self._ahead_s = 0.0
+
+    def now_s(self) -> float:
+        return time.time() + self._ahead_s
+
+    def now_ms(self) -> int:
+        return int(self.now_s() * 1000)
+
+    def advance(self, seconds: float) -> None:
+        self._ahead_s += seconds
+
 
 class Accounts:
-    """All accounts, and the tokens that were given out."""
+    """All accounts, by name in capitals with an underscore."""
 
     def __init__(self) -> None:
         self.by_name: dict[str, Account] = {}
-        self._tokens: dict[str, tuple[Account, float]] = {}
 
     def register(self, facts: dict[str, Any]) -> Account:
-        """Add an account, or change one; a client's key is added to those it has."""
-        account = self.by_name.setdefault(facts["account"], Account(facts["account"]))
-        for name in ("concurrency_limit", "oneworld", "unique_customer_names", "references_by_external_id"):
-            if name in facts:
-                setattr(account, name, facts[name])
-        if "client_id" in facts:
-            key = facts.get("public_key_pem") or _key_of(facts["certificate_pem"])
-            account.clients[facts["client_id"]] = Client(facts["client_id"], facts["certificate_id"], key)
+        """Add an account, or change one; a key is added to those it has. Raises KeyError and ValueError."""
+        facts = dict(facts)
+        name = str(facts.pop("account"))
+        account = self.by_name.get(name) or Account(name)
+        certificate = _certificate(facts)
+        pair = _token_pair(facts)
+        push_url, push_secret = facts.pop("push_url", account.push_url), facts.pop("push_secret", account.push_secret)
+        account.switches = Switches.model_validate({**account.switches.model_dump(), **facts})
+        account.push_url, account.push_secret = push_url, push_secret
+        if certificate is not None:
+            account.certificates[certificate.client_id] = certificate
+        if pair is not None:
+            account.token_pairs[pair.token_id] = pair
+        self.by_name[name] = account
         return account
 
-    def of_request(self, request: Request) -> Account:
-        """Whose token this is. Raises the printed 401."""
-        scheme, _, token = request.headers.get("authorization", "").partition(" ")
-        found = self._tokens.get(token) if scheme.lower() == "bearer" else None
-        if found is None or found[1] < time.time():
-            raise invalid_login()
-        account = found[0]
-        host = request.headers.get("host", "").partition(":")[0]
-        if host.endswith(".netsuite.com") and host != account.host:
-            raise invalid_login()
-        return account
 
-    def revoke(self, account: str) -> int:
-        """Forget all tokens of an account."""
-        gone = [token for token, (owner, _) in self._tokens.items() if owner.name == account]
-        for token in gone:
-            del self._tokens[token]
-        return len(gone)
-
-    def token(self, request: Request) -> Reply:
-        """`POST .../token`: client credentials with a signed assertion (Oracle section_162755359851)."""
-        form = request.form()
-        if request.method != "POST" or form.get("grant_type") != "client_credentials":
-            return json_reply(400, {"error": "unsupported_grant_type"})
-        try:
-            account = self._check(form.get("client_assertion", ""))
-        except (jwt.PyJWTError, KeyError, ValueError, TypeError, NetsuiteError):
-            return json_reply(400, {"error": "invalid_client"})
-        token = _access_token(account)
-        self._tokens[token] = (account, time.time() + TOKEN_LIFE_S)
-        return json_reply(200, {"access_token": token, "expires_in": TOKEN_LIFE_S, "token_type": "Bearer"})
-
-    def _check(self, assertion: str) -> Account:
-        head = jwt.get_unverified_header(assertion)
-        claimed = jwt.decode(assertion, options={"verify_signature": False})
-        for account in self.by_name.values():
-            client = account.clients.get(claimed["iss"])
-            if client is not None and head["kid"] == client.certificate_id:
-                found = jwt.decode(assertion, client.public_key, algorithms=ALGORITHMS, options={"verify_aud": False})
-                _check_claims(found)
-                return account
-        raise ValueError("no such client")
+def _certificate(facts: dict[str, Any]) -> Certificate | None:
+    if "client_id" not in facts:
+        return None
+    key = facts.pop("public_key_pem", None) or _key_of(facts.pop("certificate_pem"))
+    return Certificate(facts.pop("client_id"), facts.pop("certificate_id"), key)
 
 
-def _check_claims(claims: dict[str, Any]) -> None:
-    scope = claims["scope"] if isinstance(claims["scope"], list) else str(claims["scope"]).split(",")
-    if "rest_webservices" not in [name.strip() for name in scope]:
-        raise ValueError("scope")
-    if not str(claims["aud"]).endswith(TOKEN_PATH):
-        raise ValueError("aud")
-    if claims["exp"] - claims["iat"] > MAX_ASSERTION_LIFE_S:
-        raise ValueError("exp")
-
-
-def _access_token(account: Account) -> str:
-    """Shaped like the JWT that NetSuite gives; opaque to clients."""
-    claims = {
-        "sub": "3;1017",
-        "iss": account.host,
-        "jti": secrets.token_hex(16),
-        "exp": int(time.time()) + TOKEN_LIFE_S,
-    }
-    return jwt.encode(claims, hashlib.sha512(account.name.encode()).hexdigest(), algorithm="HS256")
+def _token_pair(facts: dict[str, Any]) -> TokenPair | None:
+    if "consumer_key" not in facts:
+        return None
+    names = ("consumer_key", "consumer_secret", "token_id", "token_secret")
+    return TokenPair(*(str(facts.pop(name)) for name in names))
 
 
 def _key_of(certificate_pem: str) -> str:

@@ -4,129 +4,184 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
 from typing import Any, Final
 
-from ml_connector.sandbox.netsuite.errors import NetsuiteError, invalid_value, missing_values, user_error
-from ml_connector.sandbox.netsuite.schema import CUSTOM_FIELDS, TYPES, Field
-from ml_connector.sandbox.netsuite.store import Pointer, Record, Records
+from ml_connector.sandbox.netsuite.errors import NetsuiteError, invalid_content, invalid_value, malformed, user_error
+from ml_connector.sandbox.netsuite.schema import FIELDS, Field
+from ml_connector.sandbox.netsuite.store import Records, pointer_to
+from ml_connector.sandbox.netsuite.switches import Switches
+from ml_connector.sandbox.web import Request
 
 EXTERNAL_ID: Final = re.compile(r"[A-Za-z0-9_-]+\Z")  # Oracle section_156334828635
+NAME_VALIDATION: Final = "x-netsuite-propertynamevalidation"
+VALUE_VALIDATION: Final = "x-netsuite-propertyvaluevalidation"
 _EMAIL: Final = re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+\Z")
+_COUNTRY: Final = re.compile(r"[A-Z]{2}\Z")
 _READ_ONLY: Final = frozenset({"id", "links", "lastModifiedDate", "dateCreated", "createdDate", "refName"})
+_MODES: Final = frozenset({"ignore", "warning", "error"})
+_CANONICAL: Final = {kind: {name.lower(): name for name in fields} for kind, fields in FIELDS.items()}
 
 
-def fields_of(kind: str) -> dict[str, Field]:
-    return {**TYPES[kind].fields, **CUSTOM_FIELDS.get(kind, {})}
+@dataclass(slots=True)
+class Content:
+    """What a body says. `fields`: name -> stored value, None clears; a sublist's lines are not merged yet."""
+
+    fields: dict[str, Any]
+    external_id: str | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
-def unknown_names(kind: str, body: Mapping[str, Any]) -> list[str]:
-    known = fields_of(kind)
-    return [name for name in body if name not in known and name not in _READ_ONLY]
+def read(records: Records, kind: str, request: Request, switches: Switches) -> Content:
+    """Raises NetsuiteError. Unknown names are dropped with a warning unless the request says `error` (!)."""
+    try:
+        body = request.json()
+    except ValueError:
+        raise malformed() from None
+    if not isinstance(body, dict):
+        raise malformed()
+    if isinstance(body.get("items"), list):  # a batch, sent as if it were one record
+        raise invalid_content("Unknown reference or field items.", path="items")
+    names = _mode(request, NAME_VALIDATION, "warning")
+    values = _mode(request, VALUE_VALIDATION, switches.value_validation)
+    content = Content({})
+    for given, value in body.items():
+        name = _canonical(kind, given, switches)
+        if name in _READ_ONLY:
+            continue
+        known = FIELDS[kind].get(name)
+        if known is None:
+            _unknown(content, given, names)
+        elif name == "externalId":
+            content.external_id = _external_id(value)
+        else:
+            _take(content, records, name, value, known, mode=values, switches=switches)
+    return content
 
 
-def convert(records: Records, kind: str, body: Mapping[str, Any], *, by_external_id: bool) -> dict[str, Any]:
-    """Field -> stored value; None clears. Raises NetsuiteError. Names must be known."""
-    known = fields_of(kind)
-    return {
-        name: None if value is None else _value(records, name, value, known[name], by_external_id=by_external_id)
-        for name, value in body.items()
-        if name in known and name != "externalId"
-    }
+def _mode(request: Request, header: str, default: str) -> str:
+    mode = request.headers.get(header, default).lower()
+    if mode not in _MODES:
+        detail = f"The header {header} is one of ignore, warning, error."
+        raise NetsuiteError(400, "INVALID_HEADER", detail, where={"o:errorHeader": header})
+    return mode
 
 
-def _value(records: Records, name: str, value: Any, field: Field, *, by_external_id: bool) -> Any:
-    match field.kind:
-        case "text" | "email":
-            return _text(name, value, field)
-        case "boolean":
-            if not isinstance(value, bool):
-                raise invalid_value(value, name, path=name)
-        case "number":
-            if isinstance(value, bool) or not isinstance(value, int | float | Decimal):
-                raise invalid_value(value, name, path=name)
-        case "date":
-            _date(name, value)
-        case "reference":
-            return _pointer(records, name, value, field, by_external_id=by_external_id)
-        case "sublist":
-            return _sublist(name, value)
+def _canonical(kind: str, given: str, switches: Switches) -> str:
+    return _CANONICAL[kind].get(given.lower(), given) if switches.field_names_any_case else given
+
+
+def _unknown(content: Content, name: str, mode: str) -> None:
+    if mode == "error":
+        raise invalid_content(f"Unknown reference or field {name}.", path=name)
+    if mode == "warning":
+        content.warnings.append(name)
+
+
+def _external_id(value: Any) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str) or not EXTERNAL_ID.match(value):
+        raise invalid_value(value, "externalId", path="externalId")
     return value
 
 
-def _text(name: str, value: Any, field: Field) -> str:
+def _take(
+    content: Content, records: Records, name: str, value: Any, known: Field, *, mode: str, switches: Switches
+) -> None:
+    if value is None:
+        content.fields[name] = None
+    elif known.kind == "reference":  # a reference to nothing always fails (Oracle section_156570709583)
+        content.fields[name] = _reference(records, name, value, known, switches)
+    else:
+        try:
+            content.fields[name] = _value(name, value, known)
+        except NetsuiteError:
+            if mode == "error":
+                raise
+            if mode == "warning":
+                content.warnings.append(name)
+
+
+def _value(name: str, value: Any, known: Field) -> Any:
+    match known.kind:
+        case "text" | "email":
+            return _text(name, value, known)
+        case "boolean":
+            fits = isinstance(value, bool)
+        case "number":
+            fits = isinstance(value, int | float | Decimal) and not isinstance(value, bool)
+        case "date":
+            fits = _is_date(value)
+        case "list":
+            return _listed(name, value)
+        case "enumeration":
+            return _enumerated(name, value, known)
+        case _:
+            return _lines(name, value)
+    if not fits:
+        raise invalid_value(value, name, path=name)
+    return value
+
+
+def _text(name: str, value: Any, known: Field) -> str:
     if not isinstance(value, str):
         raise invalid_value(value, name, path=name)
-    if field.length and len(value) > field.length:
+    if known.length and len(value) > known.length:
         raise user_error(
-            f"The field {name} contained more than the maximum number ( {field.length} ) of characters allowed."
+            f"The field {name} contained more than the maximum number ( {known.length} ) of characters allowed."
         )
-    if field.kind == "email" and value and not _EMAIL.match(value):
+    if known.kind == "email" and value and not _EMAIL.match(value):
         raise user_error(f"Invalid email address: {name}")
     return value
 
 
-def _date(name: str, value: Any) -> None:
+def _is_date(value: Any) -> bool:
     try:
         date.fromisoformat(value)
     except (TypeError, ValueError):
-        raise invalid_value(value, name, path=name) from None
+        return False
+    return True
 
 
-def _pointer(records: Records, name: str, value: Any, field: Field, *, by_external_id: bool) -> Pointer:
+def _reference(records: Records, name: str, value: Any, known: Field, switches: Switches) -> dict[str, str]:
     """`{"id": ...}`, `{"externalId": ...}` or a bare scalar (facts/netsuite.md section 6)."""
-    if isinstance(value, Mapping):
-        external_id = value.get("externalId")
-        internal_id = value.get("id")
-    else:
-        external_id, internal_id = None, value
-    for kind in field.to:
+    external_id = value.get("externalId") if isinstance(value, Mapping) else None
+    internal_id = value.get("id") if isinstance(value, Mapping) else value
+    for kind in known.to:
         found = records.get(kind, str(internal_id)) if internal_id is not None else None
-        if found is None and external_id is not None and by_external_id:
+        if found is None and external_id is not None and switches.references_by_external_id:
             found = records.by_eid(kind, str(external_id))
         if found is not None:
-            return Pointer(kind, found.id)
+            return pointer_to(kind, found.id)
     raise invalid_value(internal_id or external_id, name, path=name)
 
 
-def _sublist(name: str, value: Any) -> list[Any]:
+def _listed(name: str, value: Any) -> dict[str, str]:
+    internal_id = value.get("id") if isinstance(value, Mapping) else value
+    if not re.fullmatch(r"-?\d+", str(internal_id)):
+        raise invalid_value(internal_id, name, path=name)
+    return {"id": str(internal_id)}
+
+
+def _enumerated(name: str, value: Any, known: Field) -> str:
+    chosen = str(value.get("id") if isinstance(value, Mapping) else value)
+    if chosen not in dict(known.values):
+        raise invalid_value(chosen, name, path=name)
+    return chosen
+
+
+def _lines(name: str, value: Any) -> list[dict[str, Any]]:
     items = value.get("items") if isinstance(value, Mapping) else None
-    if not isinstance(items, list):
+    if not isinstance(items, list) or not all(isinstance(line, dict) for line in items):
         raise invalid_value(value, name, path=name)
+    for number, line in enumerate(items):
+        address = line.get("addressBookAddress")
+        country = address.get("country") if isinstance(address, Mapping) else None
+        if country is not None:
+            code = country.get("id") if isinstance(country, Mapping) else country
+            if not _COUNTRY.match(str(code)):
+                raise invalid_value(code, "country", path=f"{name}.items[{number}].addressBookAddress.country")
     return items
-
-
-def require(kind: str, fields: Mapping[str, Any], *, oneworld: bool) -> None:
-    """Mandatory fields of the record as it would be (facts/netsuite.md section 12)."""
-    missing = [name for name in _mandatory(kind, fields, oneworld=oneworld) if fields.get(name) in (None, "")]
-    if missing:
-        raise missing_values([_label(name) for name in missing])
-
-
-def _mandatory(kind: str, fields: Mapping[str, Any], *, oneworld: bool) -> list[str]:
-    where = ["subsidiary"] if oneworld else []
-    if kind == "customer":
-        return [*(["firstName", "lastName"] if fields.get("isPerson") else ["companyName"]), *where]
-    if kind == "contact":
-        return [*([] if fields.get("entityId") else ["firstName", "lastName"]), *where]
-    return ["entity"]
-
-
-def _label(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name[:1].upper() + name[1:])
-
-
-def refuse_duplicates(records: Records, record: Record, *, unique_customer_names: bool) -> None:
-    """Preferences of the account that make names unique."""
-    if record.type != "customer" or not unique_customer_names:
-        return
-    name = str(record.fields.get("companyName", "")).lower()
-    for other in records.all("customer"):
-        if other.id != record.id and str(other.fields.get("companyName", "")).lower() == name:
-            raise NetsuiteError(
-                400,
-                "USER_ERROR",
-                "Error while accessing a resource. A customer record with this ID already exists. You must enter a "
-                "unique customer ID for each record you create.",
-            )

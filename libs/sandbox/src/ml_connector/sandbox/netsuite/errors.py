@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from ml_connector.sandbox.web import Reply, json_reply
@@ -21,24 +22,35 @@ _MEDIA_TYPE = "application/vnd.oracle.resource+json; type=error"
 
 
 class NetsuiteError(Exception):
-    """An error answer. `path` names the member of the body that is meant."""
+    """An error answer. `where`: what is meant, as `o:errorPath` (a member of the body), `o:errorQueryParam`, ..."""
 
-    def __init__(self, status: int, code: str, detail: str, *, path: str | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        where: Mapping[str, str] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
         super().__init__(detail)
         self.status = status
         self.code = code
         self.detail = detail
-        self.path = path
+        self.where = where or {}
+        self.headers = headers or {}
 
     def reply(self) -> Reply:
         kind, title = _KINDS.get(self.status, (_RFC, "Error"))
-        details: dict[str, Any] = {"detail": self.detail, "o:errorCode": self.code}
-        if self.path is not None:
-            details["o:errorPath"] = self.path
+        if self.code == "INVALID_REQUEST" and self.status == 400:
+            kind = _RFC  # as printed
+        if self.code == "IDEMPOTENCY_ERROR":
+            kind, title = f"{_RFC}#sec10.4.10", "Conflict"  # as printed
+        details: dict[str, Any] = {"detail": self.detail, "o:errorCode": self.code, **self.where}
         body: dict[str, Any] = {"type": kind, "title": title, "status": self.status}
         if self.status == 429:
             body["o:errorCode"] = "USER_ERROR"  # the printed 429 has the real code in the details only
-        headers = {"content-type": _MEDIA_TYPE}
+        headers = {"content-type": _MEDIA_TYPE, **self.headers}
         if self.status == 401:
             headers["www-authenticate"] = 'Bearer realm="netsuite", error="invalid_token"'
         return json_reply(self.status, {**body, "o:errorDetails": [details]}, headers)
@@ -55,7 +67,20 @@ def missing_values(names: list[str]) -> NetsuiteError:
 
 def invalid_value(value: object, field: str, *, path: str) -> NetsuiteError:
     what = f"You have entered an Invalid Field Value {value} for the following field: {field}"
-    return NetsuiteError(400, "INVALID_CONTENT", f"Error while accessing resource: {what}", path=path)
+    return invalid_content(what, path=path)
+
+
+def invalid_content(detail: str, *, path: str) -> NetsuiteError:
+    where = {"o:errorPath": path}
+    return NetsuiteError(400, "INVALID_CONTENT", f"Error while accessing resource: {detail}", where=where)
+
+
+def invalid_parameter(detail: str, *, parameter: str) -> NetsuiteError:
+    return NetsuiteError(400, "INVALID_PARAMETER", detail, where={"o:errorQueryParam": parameter})
+
+
+def not_allowed(detail: str) -> NetsuiteError:
+    return NetsuiteError(405, "INVALID_REQUEST", detail)
 
 
 def invalid_login() -> NetsuiteError:
@@ -71,8 +96,10 @@ def no_such_record() -> NetsuiteError:
     return NetsuiteError(404, "NONEXISTENT_ID", "Record does not exist.")
 
 
-def too_many_requests() -> NetsuiteError:
-    return NetsuiteError(429, "CONCURRENCY_LIMIT_EXCEEDED", "Concurrent request limit exceeded. Request blocked.")
+def too_many_requests(*, status: int = 429, retry_after_s: int | None = None) -> NetsuiteError:
+    headers = {} if retry_after_s is None else {"retry-after": str(retry_after_s)}
+    text = "Concurrent request limit exceeded. Request blocked."
+    return NetsuiteError(status, "CONCURRENCY_LIMIT_EXCEEDED", text, headers=headers)
 
 
 def unexpected(error_id: str = "jrgbpyylphhishmmlxyt") -> NetsuiteError:

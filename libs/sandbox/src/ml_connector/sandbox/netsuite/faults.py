@@ -11,30 +11,40 @@ from ml_connector.sandbox.netsuite.errors import NetsuiteError, invalid_login, t
 from ml_connector.sandbox.web import Request
 
 Kind = Literal[
+    # instead of doing it
     "error_before_commit",
-    "error_after_commit",
-    "timeout_after_commit",
-    "late_commit",
-    "reset",
+    "status_5xx",
     "status_429",
     "status_400_concurrency",
-    "status_5xx",
+    "masked_login",
     "token_revoked",
     "locked_record",
     "optimistic_lock",
     "maintenance",
+    "reset",
+    # it is done, but the answer says otherwise or gets lost
+    "error_after_commit",
+    "timeout_after_commit",
+    "lost_answer",  # of a batch's submit: the lost 202
+    "late_commit",
+    # it is done and answered, badly
+    "slow_body",
+    "truncated_body",
+    "wrong_content_type",
 ]
 
 
 @dataclass(slots=True)
 class Fault:
-    """`count` None: until removed. `delay_s`: of the answer (timeout_after_commit) or the commit (late_commit)."""
+    """`count` None: until removed. `delay_s`: of the answer, or of the commit (late_commit). `in_job`: meets records of
+    asynchronous jobs instead of requests."""
 
     id: int
     kind: Kind
     account: str | None = None
     method: str | None = None
     path: str | None = None
+    in_job: bool = False
     count: int | None = 1
     delay_s: float = 1.0
     probability: float = 1.0
@@ -42,8 +52,8 @@ class Fault:
     hits: int = 0
     chance: random.Random = field(default_factory=random.Random)
 
-    def matches(self, request: Request, account: str) -> bool:
-        if self.count is not None and self.hits >= self.count:
+    def matches(self, request: Request, account: str, *, in_job: bool) -> bool:
+        if self.in_job is not in_job or (self.count is not None and self.hits >= self.count):
             return False
         fits = (
             self.account in {None, account}
@@ -72,6 +82,7 @@ class Faults:
             facts.get("account"),
             match.get("method"),
             match.get("path"),
+            bool(match.get("in_job", False)),
             facts.get("count", 1),
             float(facts.get("delay_s", 1.0)),
             float(facts.get("probability", 1.0)),
@@ -87,10 +98,10 @@ class Faults:
     def report(self) -> list[dict[str, Any]]:
         return [{"id": f.id, "kind": f.kind, "hits": f.hits, "count": f.count} for f in self._faults]
 
-    def hit(self, request: Request, account: str) -> Fault | None:
+    def hit(self, request: Request, account: str, *, in_job: bool = False) -> Fault | None:
         """The fault that this request meets; it is counted."""
         for fault in self._faults:
-            if fault.matches(request, account):
+            if fault.matches(request, account, in_job=in_job):
                 fault.hits += 1
                 return fault
         return None
@@ -106,10 +117,8 @@ def error_of(kind: Kind) -> NetsuiteError | None:
         case "status_429":
             return too_many_requests()
         case "status_400_concurrency":
-            return NetsuiteError(
-                400, "CONCURRENCY_LIMIT_EXCEEDED", "Concurrent request limit exceeded. Request blocked."
-            )
-        case "token_revoked":
+            return too_many_requests(status=400)
+        case "token_revoked" | "masked_login":
             return invalid_login()
         case "locked_record":
             return user_error("This record has been locked by a user defined workflow.")

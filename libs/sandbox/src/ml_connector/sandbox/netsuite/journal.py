@@ -11,7 +11,8 @@ from ml_connector.sandbox.web import Request
 
 @dataclass(slots=True)
 class Line:
-    """One request. Times in ms since the epoch; `commit_seq` orders all writes of all accounts."""
+    """One request, or one record of the asynchronous job `job`. Times in ms since the epoch; `commit_seq` orders all
+    writes of all accounts."""
 
     seq: int
     account: str
@@ -22,6 +23,7 @@ class Line:
     start_ms: float
     in_flight_at_start: int
     trace: str = ""
+    job: str = ""
     end_ms: float = 0.0
     status: int = 0
     code: str = ""
@@ -41,21 +43,22 @@ class Journal:
         self._last_seq = 0
         self._last_commit = 0
 
-    def begin(self, request: Request, *, account: str, in_flight: int) -> Line:
+    def begin(self, request: Request, *, account: str, in_flight: int, job: str = "") -> Line:
         kind, external_id = _subject(request.path)
         self._last_seq += 1
         line = Line(
             self._last_seq, account, request.method, request.path, kind, external_id, time.time() * 1000, in_flight,
-            trace=request.headers.get("traceparent", ""),
+            trace=request.headers.get("traceparent", ""), job=job,
         )  # fmt: skip
         self.lines.append(line)
         return line
 
-    def commit(self, line: Line, internal_id: str) -> None:
+    def commit(self, line: Line, internal_id: str, external_id: str | None) -> None:
         self._last_commit += 1
         line.commit_seq = self._last_commit
         line.commit_ms = time.time() * 1000
         line.internal_id = internal_id
+        line.external_id = external_id or line.external_id
 
     def end(self, line: Line, *, status: int, code: str = "") -> None:
         line.end_ms = time.time() * 1000
@@ -76,4 +79,4 @@ def _subject(path: str) -> tuple[str, str]:
     if not found:
         return "", ""
     kind, _, name = rest.partition("/")
-    return kind, name[len("eid:") :] if name.startswith("eid:") else ""
+    return kind, name.partition("/")[0][len("eid:") :] if name.startswith("eid:") else ""

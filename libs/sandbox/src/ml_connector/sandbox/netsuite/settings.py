@@ -20,3 +20,7 @@ class NetsuiteStandInSettings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 0
     ready_file: Annotated[Path | None, Field(description="gets the address as JSON once it listens")] = None
     latency_ms: Annotated[float, Field(ge=0, description="how long every record and query request takes")] = 0
+    tls_certificate: Annotated[
+        Path | None, Field(description="PEM file; then it serves HTTPS, for clients that cannot do without")
+    ] = None
+    tls_key: Annotated[Path | None, Field(description="PEM file with the certificate's key")] = None

@@ -1,95 +1,153 @@
-"""SuiteQL over the records: parsed by sqlglot, executed over rows of texts (facts/netsuite.md section 11)."""
+"""SuiteQL: parsed by sqlglot as Oracle's dialect, executed by SQLite on the account's records
+(facts/netsuite.md section 11)."""
 
 from __future__ import annotations
 
+import functools
+import re
+import sqlite3
+from collections.abc import Iterator
 from typing import Any, Final
 
 import sqlglot
 from sqlglot import exp
-from sqlglot.executor import execute
 
+from ml_connector.sandbox.netsuite import views
 from ml_connector.sandbox.netsuite.accounts import Account
-from ml_connector.sandbox.netsuite.content import fields_of
-from ml_connector.sandbox.netsuite.errors import NetsuiteError
-from ml_connector.sandbox.netsuite.schema import TYPES
-from ml_connector.sandbox.netsuite.store import Pointer, Record
+from ml_connector.sandbox.netsuite.collection import page_links, paging
+from ml_connector.sandbox.netsuite.errors import NetsuiteError, invalid_parameter, not_allowed
 from ml_connector.sandbox.web import Reply, Request, json_reply
 
 PATH: Final = "/services/rest/query/v1/suiteql"
-MAX_PAGE: Final = 1000
-# Opportunities are rows of `transaction`.
-_TABLES: Final = {name.lower(): name for name in TYPES if name != "opportunity"} | {"transaction": "opportunity"}
+MAX_ROWS: Final = 100_000  # without SuiteAnalytics Connect (Oracle section_156414087576)
 
 
 def handle(account: Account, request: Request) -> Reply:
     """`POST /services/rest/query/v1/suiteql?limit=&offset=`. Raises NetsuiteError."""
     if request.method != "POST":
-        raise NetsuiteError(405, "INVALID_REQUEST", "SuiteQL needs POST.")
+        raise not_allowed("SuiteQL needs POST.")
     if "transient" not in request.headers.get("prefer", ""):
-        raise _bad("The required request header 'Prefer: transient' is missing.")
-    limit, offset = _paging(request)
+        detail = "The required request header 'Prefer: transient' is missing."
+        raise NetsuiteError(400, "INVALID_HEADER", detail, where={"o:errorHeader": "Prefer"})
+    limit, offset = paging(request, account.switches.max_query_page)
+    if offset + limit > MAX_ROWS:
+        raise invalid_parameter(f"Only the first {MAX_ROWS} rows can be read.", parameter="offset")
+    query, parameters = _asked(request)
     try:
-        rows = _rows(account, str(request.json()["q"]))
-    except (ValueError, KeyError, TypeError, sqlglot.errors.SqlglotError) as error:
-        raise _bad("Invalid search query. Detailed unprocessed description follows. Search error occurred.") from error
-    shown = [{"links": [], **{k: v for k, v in row.items() if v is not None}} for row in rows[offset : offset + limit]]
+        rows, total = _run(account, query, parameters, limit, offset)
+    except (sqlglot.errors.SqlglotError, sqlite3.Error, ValueError) as error:
+        raise _refused() from error
+    keep_null = account.switches.null_columns == "null"
+    items: list[dict[str, Any]] = [
+        {"links": [], **{k: v for k, v in row.items() if keep_null or v is not None}} for row in rows
+    ]
+    base = f"https://{account.host}{PATH}"
     return json_reply(
         200,
         {
-            "links": [],
-            "count": len(shown),
-            "hasMore": offset + limit < len(rows),
-            "items": shown,
+            "links": page_links(base, limit, offset, total),
+            "count": len(items),
+            "hasMore": offset + len(items) < total,
+            "items": items,
             "offset": offset,
-            "totalResults": len(rows),
+            "totalResults": total,
         },
     )
 
 
-def _paging(request: Request) -> tuple[int, int]:
+def _asked(request: Request) -> tuple[str, list[Any]]:
     try:
-        limit, offset = int(request.query.get("limit", MAX_PAGE)), int(request.query.get("offset", 0))
-    except ValueError:
-        raise _bad("limit and offset are numbers.") from None
-    if not 1 <= limit <= MAX_PAGE or offset % limit:
-        raise _bad("limit is 1 to 1000, and offset must be divisible by limit.")
-    return limit, offset
+        body = request.json()
+        return str(body["q"]), list(body.get("params") or [])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _refused() from error
 
 
-def _bad(detail: str) -> NetsuiteError:
-    return NetsuiteError(400, "INVALID_PARAMETER", detail)
+def _refused() -> NetsuiteError:
+    detail = "Invalid search query. Detailed unprocessed description follows. Search error occurred: Invalid query."
+    return invalid_parameter(detail, parameter="q")
 
 
-def _rows(account: Account, query: str) -> list[dict[str, Any]]:
-    tree = sqlglot.parse_one(query)
-    if not isinstance(tree, exp.Select):
+def _run(
+    account: Account, query: str, parameters: list[Any], limit: int, offset: int
+) -> tuple[list[dict[str, str | None]], int]:
+    query_sql, dates = translated(query)
+    db = views.database(account)
+    paged = f"SELECT * FROM ({query_sql}) LIMIT ? OFFSET ?"  # noqa: S608  made by sqlglot from a parsed query
+    cursor = db.execute(paged, [*parameters, limit, offset])
+    names = [str(column[0]).lower() for column in cursor.description]
+    rows = [
+        {name: _text(value, is_date=name in dates) for name, value in zip(names, row, strict=True)} for row in cursor
+    ]
+    if offset == 0 and len(rows) < limit:
+        return rows, len(rows)
+    total: int = db.execute(f"SELECT count(*) FROM ({query_sql})", parameters).fetchone()[0]  # noqa: S608  as above
+    return rows, total
+
+
+def _text(value: Any, *, is_date: bool) -> str | None:
+    """All values are texts; a bare date column comes in the account's display format."""
+    if value is None:
+        return None
+    if is_date and re.match(r"\d{4}-\d\d-\d\d", str(value)):
+        return f"{int(value[5:7])}/{int(value[8:10])}/{value[:4]}"
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+@functools.lru_cache(maxsize=1000)
+def translated(query: str) -> tuple[str, frozenset[str]]:
+    """The query for SQLite, and which of its columns are bare dates. Raises SqlglotError and ValueError."""
+    tree = sqlglot.parse_one(query, read="oracle")
+    if not isinstance(tree, exp.Query):
         raise ValueError("only SELECT")  # noqa: TRY004  a bad query, whatever its type
-    names = {table.name.lower() for table in tree.find_all(exp.Table)}
-    tables = {name: [_row(name, record) for record in account.records.all(_TABLES[name])] for name in names}
-    schema = {name: dict.fromkeys(_columns(name), "text") for name in names}
-    result = execute(tree, schema=schema, tables=tables)
-    return [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+    known = {common.alias for common in tree.find_all(exp.CTE)}
+    for table in tree.find_all(exp.Table):
+        if table.name.lower() not in views.TABLES and table.name not in known:
+            raise ValueError(f"Record '{table.name}' was not found.")
+        table.this.set("quoted", True)  # `transaction` is a word of SQLite's; a quoted column would be taken for a text
+    dates = frozenset(_bare_dates(tree))
+    tree = _without_rownum(tree).transform(_function)
+    return tree.sql("sqlite", unsupported_level=sqlglot.ErrorLevel.IGNORE), dates
 
 
-def _columns(table: str) -> list[str]:
-    names = [name.lower() for name in fields_of(_TABLES[table])]
-    return list(dict.fromkeys(["id", "externalid", "type", *names]))
+def _bare_dates(tree: exp.Query) -> Iterator[str]:
+    for column in tree.selects:
+        if isinstance(column, exp.Star):
+            yield from views.DATES
+        elif isinstance(column.unalias(), exp.Column) and column.unalias().name.lower() in views.DATES:
+            yield column.alias_or_name.lower()
 
 
-def _row(table: str, record: Record) -> dict[str, str | None]:
-    """Values are texts, booleans 'T' and 'F', column names lower case."""
-    row: dict[str, str | None] = dict.fromkeys(_columns(table))
-    row.update({name.lower(): _text(value) for name, value in record.fields.items()})
-    row["id"] = record.id
-    row["externalid"] = record.external_id
-    if table == "transaction":
-        row["type"] = "Opprtnty"
-    return row
+def _without_rownum(tree: exp.Query) -> exp.Query:
+    """`WHERE ROWNUM <= n` is a limit."""
+    where = tree.args.get("where")
+    for test in list(where.find_all(exp.LTE, exp.LT)) if where is not None else []:
+        if test.this.name.upper() == "ROWNUM":
+            most = int(test.expression.name) - isinstance(test, exp.LT)
+            test.replace(exp.true())
+            tree = tree.limit(most)
+    return tree
 
 
-def _text(value: Any) -> str | None:
-    if isinstance(value, bool):
-        return "T" if value else "F"
-    if isinstance(value, Pointer):
-        return value.id
-    return None if value is None or isinstance(value, list) else str(value)
+def _function(node: exp.Expression) -> exp.Expression:
+    """What SQLite calls otherwise; the functions are in `views`."""
+    match node:
+        case exp.ToChar():
+            return _call("ns_to_char", node.this, node.args.get("format") or exp.Literal.string("YYYY-MM-DD"))
+        case exp.StrToTime() | exp.StrToDate() | exp.TsOrDsToDate():
+            return _call("ns_parse", node.this, node.args.get("format") or exp.Literal.string("%m/%d/%Y"))
+        case exp.Lower():
+            return _call("ns_lower", node.this)
+        case exp.Upper():
+            return _call("ns_upper", node.this)
+        case exp.CurrentTimestamp() | exp.CurrentDate():
+            return _call("ns_now")
+        case exp.Dot(this=builtin, expression=exp.Anonymous(this=name, expressions=[column])) if (
+            builtin.name.upper() == "BUILTIN" and str(name).upper() == "DF"
+        ):
+            return _call("ns_display", exp.Literal.string(column.name.lower()), column)
+    return node
+
+
+def _call(name: str, *arguments: exp.Expression) -> exp.Expression:
+    return exp.Anonymous(this=name, expressions=[argument.transform(_function) for argument in arguments])
