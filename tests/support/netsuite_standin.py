@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import datetime
+import ipaddress
 import json
+import os
+import ssl
 import subprocess
 import sys
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import httpx2
-from cryptography.hazmat.primitives import serialization
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from contract.netsuite.account import M2M, NetsuiteAccount
@@ -18,15 +24,28 @@ Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 class NetsuiteProcess:
-    """`with NetsuiteProcess() as process:`."""
+    """`with NetsuiteProcess() as process:`. With `tls_folder` it serves HTTPS; the certificate is put there."""
+
+    def __init__(self, tls_folder: Path | None = None) -> None:
+        self.certificate = None if tls_folder is None else tls_folder / "certificate.pem"
+        self._environment = {}
+        if self.certificate is not None:
+            key = self.certificate.with_name("key.pem")
+            _write_certificate(self.certificate, key)
+            prefix = "MLC_SANDBOX_NETSUITE_TLS_"
+            self._environment = {f"{prefix}CERTIFICATE": str(self.certificate), f"{prefix}KEY": str(key)}
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "ml_connector.sandbox.netsuite"], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", "ml_connector.sandbox.netsuite"],
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **self._environment},
         )
         assert self._process.stdout is not None
         self.url: str = json.loads(self._process.stdout.readline())["url"]
-        self.http = httpx2.Client(timeout=30)
+        trusted = True if self.certificate is None else ssl.create_default_context(cafile=str(self.certificate))
+        self.http = httpx2.Client(timeout=30, verify=trusted)
         return self
 
     def __exit__(
@@ -60,6 +79,27 @@ class NetsuiteProcess:
     def log(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.admin("GET", "log")["entries"]
         return found
+
+
+def _write_certificate(certificate: Path, key_file: Path) -> None:
+    """Its own authority, for 127.0.0.1, for a day."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "NetSuite stand-in")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    certificate.write_bytes(made.public_bytes(serialization.Encoding.PEM))
+    key_file.write_text(_private(key))
 
 
 def _private(key: Key) -> str:

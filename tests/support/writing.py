@@ -86,6 +86,10 @@ class Writing:
     async def latency(self, ms: float) -> None:
         await self._post("settings", {"latency_ms": ms})
 
+    async def switch(self, **switches: Any) -> None:
+        """Change what NetSuite's account is like."""
+        await self._post("accounts", {"account": ACCOUNT, **switches})
+
     async def signal(self, name: str, number: signal.Signals) -> None:
         os.kill(self.stack.pids()[name], number)
 

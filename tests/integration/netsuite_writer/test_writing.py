@@ -216,3 +216,34 @@ async def _called(writing: Writing, external_id: str, *, times: int = 1) -> bool
 
 async def _waits(writing: Writing, count: int) -> bool:
     return len(await writing.live_keys()) >= count
+
+
+OTHER_ANSWERS = {
+    "overload_answer": "400",
+    "retry_after_s": 1,
+    "references_by_external_id": False,
+    "field_names_any_case": False,
+    "value_validation": "warning",
+    "null_columns": "null",
+    "utc_offset_h": -8,
+    "duplicate_name_code": "UNIQUE_CUST_ID_REQD",
+    "auto_numbering": False,
+    "max_query_page": 3000,
+}
+
+
+async def test_open_questions_answered_the_other_way(writing: Writing) -> None:
+    """docs/unproven.md: whatever a real account does, the same records are there in the end."""
+    await writing.switch(**OTHER_ANSWERS)
+    customer = desired("organization", "900", references=SUBSIDIARY)
+    person = child("person", "900", of="900", fields={"firstName": "Ada", "lastName": "L"}, references=SUBSIDIARY)
+    money = {"currency": Reference("currency", "EUR")}
+    deal = child("deal", "900", of="900", fields={"title": "D", "projectedTotal": 1.5}, references=money)
+
+    await writing.fault("status_400_concurrency", match={"method": "PUT"}, count=2)
+    await writing.emit(deal, person, customer)
+    outcomes = await writing.settled(customer, person, deal)
+
+    opportunity = await writing.record("opportunity", "pd-deal-900")
+    assert [outcome.outcome for outcome in outcomes] == ["written"] * 3
+    assert opportunity is not None and opportunity["currency"] == "4"

@@ -93,7 +93,8 @@ class RecordService:
         record = Record(account.records.next_id(), kind, external_id, {}, now_ms, now_ms)
         _apply(record, body.fields, replace=frozenset())
         name_entity(record, account.switches)
-        self._check(account, record)
+        require(kind, record.fields, oneworld=account.switches.oneworld)
+        refuse_taken_names(account.records, record, account.switches)
         account.records.add(record)
         account.creates += 1
         return Done(_written(account, record, body.warnings), record, "create")
@@ -109,16 +110,15 @@ class RecordService:
             if account.records.taken(record.type, body.external_id):
                 raise user_error("This entity already exists.")
             record.external_id = body.external_id
+        name = record.fields.get("entityId")
         _apply(record, body.fields, replace=replace)
-        self._check(account, record)
+        require(record.type, record.fields, oneworld=account.switches.oneworld)
+        if record.fields.get("entityId") != name:
+            refuse_taken_names(account.records, record, account.switches)
         record.modified_ms = self._clock.now_ms()
-        account.records.replace(record)
+        account.records.change(record)
         account.updates += 1
         return Done(_written(account, record, body.warnings), record, "edit")
-
-    def _check(self, account: Account, record: Record) -> None:
-        require(record.type, record.fields, oneworld=account.switches.oneworld)
-        refuse_taken_names(account.records, record, account.switches)
 
     def _delete(self, account: Account, record: Record) -> Done:
         if account.records.dependants(record):

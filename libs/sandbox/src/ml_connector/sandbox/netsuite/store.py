@@ -86,8 +86,13 @@ class Records:
             raise
         self.db.execute("COMMIT")
 
-    def replace(self, record: Record) -> None:
-        self.db.execute("REPLACE INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _row(record))
+    def change(self, record: Record) -> None:
+        """An index whose column stays as it was is not touched."""
+        kind, internal_id, _, external_id, entity_id, fields, _, modified_ms = _row(record)
+        self.db.execute(
+            "UPDATE record SET external_id = ?, entity_id = ?, fields = ?, modified_ms = ? WHERE type = ? AND id = ?",
+            (external_id, entity_id, fields, modified_ms, kind, internal_id),
+        )
 
     def remove(self, record: Record) -> None:
         self.db.execute("DELETE FROM record WHERE type = ? AND id = ?", (record.type, int(record.id)))
