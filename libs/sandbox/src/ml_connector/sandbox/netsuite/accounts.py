@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,22 +56,6 @@ class Account:
     @property
     def full(self) -> bool:
         return self.in_flight + self.switches.others_in_flight >= self.switches.slots
-
-
-class Clock:
-    """Wall clock of the stand-in; tests may put it forward."""
-
-    def __init__(self) -> None:
-        self._ahead_s = 0.0
-
-    def now_s(self) -> float:
-        return time.time() + self._ahead_s
-
-    def now_ms(self) -> int:
-        return int(self.now_s() * 1000)
-
-    def advance(self, seconds: float) -> None:
-        self._ahead_s += seconds
 
 
 class Accounts:

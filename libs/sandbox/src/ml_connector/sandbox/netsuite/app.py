@@ -6,8 +6,9 @@ import asyncio
 import ssl
 from typing import Final
 
+from ml_connector.sandbox.clock import Clock
 from ml_connector.sandbox.netsuite import admin, catalog, faults, suiteql
-from ml_connector.sandbox.netsuite.accounts import Account, Accounts, Clock
+from ml_connector.sandbox.netsuite.accounts import Account, Accounts
 from ml_connector.sandbox.netsuite.errors import (
     NetsuiteError,
     invalid_login,

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 import msgspec
 
-from ml_connector.sandbox.netsuite.accounts import Account, Clock
+from ml_connector.sandbox.clock import Clock
+from ml_connector.sandbox.netsuite.accounts import Account
 from ml_connector.sandbox.netsuite.errors import NetsuiteError, invalid_content, malformed, no_such_record, not_allowed
 from ml_connector.sandbox.netsuite.schema import TYPES
 from ml_connector.sandbox.netsuite.shown import RECORD_PATH, links, moment

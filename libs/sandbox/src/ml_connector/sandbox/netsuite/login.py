@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 import jwt
 from oauthlib.oauth1.rfc5849 import signature, utils
 
-from ml_connector.sandbox.netsuite.accounts import Account, Accounts, Certificate, Clock, TokenPair
+from ml_connector.sandbox.clock import Clock
+from ml_connector.sandbox.netsuite.accounts import Account, Accounts, Certificate, TokenPair
 from ml_connector.sandbox.netsuite.errors import invalid_login
 from ml_connector.sandbox.web import Reply, Request, json_reply
 

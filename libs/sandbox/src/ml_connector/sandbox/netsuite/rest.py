@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
+from ml_connector.sandbox.clock import Clock
 from ml_connector.sandbox.netsuite import collection, content
-from ml_connector.sandbox.netsuite.accounts import Account, Clock
+from ml_connector.sandbox.netsuite.accounts import Account
 from ml_connector.sandbox.netsuite.errors import NetsuiteError, malformed, no_such_record, not_allowed, user_error
 from ml_connector.sandbox.netsuite.rules import merged_lines, name_entity, refuse_taken_names, require
 from ml_connector.sandbox.netsuite.schema import FIELDS, TYPES

@@ -3,63 +3,51 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Coroutine
 from email.utils import formatdate
 from typing import Any
 
+from ml_connector.sandbox.clock import Clock
+from ml_connector.sandbox.pipedrive import admin, limits
 from ml_connector.sandbox.pipedrive.body import Change
 from ml_connector.sandbox.pipedrive.company import Company
-from ml_connector.sandbox.pipedrive.rest import Api, ApiError
+from ml_connector.sandbox.pipedrive.errors import ApiError
+from ml_connector.sandbox.pipedrive.faults import Fault
+from ml_connector.sandbox.pipedrive.fields import Definition
+from ml_connector.sandbox.pipedrive.members import Item
+from ml_connector.sandbox.pipedrive.oauth import Grant, OAuth
+from ml_connector.sandbox.pipedrive.objects import Objects
+from ml_connector.sandbox.pipedrive.rest import Api, Call
 from ml_connector.sandbox.pipedrive.sender import Delivery, Sender
 from ml_connector.sandbox.pipedrive.settings import PipedriveStandInSettings
-from ml_connector.sandbox.web import Receive, Reply, Request, Scope, Send, json_reply, read_request, send_reply, serve
-
-ADMIN = "/_sandbox/"
-WINDOW_S = 2.0
-
-
-@dataclass(slots=True)
-class Fault:
-    """What shall go wrong with requests whose path starts with `match`."""
-
-    company: str | None
-    match: str
-    status: int
-    delay_s: float
-    count: int | None
-    hits: int = 0
+from ml_connector.sandbox.server import serve
+from ml_connector.sandbox.web import Reply, Request
 
 
 class PipedriveStandIn:
-    """An ASGI application."""
+    """All companies of one process."""
 
     def __init__(self, settings: PipedriveStandInSettings) -> None:
-        self._settings = settings
-        self._companies: dict[str, Company] = {}
-        self._by_token: dict[str, Company] = {}
-        self._faults: list[Fault] = []
-        self._log: list[dict[str, Any]] = []
-        self.sender = Sender(settings.clock_speed, settings.permitted_users)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        request = await read_request(scope, receive)
-        reply = await self.answer(request)
-        headers = {**reply.headers, "date": formatdate(usegmt=True)}
-        await send_reply(send, Reply(reply.status, reply.body, headers))
+        self.clock = Clock(settings.clock_speed)
+        self.companies: dict[str, Company] = {}
+        self.by_token: dict[str, Company] = {}
+        self.oauth = OAuth(self.clock)
+        self.faults: list[Fault] = []
+        self.log: list[dict[str, Any]] = []
+        self.sender = Sender(self.clock, settings.permitted_users)
+        self._under_way: set[asyncio.Task[None]] = set()
 
     async def answer(self, request: Request) -> Reply:
-        if request.path.startswith(ADMIN):
-            try:
-                return await self._admin(request.method, request.path[len(ADMIN) :].split("/"), request)
-            except (ValueError, KeyError, TypeError) as error:
-                return json_reply(400, {"error": f"{type(error).__name__}: {error}"})
+        """One HTTP request."""
+        if request.path.startswith(admin.PREFIX):
+            return await admin.answer(self, request)
+        if request.path.startswith("/oauth/"):
+            return self.oauth.answer(request)
         started_ms = time.time() * 1000
-        company = self._by_token.get(_token(request))
-        reply = await self._reply(company, request)
-        self._log.append(
+        company, token, grant = self._who(request)
+        reply = await self._reply(company, token, grant, request)
+        self.log.append(
             {
                 "company": company.name if company is not None else None,
                 "method": request.method,
@@ -69,123 +57,74 @@ class PipedriveStandIn:
                 "tokens": int(reply.headers.get("x-token-cost", 0)),
             }
         )
-        return reply
+        return Reply(reply.status, reply.body, {**reply.headers, "date": formatdate(usegmt=True)})
 
-    async def _reply(self, company: Company | None, request: Request) -> Reply:
+    def _who(self, request: Request) -> tuple[Company | None, str, Grant | None]:
+        """With both credentials set the API token wins (npm README)."""
+        token = request.headers.get("x-api-token", "")
+        if token:
+            return self.by_token.get(token), token, None
+        scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
+        grant = self.oauth.grant_of(bearer) if scheme.lower() == "bearer" else None
+        return (grant.app.company, bearer, grant) if grant is not None else (None, "", None)
+
+    async def _reply(self, company: Company | None, token: str, grant: Grant | None, request: Request) -> Reply:
         if company is None:
-            return ApiError(401, "unauthorized access").reply()
-        limits = self._take_place(company)
-        if limits is None:
-            reply = ApiError(429, "request over limit").reply()
-            return Reply(
-                reply.status, reply.body, {**reply.headers, "x-ratelimit-remaining": "0", "x-ratelimit-reset": "2"}
-            )
-        fault = self._fault(company, request)
+            return ApiError(401, "unauthorized access", "Please check developers.pipedrive.com").reply()
+        try:
+            call = self._api(company, Delivery.parse(request.headers.get("x-sandbox-delivery", ""))).call(request)
+            _check_scopes(call, grant)
+        except ApiError as error:
+            return error.reply()
+        except ValueError as error:
+            return ApiError(400, str(error)).reply()
+        place = limits.take(company, request, token, oauth=grant is not None, cost=call.cost)
+        if isinstance(place, Reply):
+            return place
+        fault = next((fault for fault in self.faults if fault.strikes(company.name, request.path)), None)
         if fault is not None:
             await asyncio.sleep(fault.delay_s)
             if fault.status:
-                return ApiError(fault.status, "a fault on command").reply()
+                return ApiError(fault.status, "a fault on command", headers=place).reply()
         try:
-            delivery = Delivery.parse(request.headers.get("x-sandbox-delivery", ""))
-            reply = Api(company, request, self._teller(company, delivery)).handle()
+            reply = call.do()
         except ApiError as error:
-            return error.reply()
-        company.tokens_spent += int(reply.headers.get("x-token-cost", 0))
-        return Reply(reply.status, reply.body, {**reply.headers, **limits})
+            reply = error.reply()
+        return Reply(reply.status, reply.body, {**reply.headers, **place, "x-token-cost": str(call.cost)})
 
-    def _teller(self, company: Company, delivery: Delivery) -> Callable[[Change], None]:
-        return lambda change: self.sender.send(company, change, delivery)
+    def _api(self, company: Company, delivery: Delivery) -> Api:
+        def redefined(entity: str, action: str, definition: Definition) -> None:
+            form = company.terms.field_events
+            if form != "none":
+                name = f"{entity}Field" if form == "entityField" else f"{entity}_field"
+                change = Change(action, name, 0, None, dict(definition), at=self.clock.now())
+                self.sender.send(company, change, delivery)
 
-    def _take_place(self, company: Company) -> dict[str, str] | None:
-        """Rolling window; None when the burst limit is reached."""
-        limit = self._settings.burst_limit
-        if not limit:
-            return {}
-        now_s = time.monotonic()
-        while company.requests and company.requests[0] < now_s - WINDOW_S:
-            company.requests.popleft()
-        if len(company.requests) >= limit:
-            return None
-        company.requests.append(now_s)
-        return {"x-ratelimit-limit": str(limit), "x-ratelimit-remaining": str(limit - len(company.requests))}
+        return Api(company, lambda change: self.sender.send(company, change, delivery), redefined)
 
-    def _fault(self, company: Company, request: Request) -> Fault | None:
-        for fault in self._faults:
-            fits = fault.company in {None, company.name} and request.path.startswith(fault.match)
-            if fits and (fault.count is None or fault.hits < fault.count):
-                fault.hits += 1
-                return fault
-        return None
+    def change(self, company: Company, entity: str, number: int, body: Item, delivery: Delivery) -> None:
+        """An edit that somebody makes in Pipedrive's pages."""
+        request = Request("PATCH", "", {}, {}, b"")
+        changed = Objects(company, entity, request, lambda change: self.sender.send(company, change, delivery))
+        changed.update(str(number), body)
 
-    async def _admin(self, method: str, path: list[str], request: Request) -> Reply:
-        """`/_sandbox/...`: for tests and the demo; loopback only."""
-        match (method, path):
-            case ("POST", ["companies"]):
-                return self._register(request.json())
-            case ("GET", ["companies", name]):
-                return json_reply(200, _facts(self._companies[name]))
-            case ("POST", ["webhooks", number, "signing"]):
-                return self._sign(int(number), request.json()["secret"])
-            case ("GET", ["log"]):
-                return json_reply(200, self._log)
-            case ("GET", ["deliveries"]):
-                return json_reply(200, self.sender.deliveries())
-            case ("GET", ["quiet"]):
-                return await self._quiet(float(request.query.get("timeout_s", 30)))
-            case ("POST", ["faults"]):
-                return self._add_fault(request.json())
-            case ("DELETE", ["faults"]):
-                self._faults.clear()
-                return Reply(204)
-        return json_reply(404, {"error": "no such admin route"})
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """In the background; `quiet` waits for it."""
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
 
-    def _register(self, facts: dict[str, Any]) -> Reply:
-        company = Company(facts["company"], int(facts["company_id"]), facts["api_token"], facts.get("host", ""))
-        self._companies[company.name] = company
-        self._by_token[company.api_token] = company
-        return json_reply(200, _facts(company))
-
-    def _sign(self, number: int, secret: str) -> Reply:
-        for company in self._companies.values():
-            if number in company.webhooks:
-                company.webhooks[number].signing_secret = secret.encode()
-                return Reply(204)
-        return json_reply(404, {"error": "no such webhook"})
-
-    def _add_fault(self, facts: dict[str, Any]) -> Reply:
-        self._faults.append(
-            Fault(
-                facts.get("company"),
-                facts.get("match", "/"),
-                int(facts.get("status", 0)),
-                float(facts.get("delay_s", 0)),
-                facts.get("count"),
-            )
-        )
-        return Reply(204)
-
-    async def _quiet(self, timeout_s: float) -> Reply:
-        """Answers once no delivery is under way."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.sender.quiet(), timeout_s)
-        return json_reply(200, {"pending": self.sender.pending})
+    async def quiet(self) -> None:
+        """Until nobody edits and no delivery is under way."""
+        while self._under_way:
+            await asyncio.wait(self._under_way)
+        await self.sender.quiet()
 
 
-def _facts(company: Company) -> dict[str, Any]:
-    return {
-        "company": company.name,
-        "company_id": company.company_id,
-        "fields": company.definitions,
-        "stages": company.stages,
-        "pipelines": company.pipelines,
-        "tokens_spent": company.tokens_spent,
-        "lost": sum(webhook.lost for webhook in company.webhooks.values()),
-    }
-
-
-def _token(request: Request) -> str:
-    scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
-    return request.headers.get("x-api-token") or (bearer if scheme.lower() == "bearer" else "")
+def _check_scopes(call: Call, grant: Grant | None) -> None:
+    """An API token may do everything its user may."""
+    if grant is not None and call.scopes and not call.scopes & grant.app.scopes:
+        raise ApiError(403, "Scope and URL mismatch", f"one of {', '.join(sorted(call.scopes))} is needed")
 
 
 def main() -> None:
@@ -193,5 +132,9 @@ def main() -> None:
     import uvloop
 
     settings = PipedriveStandInSettings()
-    app = PipedriveStandIn(settings)
-    uvloop.run(serve(app, host=settings.host, port=settings.port, ready_file=settings.ready_file, name="pipedrive"))
+    standin = PipedriveStandIn(settings)
+    uvloop.run(
+        serve(
+            standin.answer, host=settings.host, port=settings.port, ready_file=settings.ready_file, name="pipedrive"
+        )
+    )  # fmt: skip

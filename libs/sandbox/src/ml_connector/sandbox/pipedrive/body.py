@@ -10,11 +10,9 @@ from typing import Any
 
 import msgspec
 
-from ml_connector.sandbox.pipedrive.company import OWNER_ID, Company, Item
+from ml_connector.sandbox.pipedrive.company import Company
 from ml_connector.sandbox.pipedrive.fields import ADDRESS_PARTS
-
-# Members of the REST shape that webhooks do not have.
-_REST_ONLY = frozenset({"is_deleted", "local_won_date", "local_lost_date", "local_close_date"})
+from ml_connector.sandbox.pipedrive.members import OWNER_ID, WEBHOOK_MEMBERS, WEBHOOK_NAMES, Item
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +26,7 @@ class Change:
     after: Item | None
     merged_to: int | None = None
     merged_from: int | None = None
+    bulk: bool = False
     event_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -54,21 +53,24 @@ def _previous(company: Company, change: Change, after: Item | None) -> Item | No
     if after is None:
         return before
     changed = {name: value for name, value in before.items() if name != "custom_fields" and after.get(name) != value}
-    was, now = before["custom_fields"], after["custom_fields"]
+    was, now = before.get("custom_fields", {}), after.get("custom_fields", {})
     custom = {code: was.get(code) for code in {**was, **now} if was.get(code) != now.get(code)}
     changed.pop("update_time", None)
     return {**changed, "custom_fields": custom} if custom else changed
 
 
 def _meta(company: Company, change: Change, webhook_id: int, attempt: int, permitted_users: int) -> Item:
+    event_id = change.event_id
+    if company.terms.event_id_per_subscription:
+        event_id = str(uuid.uuid5(uuid.NAMESPACE_OID, f"{event_id}/{webhook_id}"))
     meta: Item = {
         "action": change.action,
         "company_id": str(company.company_id),
         "correlation_id": str(uuid.uuid5(uuid.NAMESPACE_OID, change.event_id)),
         "entity_id": str(change.id),
         "entity": change.entity,
-        "id": change.event_id,
-        "is_bulk_edit": False,
+        "id": event_id,
+        "is_bulk_edit": change.bulk,
         "timestamp": change.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         "type": "general",
         "user_id": str(OWNER_ID),
@@ -88,13 +90,41 @@ def _meta(company: Company, change: Change, webhook_id: int, attempt: int, permi
 
 
 def _shown(company: Company, entity: str, item: Mapping[str, Any]) -> Item:
-    shown = {name: value for name, value in item.items() if name not in _REST_ONLY}
-    shown["visible_to"] = str(item.get("visible_to", 3))
-    shown["custom_fields"] = {
-        code: typed_value(str((company.definition(entity, code) or {"field_type": "varchar"})["field_type"]), value)
-        for code, value in item.get("custom_fields", {}).items()
-    }
-    return shown
+    """The webhook's shape of an object in the REST shape (facts/pipedrive.md section 13)."""
+    members = WEBHOOK_MEMBERS.get(entity)
+    if members is None:  # a field definition
+        return dict(item)
+    return {name: _member(company, entity, item, name) for name in members}
+
+
+def _member(company: Company, entity: str, item: Mapping[str, Any], name: str) -> Any:
+    match name:
+        case "visible_to":
+            return str(item.get("visible_to", 3))
+        case "custom_fields":
+            return {
+                code: typed_value(
+                    str((company.definition(entity, code) or {"field_type": "varchar"})["field_type"]), value
+                )
+                for code, value in item.get("custom_fields", {}).items()
+            }
+        case "label":
+            return next(iter(item.get("label_ids") or []), None)
+        case "active_flag":
+            return not item["is_deleted"]
+        case "deal_probability" if entity == "pipeline":
+            return item["is_deal_probability_enabled"]
+        case "address" | "country_code":
+            return _address(company, item, name)
+    return item.get(WEBHOOK_NAMES.get(name, name))
+
+
+def _address(company: Company, item: Mapping[str, Any], name: str) -> Any:
+    """Every known example has null; a switch decides what there is when it is set."""
+    address = item.get("address")
+    if not address or company.terms.organization_address == "null" or name == "country_code":
+        return None
+    return address.get("value") if company.terms.organization_address == "text" else address
 
 
 def typed_value(kind: str, value: Any) -> Item | None:

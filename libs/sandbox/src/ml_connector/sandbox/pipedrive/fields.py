@@ -83,18 +83,17 @@ def option_id(entity: str, name: str, position: int) -> int:
 def definitions(company: str, entity: str) -> list[Definition]:
     """Built-in fields first, then custom ones."""
     seen: dict[str, int] = {}
-    found = [_definition(code, name, kind, custom=False) for code, name, kind in BUILT_IN[entity]]
+    found = [define(code, name, kind, custom=False) for code, name, kind in BUILT_IN[entity]]
     for name, kind, labels in CUSTOM[entity]:
         code = field_code(company, entity, name, seen.get(name, 0))
         seen[name] = seen.get(name, 0) + 1
         options = [{"id": option_id(entity, name, i), "label": label} for i, label in enumerate(labels, start=1)]
-        found.append(_definition(code, name, kind, custom=True, options=options or None))
+        found.append(define(code, name, kind, custom=True, options=options or None))
     return found
 
 
-def _definition(
-    code: str, name: str, kind: str, *, custom: bool, options: list[dict[str, Any]] | None = None
-) -> Definition:
+def define(code: str, name: str, kind: str, *, custom: bool, options: list[dict[str, Any]] | None = None) -> Definition:
+    """One definition; an address has its parts as subfields."""
     parts = [{"field_code": part, "field_name": f"{part} of {name}", "field_type": "varchar"} for part in ADDRESS_PARTS]
     return {
         "field_name": name,

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import httpx2
 
+from ml_connector.sandbox.clock import Clock
 from ml_connector.sandbox.pipedrive.body import Change, webhook_body
 from ml_connector.sandbox.pipedrive.company import Company, Webhook
 
@@ -20,6 +21,7 @@ TIMEOUT_S: Final = 10.0
 RETRY_AFTER_S: Final = (3.0, 30.0, 150.0)
 BAN_AFTER: Final = 10  # failed first attempts
 BAN_S: Final = 30 * 60.0
+DELETED_AFTER_S: Final = 3 * 24 * 3600.0  # without one success
 AT_ONCE: Final = 64  # deliveries under way
 
 
@@ -70,11 +72,12 @@ class Sent:
 
 @dataclass(slots=True)
 class Sender:
-    """`clock_speed`: how much faster waits run."""
+    """Waits, bans and time-outs run by the stand-in's clock."""
 
-    clock_speed: float = 1.0
+    clock: Clock = field(default_factory=Clock)
     permitted_users: int = 3
     log: list[Sent] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)  # event ids that were never delivered, and never will be
     pending: int = 0
     _http: httpx2.AsyncClient | None = None
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
@@ -84,8 +87,9 @@ class Sender:
         """Deliver one change to all who subscribed to it, in the background."""
         for webhook in company.webhooks.values():
             if webhook.wants(change.action, change.entity):
-                if delivery.dropped or webhook.banned_until_s > time.monotonic():
+                if delivery.dropped or webhook.banned_until_s > self.clock.now_s():
                     webhook.lost += 1
+                    self.lost.append(change.event_id)
                     continue
                 for _ in range(delivery.copies):
                     self._start(self._deliver(company, webhook, change, delivery))
@@ -107,22 +111,25 @@ class Sender:
 
     async def _deliver(self, company: Company, webhook: Webhook, change: Change, delivery: Delivery) -> None:
         if delivery.delay_s:
-            await asyncio.sleep(delivery.delay_s)
+            await self.clock.sleep(delivery.delay_s)
         if delivery.forged:
             await self._attempt(company, webhook, change, attempt=1, forged=True)
         for attempt in range(1, 2 + len(RETRY_AFTER_S)):
+            if webhook.removed_s is not None:
+                break
             if await self._attempt(company, webhook, change, attempt=attempt):
                 return
             if attempt == 1:
                 self._count_failure(webhook)
             if attempt <= len(RETRY_AFTER_S):
-                await asyncio.sleep(RETRY_AFTER_S[attempt - 1] / self.clock_speed)
+                await self.clock.sleep(RETRY_AFTER_S[attempt - 1])
         webhook.lost += 1
+        self.lost.append(change.event_id)
 
     def _count_failure(self, webhook: Webhook) -> None:
         webhook.failed_first_attempts += 1
         if webhook.failed_first_attempts >= BAN_AFTER:
-            webhook.banned_until_s = time.monotonic() + BAN_S / self.clock_speed
+            webhook.banned_until_s = self.clock.now_s() + BAN_S
             webhook.failed_first_attempts = 0
 
     async def _attempt(
@@ -145,7 +152,14 @@ class Sender:
             self.log.append(sent)
             sent.status = await self._post(webhook, body, forged=forged)
             sent.answered_at_ms = time.time() * 1000
-        return 200 <= sent.status < 300
+        good = 200 <= sent.status < 300
+        now_s = self.clock.now_s()
+        webhook.last_delivery_s, webhook.last_status = now_s, sent.status
+        if good:
+            webhook.succeeded_s = now_s
+        elif now_s - webhook.succeeded_s > DELETED_AFTER_S:
+            webhook.removed_s = now_s
+        return good
 
     async def _post(self, webhook: Webhook, body: bytes, *, forged: bool) -> int:
         """The status; 0 when there was no answer in time. Redirects are not followed."""
@@ -164,7 +178,7 @@ class Sender:
 
     def _client(self) -> httpx2.AsyncClient:
         if self._http is None:
-            self._http = httpx2.AsyncClient(timeout=TIMEOUT_S / min(self.clock_speed, 10), follow_redirects=False)
+            self._http = httpx2.AsyncClient(timeout=TIMEOUT_S / min(self.clock.speed, 10), follow_redirects=False)
         return self._http
 
     def deliveries(self) -> list[dict[str, Any]]:

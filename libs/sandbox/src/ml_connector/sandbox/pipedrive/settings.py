@@ -20,7 +20,6 @@ class PipedriveStandInSettings(BaseSettings):
     port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 0
     ready_file: Annotated[Path | None, Field(description="gets the address as JSON once it listens")] = None
     clock_speed: Annotated[float, Field(gt=0, description="how much faster retries, bans and time-outs run")] = 1.0
-    burst_limit: Annotated[int, Field(ge=0, description="requests per token in any 2 seconds; 0: no limit")] = 0
     permitted_users: Annotated[
         int, Field(ge=0, description="members of meta.permitted_user_ids; 300 have been seen")
     ] = 3

@@ -1,0 +1,76 @@
+"""Cursor pages: opaque keyset markers, no total (facts/pipedrive.md section 9)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from ml_connector.sandbox.pipedrive.errors import ApiError, invalid
+from ml_connector.sandbox.pipedrive.members import Item
+from ml_connector.sandbox.web import Reply, Request, json_reply
+
+MAX_PAGE: Final = 500
+DEFAULT_PAGE: Final = 100
+
+
+def page(
+    request: Request,
+    rows: Sequence[Item],
+    *,
+    key: str = "id",
+    descending: bool = False,
+    show: Callable[[Item], Item] = dict,
+) -> Reply:
+    """One page of rows in the order of `key`, then of `id` (or, for definitions, as they are)."""
+    limit = _limit(request)
+    after = _from_cursor(request.query.get("cursor"))
+    if rows and "id" in rows[0]:
+        ordered = sorted(rows, key=lambda row: _place(row, key), reverse=descending)
+        if after is not None:
+            place = (str(after.get("fieldValue")) if key != "id" else "", int(after.get("id", 0)))
+            ordered = [row for row in ordered if (_place(row, key) < place if descending else _place(row, key) > place)]
+    else:
+        ordered = list(rows[int(after.get("id", 0)) :] if after is not None else rows)
+    shown = ordered[:limit]
+    cursor = None
+    if len(ordered) > limit:
+        start = int(after.get("id", 0)) if after is not None else 0
+        cursor = _to_cursor(shown[-1], key, descending=descending, position=start + limit)
+    data = [show(row) for row in shown]
+    return json_reply(200, {"success": True, "data": data, "additional_data": {"next_cursor": cursor}})
+
+
+def _limit(request: Request) -> int:
+    try:
+        limit = int(request.query.get("limit", DEFAULT_PAGE))
+    except ValueError:
+        raise invalid("limit must be an integer") from None
+    if not 1 <= limit <= MAX_PAGE:
+        raise invalid(f"limit must be 1 to {MAX_PAGE}")
+    return limit
+
+
+def _place(row: Item, key: str) -> tuple[str, int]:
+    return (str(row.get(key)) if key != "id" else "", int(row["id"]))
+
+
+def _to_cursor(last: Item, key: str, *, descending: bool, position: int) -> str:
+    direction = "desc" if descending else "asc"
+    number = last.get("id", position)
+    marker = {"field": key, "fieldValue": last.get(key, number), "sortDirection": direction, "id": number}
+    return base64.urlsafe_b64encode(msgspec.json.encode(marker)).decode().rstrip("=")
+
+
+def _from_cursor(cursor: str | None) -> dict[str, Any] | None:
+    if not cursor:
+        return None
+    try:
+        found: dict[str, Any] = msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        int(found["id"])
+    except (binascii.Error, ValueError, TypeError, KeyError, msgspec.DecodeError):
+        raise ApiError(400, "Invalid cursor", code="ERR_SCHEMA_VALIDATION_FAILED") from None
+    return found
