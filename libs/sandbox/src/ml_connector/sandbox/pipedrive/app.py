@@ -60,8 +60,8 @@ class PipedriveStandIn:
         return Reply(reply.status, reply.body, {**reply.headers, "date": formatdate(usegmt=True)})
 
     def _who(self, request: Request) -> tuple[Company | None, str, Grant | None]:
-        """With both credentials set the API token wins (npm README)."""
-        token = request.headers.get("x-api-token", "")
+        """With both credentials set the API token wins (npm README); older clients still send it in the query."""
+        token = request.headers.get("x-api-token") or request.query.get("api_token", "")
         if token:
             return self.by_token.get(token), token, None
         scheme, _, bearer = request.headers.get("authorization", "").partition(" ")

@@ -57,7 +57,7 @@ class Definitions:
         for item in self.company.items[self.entity].values():
             item["custom_fields"].pop(code, None)
         self.changed("delete", found)
-        return _ok({"field_code": code})
+        return _ok(found)
 
     def _find(self, code: str) -> Definition:
         found = self.company.definition(self.entity, code)

@@ -25,6 +25,7 @@ MEMBERS: Final[dict[str, Item]] = {
         "close_time": None, "won_time": None, "first_won_time": None, "lost_time": None, "local_won_date": None,
         "local_lost_date": None, "local_close_date": None, "expected_close_date": None, "label_ids": [],
         "origin": "API", "origin_id": None, "channel": None, "channel_id": None, "acv": None, "arr": None, "mrr": None,
+        "source_lead_id": None,
     },
     "pipeline": {"name": None, "order_nr": 0, "is_deal_probability_enabled": True},
     "stage": {

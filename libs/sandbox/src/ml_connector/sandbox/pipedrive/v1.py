@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any, Final
 
 from ml_connector.sandbox.pipedrive.company import Company, Webhook, moment
@@ -22,6 +23,7 @@ SCOPES: Final = {
     ("POST", "webhooks"): {"admin", "webhooks:full"},
     ("DELETE", "webhooks"): {"admin", "webhooks:full"},
 }
+_ids = itertools.count(1)  # over all companies
 _CURRENCIES: Final = (("EUR", "Euro", "€"), ("USD", "US Dollar", "$"), ("GBP", "British Pound", "£"),
                       ("CHF", "Swiss Franc", "CHF"))  # fmt: skip
 
@@ -67,7 +69,7 @@ def subscribe(company: Company, body: dict[str, Any]) -> Reply:
         raise ApiError(400, "subscription_url is no URL")
     now_s = company.clock.now_s()
     webhook = Webhook(
-        company.new_id("webhook"), body["subscription_url"], body["event_action"], body["event_object"], body["name"],
+        next(_ids), body["subscription_url"], body["event_action"], body["event_object"], body["name"],
         created_s=now_s, succeeded_s=now_s, user=body.get("http_auth_user"), password=body.get("http_auth_password"),
     )  # fmt: skip
     company.webhooks[webhook.id] = webhook
