@@ -9,6 +9,7 @@ import pytest_asyncio
 from confluent_kafka import Producer
 
 from ml_connector.cli.accounting import recompute
+from ml_connector.cli.stack import StackOptions
 from ml_connector.common import topics
 from ml_connector.common.kafka.producer import base_config
 from support.living import Living
@@ -234,3 +235,26 @@ async def test_accounting_names_an_event_whose_outcome_is_gone(living: Living) -
     assert broken["1234567_SB1"].lost == [outcome["cause"]]
     assert not broken["1234567_SB1"].balanced
     assert repaired["1234567_SB1"].balanced
+
+
+async def test_open_questions_answered_the_other_way() -> None:
+    """docs/unproven.md: whatever a real company does, NetSuite ends up the same."""
+    terms = {
+        "organization_address": "object",
+        "event_id_per_subscription": True,
+        "field_events": "entity_field",
+        "deleted_in_lists": True,
+        "retry_after": True,
+    }
+    soon = StackOptions(environment={"resolver": {"MLC_REREAD_S": "1"}})
+    async with Living(soon) as living:
+        await living.set_terms(**terms)
+        organization = await living.create("organization", {"name": "Acme", "address": {"value": "Main St"}})
+        await living.create_field("organization", "Added later")
+        await living.update(organization, {"name": "Acme 2"}, {"Added later": "x"})
+        account = await living.settle()
+
+        record = await living.record(organization)
+        assert account.balanced
+        assert record is not None and record["companyName"] == "Acme 2"
+        assert await living.dead_letters() == []

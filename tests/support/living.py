@@ -13,7 +13,7 @@ from ml_connector.cli.accounting import Account, recompute
 from ml_connector.cli.demo.play import settled
 from ml_connector.cli.demo.vendors import NetsuiteEyes, PipedriveHands
 from ml_connector.cli.reading import newest_by_key, read_topic
-from ml_connector.cli.stack import ACCOUNT, Stack, StackOptions
+from ml_connector.cli.stack import ACCOUNT, COMPANY, COMPANY_ID, Stack, StackOptions
 from ml_connector.common import topics
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.kafka.record import Record
@@ -69,6 +69,19 @@ class Living:
 
     async def merge(self, loser: str, winner: str) -> None:
         await self._do("merge", _entity(loser), loser, winner=winner)
+
+    async def set_terms(self, **terms: Any) -> None:
+        """What the company is like where no document says it."""
+        company = {"company": COMPANY, "company_id": COMPANY_ID, "api_token": self.stack.api_token, **terms}
+        url = f"{self.stack.urls['pipedrive']}/_sandbox/companies"
+        (await self._http.post(url, json=company)).raise_for_status()
+
+    async def create_field(self, entity: str, name: str, kind: str = "varchar") -> None:
+        body = {"field_name": name, "field_type": kind}
+        headers = {"x-api-token": self.stack.api_token}
+        url = f"{self.stack.urls['pipedrive']}/api/v2/{entity}Fields"
+        (await self._http.post(url, json=body, headers=headers)).raise_for_status()
+        await self.hands.learn()
 
     async def _do(self, op: str, entity: str, ref: str, *, delivery: str = "", **more: Any) -> None:
         await self.hands.do({"op": op, "entity": entity, "ref": ref, "delivery": delivery, **more})

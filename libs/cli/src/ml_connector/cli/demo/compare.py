@@ -10,7 +10,7 @@ from ml_connector.cli.demo.vendors import NetsuiteEyes, PipedriveHands
 
 SHORT = {"o": "org", "p": "person", "d": "deal"}
 # Members that NetSuite adds by itself.
-_OWN = frozenset({"id", "links", "externalId", "dateCreated", "lastModifiedDate"})
+_OWN = frozenset({"id", "links", "externalId", "entityId", "dateCreated", "lastModifiedDate"})
 
 
 async def mismatches(expected: Mapping[str, Any], hands: PipedriveHands, eyes: NetsuiteEyes, share: float) -> list[str]:
