@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import ssl
@@ -57,7 +58,7 @@ class Server:
 async def serve(
     answer: Answer, *, host: str, port: int, ready_file: Path | None, name: str, tls: ssl.SSLContext | None = None
 ) -> None:
-    """Serve until SIGTERM or SIGINT; says where, once it listens. Raises OSError when the port is taken."""
+    """Serve until SIGTERM or SIGINT; says where, once it listens. Ends the process when the port is taken."""
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -65,7 +66,13 @@ async def serve(
     runner = web.ServerRunner(server)
     await runner.setup()
     site = web.TCPSite(runner, host, port, ssl_context=tls, backlog=2048, shutdown_timeout=1.0)
-    await site.start()
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise SystemExit(
+            f"cannot listen on {host}:{port}: {os.strerror(error.errno or 0).lower()}; choose another port, or 0"
+        ) from error
     bound = runner.addresses[0][1]
     facts = json.dumps({"name": name, "url": f"{'https' if tls else 'http'}://{host}:{bound}"})
     sys.stdout.write(facts + "\n")
