@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import hmac
 import time
 from collections.abc import AsyncIterator
 
@@ -13,43 +11,13 @@ import pytest
 import pytest_asyncio
 
 from ml_connector.cli.publishing import TopicWriter
-from ml_connector.cli.reading import read_topic
 from ml_connector.cli.stack import ACCOUNT, COMPANY, FLOW, Stack, StackOptions
-from ml_connector.common import topics
 from ml_connector.common.kafka.partition import partition_for
-from ml_connector.common.kafka.record import Record
 from ml_connector.common.vault import Vault
+from support.door import BODY, Door
 from support.writing import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-BODY = b'{"data": {"id": 1}, "meta": "not decoded here"}'
-
-
-class Door:
-    """Broker and ingest."""
-
-    def __init__(self, stack: Stack, http: httpx2.AsyncClient) -> None:
-        self.stack = stack
-        self.http = http
-
-    def sign(self, body: bytes, key: str | None = None) -> str:
-        return hmac.new((key or self.stack.signing_key).encode(), body, hashlib.sha256).hexdigest()
-
-    async def post(self, body: bytes = BODY, *, flow: str = FLOW, **headers: str) -> httpx2.Response:
-        """Signed with the flow's key unless `signature` says otherwise."""
-        given = {"x-pipedrive-signature": headers.pop("signature", self.sign(body)), **headers}
-        return await self.http.post(
-            f"{self.stack.urls['ingest']}/webhooks/pipedrive/{flow}", content=body, headers=given
-        )
-
-    async def events(self) -> list[Record]:
-        kafka = {"bootstrap.servers": self.stack.bootstrap}
-        return await asyncio.to_thread(lambda: list(read_topic(kafka, topics.EVENTS.name)))
-
-    def writer(self) -> TopicWriter:
-        kafka = {"bootstrap.servers": self.stack.bootstrap}
-        return TopicWriter(kafka, prefix="", vault=Vault.from_text(self.stack.vault_key))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -276,7 +276,7 @@ class Stack:
         """Topics, a flow, its secrets, and the stand-ins' side of them."""
         specs = [TopicSpec(name, count, config) for name, count, config in topics.with_prefix("", 4)]
         await asyncio.to_thread(ensure_topics, {"bootstrap.servers": self.bootstrap}, specs, replication_factor=1)
-        document = self._flow_document()
+        document = self.flow_document()
         flow = parse_flow(document)
         key = ec.generate_private_key(ec.SECP256R1())
         self.private_key_pem = _private_pem(key)
@@ -297,7 +297,8 @@ class Stack:
         }
         writer.secret(f"netsuite/{ACCOUNT}", "oauth2-m2m", environment, m2m)
 
-    def _flow_document(self) -> dict[str, Any]:
+    def flow_document(self) -> dict[str, Any]:
+        """The development flow, pointed at the stand-ins."""
         text = resources.files("ml_connector.cli.demo").joinpath("flow.yaml").read_text()
         document: dict[str, Any] = YAML(typ="safe").load(text)
         document["netsuite"]["concurrency"] = self.options.netsuite_concurrency

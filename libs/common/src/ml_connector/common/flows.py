@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 import msgspec
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
 
 from ml_connector.common.codec import Wire
 from ml_connector.common.errors import InvalidFlow
@@ -48,6 +48,7 @@ class Webhook(_Part):
     """How a delivery proves where it comes from. Pipedrive itself offers Basic only; hmac needs a signing relay."""
 
     verify: Verification = "hmac-sha256"
+    allow_from: tuple[IPvAnyNetwork, ...] = ()  # networks that may deliver; none named: all
 
 
 class PipedriveSide(_Part):

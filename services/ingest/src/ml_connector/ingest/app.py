@@ -6,6 +6,7 @@ import asyncio
 import signal
 import socket
 import sys
+from collections.abc import MutableMapping
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -20,7 +21,7 @@ from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
 from ml_connector.ingest.doors import Doors
 from ml_connector.ingest.publish import Publisher
-from ml_connector.ingest.receive import PATH, Receive, Receiver, Scope, Send
+from ml_connector.ingest.receive import PATH, SILENT, Limits, Receive, Receiver, Scope, Send
 from ml_connector.ingest.settings import IngestSettings
 
 log = get_logger()
@@ -28,7 +29,7 @@ log = get_logger()
 START_DEADLINE_S: Final = 60.0
 SUMMARY_EVERY_S: Final = 60.0
 BACKLOG: Final = 2048
-MAX_HEADER_BYTES: Final = 64 * 1024
+MAX_HEADER_BYTES: Final = 32 * 1024
 MIN_MESSAGE_BYTES: Final = 1024 * 1024  # room for the headers beside the largest body
 
 
@@ -43,13 +44,10 @@ class Ingest:
         self._directory = Directory(settings)
         self._doors = Doors(self._directory)
         publisher = Publisher(self._producer, prefix=settings.topic_prefix, ack_deadline_s=settings.ack_deadline_s)
-        self.receiver = Receiver(
-            self._doors,
-            publisher,
-            clock,
-            max_body_bytes=settings.max_body_bytes,
-            body_deadline_s=settings.body_deadline_s,
+        limits = Limits(
+            settings.max_body_bytes, settings.max_buffered_bytes, settings.body_deadline_s, settings.trusted_proxies
         )
+        self.receiver = Receiver(self._doors, publisher, clock, limits)
 
     async def start(self) -> None:
         settings = self._settings
@@ -58,6 +56,11 @@ class Ingest:
         self._producer.start()
         await self._directory.start(Deadline.after(self._clock, START_DEADLINE_S))
         self.receiver.ready = True
+
+    async def say_farewell(self) -> None:
+        """Each answer now ends its connection, so that nobody sends into one that is about to be closed."""
+        self.receiver.stopping = True
+        await self._clock.sleep(self._settings.farewell_s)
 
     async def drain(self) -> None:
         """Wait until every request has its answer."""
@@ -71,6 +74,8 @@ class Ingest:
 
     def not_ready(self) -> str | None:
         """Why no delivery should be sent here; None when all is well."""
+        if self.receiver.stopping:
+            return "stopping"
         if not self.receiver.ready or not self._directory.ready:
             return "flows and secrets are not read to their end"
         problems = self._doors.problems()
@@ -106,10 +111,15 @@ def make_asgi(ingest: Ingest) -> Any:
     receiver = ingest.receiver
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_silently(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [SILENT, *message["headers"]]
+            await send(message)
+
         if scope["type"] == "http" and scope["path"].startswith(PATH):
             await receiver(scope, receive, send)
         else:
-            await around(scope, receive, send)
+            await around(scope, receive, send_silently)
 
     return app
 
@@ -136,6 +146,7 @@ async def serve(settings: IngestSettings) -> None:
         ),
         websockets=False,
         backlog=BACKLOG,
+        backpressure=settings.max_connections,
         log_enabled=False,
     )
     serving = asyncio.create_task(server.serve())
@@ -144,7 +155,7 @@ async def serve(settings: IngestSettings) -> None:
         await ingest.start()
         log.info("serving", host=settings.http_host, port=port)
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-        await ingest.drain()
+        await ingest.say_farewell()
     finally:
         summary.cancel()
         server.stop()  # type: ignore[no-untyped-call]  # granian declares no types here

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from ml_connector.common.credentials import WebhookBasic, WebhookHmac
 from ml_connector.common.directory import Directory, LiveFlow
 from ml_connector.common.errors import SecretUnreadable
+from ml_connector.ingest.address import Network
 from ml_connector.ingest.verify import BasicProof, HmacProof, Proof
 
 
@@ -27,6 +28,7 @@ class Door:
     company: str
     account: str
     proofs: tuple[Proof, ...]
+    allow_from: tuple[Network, ...]
     problem: str | None
     counts: Counts = field(default_factory=Counts)
 
@@ -67,7 +69,15 @@ class Doors:
         except SecretUnreadable as error:
             problem = str(error)
         counts = self._counts.setdefault(flow.flow, Counts())
-        return Door(flow.flow, flow.pipedrive.company, flow.netsuite.account, proofs, problem, counts)
+        return Door(
+            flow.flow,
+            flow.pipedrive.company,
+            flow.netsuite.account,
+            proofs,
+            flow.pipedrive.webhook.allow_from,
+            problem,
+            counts,
+        )
 
     def _proofs(self, live: LiveFlow) -> tuple[Proof, ...]:
         flow = live.flow

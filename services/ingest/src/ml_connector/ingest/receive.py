@@ -6,8 +6,10 @@ Never: decoding the body, answering 2xx before the broker has it, answering 401 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
@@ -17,6 +19,7 @@ from ml_connector.common.clock import Clock
 from ml_connector.common.errors import MustStop, TryLater
 from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.logs import get_logger
+from ml_connector.ingest.address import FORWARDED_FOR, Network, client_address
 from ml_connector.ingest.doors import Door, Doors
 from ml_connector.ingest.publish import Publisher
 from ml_connector.ingest.stamp import incoming_trace, stamp
@@ -31,6 +34,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 PATH: Final = "/webhooks/pipedrive/"
 RETRY_AFTER_S: Final = 5
 LISTENED: Final = 4  # times the largest body: as much of a body that is too large is read, and dropped
+LISTENED_S: Final = 0.5
 
 
 class Refusal(Exception):
@@ -43,33 +47,48 @@ class Refusal(Exception):
         self.headers = headers
 
 
+SILENT: Final = (b"server", b"")  # else the server names itself
+CLOSE: Final = ((b"connection", b"close"),)
 UNAVAILABLE_HEADERS: Final = ((b"retry-after", b"%d" % RETRY_AFTER_S),)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bytes and seconds. `buffered`: of all bodies that are being received together."""
+
+    body_bytes: int
+    buffered_bytes: int
+    body_deadline_s: float
+    trusted_proxies: tuple[Network, ...] = ()
 
 
 class Receiver:
     """`POST /webhooks/pipedrive/{flow}`."""
 
-    def __init__(
-        self, doors: Doors, publisher: Publisher, clock: Clock, *, max_body_bytes: int, body_deadline_s: float
-    ) -> None:
+    def __init__(self, doors: Doors, publisher: Publisher, clock: Clock, limits: Limits) -> None:
         self._doors = doors
         self._publisher = publisher
         self._clock = clock
-        self._max_body_bytes = max_body_bytes
-        self._body_deadline_s = body_deadline_s
+        self._limits = limits
+        self._buffered = 0
         self.in_flight = 0
         self.ready = False
+        self.stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.in_flight += 1
         try:
             await self._accept(scope, receive)
         except Refusal as refusal:
-            await _answer(send, refusal.status, refusal.text, refusal.headers)
+            await _answer(send, refusal.status, refusal.text, (*refusal.headers, *self._farewell()))
         else:
-            await _answer(send, 204)
+            await _answer(send, 204, headers=self._farewell())
         finally:
             self.in_flight -= 1
+
+    def _farewell(self) -> tuple[tuple[bytes, bytes], ...]:
+        """Once it is stopping, no second request shall come over a connection that will be closed."""
+        return CLOSE if self.stopping else ()
 
     async def _accept(self, scope: Scope, receive: Receive) -> None:
         received_at_ms = self._clock.now_ms()
@@ -90,44 +109,64 @@ class Receiver:
         if not self.ready:
             raise Refusal(503, "starting", UNAVAILABLE_HEADERS)
         door = self._doors.find(scope["path"][len(PATH) :])
-        if door is None:
+        if door is None or not self._may_come(door, scope):  # a stranger does not learn which flows there are
             raise Refusal(404, "no such flow")
         return door
 
+    def _may_come(self, door: Door, scope: Scope) -> bool:
+        if not door.allow_from:
+            return True
+        forwarded = [value for name, value in scope["headers"] if name == FORWARDED_FOR]
+        address = client_address(scope["client"][0], forwarded, self._limits.trusted_proxies)
+        if address is not None and any(address in network for network in door.allow_from):
+            return True
+        door.counts.refused += 1
+        return False
+
     async def _body(self, scope: Scope, receive: Receive) -> bytes:
         """The whole body, while it stays within size and time."""
+        declared = _declared_length(scope)
+        if _header(scope, b"content-encoding") not in {b"", b"identity"}:
+            raise Refusal(415, "send the body as it is, without a content-encoding")
         try:
-            async with asyncio.timeout(self._body_deadline_s):
-                declared = _declared_length(scope)
-                if declared is not None and declared > self._max_body_bytes:
+            async with asyncio.timeout(self._limits.body_deadline_s):
+                if declared is not None and declared > self._limits.body_bytes:
                     await self._refuse_large(receive, 0)
                 return await self._read(receive)
         except TimeoutError:
-            raise Refusal(408, "the body took too long", ((b"connection", b"close"),)) from None
+            raise Refusal(408, "the body took too long", CLOSE) from None
 
     async def _read(self, receive: Receive) -> bytes:
         chunks: list[bytes] = []
         size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Refusal(400, "the body ended early")
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > self._max_body_bytes:
-                await self._refuse_large(receive, size)
-            chunks.append(chunk)
-            if not message.get("more_body"):
-                return b"".join(chunks)
+        try:
+            while True:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise Refusal(400, "the body ended early")
+                chunk = message.get("body", b"")
+                size += len(chunk)
+                self._buffered += len(chunk)
+                if size > self._limits.body_bytes:
+                    await self._refuse_large(receive, size)
+                if self._buffered > self._limits.buffered_bytes:
+                    raise Refusal(503, "too many bodies at once, please send again", (*UNAVAILABLE_HEADERS, *CLOSE))
+                chunks.append(chunk)
+                if not message.get("more_body"):
+                    return b"".join(chunks)
+        finally:
+            self._buffered -= size
 
     async def _refuse_large(self, receive: Receive, size: int) -> None:
         """413, after some more of the body: a sender that is still writing would not see the answer."""
-        while size < LISTENED * self._max_body_bytes:
-            message = await receive()
-            size += len(message.get("body", b""))
-            if message["type"] == "http.disconnect" or not message.get("more_body"):
-                break
-        raise Refusal(413, "the body is too large", ((b"connection", b"close"),))
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LISTENED_S):
+                while size < LISTENED * self._limits.body_bytes:
+                    message = await receive()
+                    size += len(message.get("body", b""))
+                    if message["type"] == "http.disconnect" or not message.get("more_body"):
+                        break
+        raise Refusal(413, "the body is too large", CLOSE)
 
     async def _publish(self, door: Door, scope: Scope, body: bytes, *, proof: str, received_at_ms: int) -> None:
         incoming = incoming_trace(scope["headers"])
@@ -151,8 +190,11 @@ class Receiver:
 
 
 def _declared_length(scope: Scope) -> int | None:
-    value = _header(scope, b"content-length")
-    return int(value) if value.isdigit() else None
+    """None: the body comes in chunks. (With both headers the server has dropped the length, as RFC 9112 says.)"""
+    length = _header(scope, b"content-length")
+    if not length and not _header(scope, b"transfer-encoding"):
+        raise Refusal(411, "send a content-length")
+    return int(length) if length.isdigit() else None
 
 
 def _header(scope: Scope, name: bytes) -> bytes:
@@ -162,5 +204,5 @@ def _header(scope: Scope, name: bytes) -> bytes:
 async def _answer(send: Send, status: int, text: str = "", headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
     body = f"{text}\n".encode() if text else b""
     content = ((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))) if body else ()
-    await send({"type": "http.response.start", "status": status, "headers": [*content, *headers]})
+    await send({"type": "http.response.start", "status": status, "headers": [SILENT, *content, *headers]})
     await send({"type": "http.response.body", "body": body})
