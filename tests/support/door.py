@@ -14,6 +14,7 @@ from ml_connector.cli.stack import FLOW, Stack
 from ml_connector.common import topics
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.vault import Vault
+from support.sockets import place_of
 
 BODY = b'{"data": {"id": 1}, "meta": "not decoded here"}'
 
@@ -34,6 +35,18 @@ class Door:
         return await self.http.post(
             f"{self.stack.urls['ingest']}/webhooks/pipedrive/{flow}", content=body, headers=given
         )
+
+    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(*place_of(self.stack.urls["ingest"]))
+
+    def whole_request(self, body: bytes, *, keep_alive: bool = True) -> bytes:
+        """Signed, as bytes on the wire."""
+        connection = "keep-alive" if keep_alive else "close"
+        head = (
+            f"POST /webhooks/pipedrive/{FLOW} HTTP/1.1\r\nhost: x\r\nconnection: {connection}\r\n"
+            f"x-pipedrive-signature: {self.sign(body)}\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
 
     async def events(self) -> list[Record]:
         kafka = {"bootstrap.servers": self.stack.bootstrap}

@@ -20,6 +20,7 @@ from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
 from ml_connector.ingest.doors import Doors
+from ml_connector.ingest.listening import refuse_newcomers
 from ml_connector.ingest.publish import Publisher
 from ml_connector.ingest.receive import PATH, SILENT, Limits, Receive, Receiver, Scope, Send
 from ml_connector.ingest.settings import IngestSettings
@@ -27,6 +28,7 @@ from ml_connector.ingest.settings import IngestSettings
 log = get_logger()
 
 START_DEADLINE_S: Final = 60.0
+QUIET_S: Final = 0.3
 SUMMARY_EVERY_S: Final = 60.0
 BACKLOG: Final = 2048
 MAX_HEADER_BYTES: Final = 32 * 1024
@@ -57,16 +59,21 @@ class Ingest:
         await self._directory.start(Deadline.after(self._clock, START_DEADLINE_S))
         self.receiver.ready = True
 
-    async def say_farewell(self) -> None:
-        """Each answer now ends its connection, so that nobody sends into one that is about to be closed."""
+    async def say_farewell(self, port: int) -> None:
+        """Not ready, and each answer ends its connection; then nobody new is let in, and who is in gets an answer."""
         self.receiver.stopping = True
         await self._clock.sleep(self._settings.farewell_s)
+        refuse_newcomers(port)
+        await self.drain()
 
     async def drain(self) -> None:
-        """Wait until every request has its answer."""
+        """Wait until every request has its answer, and for a moment no other one came."""
         deadline = Deadline.after(self._clock, self._settings.drain_s)
-        while self.receiver.in_flight and not deadline.expired:
+        answered_s = self._clock.monotonic_s()
+        while not deadline.expired and self._clock.monotonic_s() - answered_s < QUIET_S:
             await self._clock.sleep(0.02)
+            if self.receiver.in_flight:
+                answered_s = self._clock.monotonic_s()
 
     async def close(self) -> None:
         await self._producer.close()
@@ -155,7 +162,7 @@ async def serve(settings: IngestSettings) -> None:
         await ingest.start()
         log.info("serving", host=settings.http_host, port=port)
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-        await ingest.say_farewell()
+        await ingest.say_farewell(port)
     finally:
         summary.cancel()
         server.stop()  # type: ignore[no-untyped-call]  # granian declares no types here
