@@ -51,12 +51,25 @@ class Webhook(_Part):
     allow_from: tuple[IPvAnyNetwork, ...] = ()  # networks that may deliver; none named: all
 
 
+class PipedriveLimits(_Part):
+    """What the company's plan grants, and how much of it is ours (facts/pipedrive.md section 10)."""
+
+    burst: Annotated[int, Field(ge=1)] = 18  # requests in any 2 s; an API token of the smallest plan has 20
+    daily_tokens: Annotated[int, Field(ge=100)] = 30_000  # per day; the smallest plan with one seat
+    reserve: Annotated[float, Field(ge=0, lt=1)] = 0.2  # the share that stays for the company's other integrations
+
+    @property
+    def daily_spendable(self) -> int:
+        return int(self.daily_tokens * (1 - self.reserve))
+
+
 class PipedriveSide(_Part):
     company: Name
     company_id: Annotated[str, Field(pattern=r"^[0-9]{1,19}$")] | None = None  # refuses events of another company
     auth: Literal["api-token", "oauth2"] = "api-token"
     base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
     webhook: Webhook = Webhook()
+    limits: PipedriveLimits = PipedriveLimits()
 
 
 class NetsuiteSide(_Part):

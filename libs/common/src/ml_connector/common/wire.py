@@ -171,6 +171,13 @@ class StoredStages(Wire, frozen=True):
     stages: list[dict[str, Any]]
 
 
+class StoredBudget(Wire, frozen=True):
+    """API tokens of Pipedrive spent, by hours since the epoch. In `pipedrive.state`."""
+
+    company: str
+    spent: dict[int, int]
+
+
 class Received(Wire, frozen=True):
     """Audit `<cause>/received`: the original event, when it came and how it was verified."""
 

@@ -3,124 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import random
 import signal
 import sys
 import tempfile
-from collections import defaultdict
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
-import httpx2
 from opentelemetry.trace import SpanKind
 
 from ml_connector.common import headers as h
 from ml_connector.common import logs, telemetry, topics
 from ml_connector.common.clock import Clock, Deadline, SystemClock
-from ml_connector.common.credentials import ApiToken
 from ml_connector.common.directory import Directory
-from ml_connector.common.errors import BadInput, ConnectorError, InvalidSettings, MustStop, QueueFull, TryLater
-from ml_connector.common.flows import Flow
+from ml_connector.common.errors import BadInput, ConnectorError, InvalidSettings, MustStop
 from ml_connector.common.health import HealthServer
 from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
-from ml_connector.common.kafka.consumer import AssignedConsumer
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.kafka.table import CompactedTable
 from ml_connector.common.logs import get_logger
+from ml_connector.common.topics import Topic
 from ml_connector.common.wire import Hydrate
 from ml_connector.resolver import emit
-from ml_connector.resolver.companions import Companion
+from ml_connector.resolver.companions import Companion, Handle, Patience
 from ml_connector.resolver.core import Core
 from ml_connector.resolver.message import Defer, Message, Output
-from ml_connector.resolver.pipedrive.breaker import Breaker
-from ml_connector.resolver.pipedrive.client import PipedriveClient
-from ml_connector.resolver.plan import FlowPlan
+from ml_connector.resolver.pipedrive.clients import PipedriveClients
+from ml_connector.resolver.refresh import Refresher
 from ml_connector.resolver.resolve import Book
+from ml_connector.resolver.send import Sender
 from ml_connector.resolver.settings import ResolverSettings
 from ml_connector.resolver.take import make_app
 
 log = get_logger()
 
 START_DEADLINE_S: Final = 60.0
-SEND_AGAIN_S: Final = 0.5
-SEND_DEADLINE_S: Final = 120.0  # without the broker for this long, somebody else should try
 STALLED_S: Final = 120.0
 TICK_S: Final = 1.0
-
-
-class Emitter:
-    """Writes outputs: those of one message in order of their groups, and acknowledged before it returns."""
-
-    def __init__(self, producer: Producer, clock: Clock, *, prefix: str, partitions: int) -> None:
-        self._producer = producer
-        self._clock = clock
-        self._prefix = prefix
-        self._partitions = partitions
-
-    async def emit(self, outputs: Sequence[Output]) -> None:
-        """Dead letters first: an outcome must not claim what is not written. Raises MustStop at the deadline."""
-        first = [output for output in outputs if output.topic is topics.DEAD_LETTERS]
-        rest = [output for output in outputs if output.topic is not topics.DEAD_LETTERS]
-        for group in (first, rest):
-            if group:
-                await asyncio.gather(*(self._send(output) for output in group))
-
-    async def _send(self, output: Output) -> None:
-        deadline = Deadline.after(self._clock, SEND_DEADLINE_S)
-        partition = partition_for(output.partition_key, self._partitions)
-        topic = output.topic.full_name(self._prefix)
-        while True:
-            try:
-                await self._producer.send(
-                    topic, key=output.key, value=output.value, headers=output.headers, partition=partition
-                )
-            except (TryLater, QueueFull) as error:
-                if deadline.expired:
-                    raise MustStop(f"{topic} could not be written for {SEND_DEADLINE_S:.0f} s") from error
-                log.warning("sending_again", topic=topic, problem=str(error))
-                await self._clock.sleep(SEND_AGAIN_S)
-            else:
-                return
-
-
-class PipedriveClients:
-    """One client for each company: its breaker and its burst window are shared by all its flows."""
-
-    def __init__(self, settings: ResolverSettings, directory: Directory, clock: Clock) -> None:
-        self._settings = settings
-        self._directory = directory
-        self._clock = clock
-        self._http = httpx2.AsyncClient(timeout=settings.request_timeout_s, follow_redirects=False)
-        self._clients: dict[tuple[str, str], PipedriveClient] = {}
-
-    def client(self, plan: FlowPlan) -> PipedriveClient:
-        base_url = plan.flow.pipedrive.base_url or f"https://{plan.company}.pipedrive.com"
-        key = (plan.company, base_url)
-        if key not in self._clients:
-            settings = self._settings
-            breaker = Breaker(
-                first_s=settings.probe_first_s,
-                longest_s=settings.probe_longest_s,
-                chance=random.Random(),  # noqa: S311  jitter, not a secret
-            )
-            self._clients[key] = PipedriveClient(
-                self._http,
-                base_url,
-                credential=partial(self._credential, plan.flow),
-                breaker=breaker,
-                burst_requests=settings.burst_requests,
-                clock=self._clock,
-            )
-        return self._clients[key]
-
-    async def close(self) -> None:
-        await self._http.aclose()
-
-    def _credential(self, flow: Flow) -> ApiToken:
-        owner = f"pipedrive/{flow.pipedrive.company}"
-        return self._directory.secret(ApiToken, owner=owner, environment=flow.environment)
 
 
 class Resolver:
@@ -134,16 +54,14 @@ class Resolver:
         self._directory = Directory(settings)
         self._state = CompactedTable[bytes](settings.kafka(), topics.STATE.full_name(prefix), decode=bytes)
         self._book = Book(self._state.get)
-        self._clients = PipedriveClients(settings, self._directory, clock)
-        self._core = Core(self._directory, self._book, self._clients, clock, reread_s=settings.reread_s)
-        self._emitter = Emitter(self._producer, clock, prefix=prefix, partitions=settings.partitions)
-        self._requests_topic = topics.PIPEDRIVE_REQUESTS.full_name(prefix)
-        self._deferred_topic = topics.DEFERRED.full_name(prefix)
-        companions = settings.group("resolver-companions")
-        self._requests_consumer = AssignedConsumer(settings.kafka(), topic=self._requests_topic, group=companions)
-        self._deferred_consumer = AssignedConsumer(settings.kafka(), topic=self._deferred_topic, group=companions)
-        self._requests = Companion(self._requests_consumer, self._handle_request, clock)
-        self._deferred = Companion(self._deferred_consumer, self._handle_deferred, clock)
+        self._clients = PipedriveClients(settings, self._directory, self._book, clock)
+        self._sender = Sender(self._producer, clock, prefix=prefix, partitions=settings.partitions)
+        self._core = Core(self._directory, self._book, clock)
+        self._refresher = Refresher(
+            self._core, self._book, self._clients, self._sender.send, clock, reread_s=settings.reread_s
+        )
+        self._requests = self._companion(topics.PIPEDRIVE_REQUESTS, self._handle_request)
+        self._deferred = self._companion(topics.DEFERRED, self._handle_deferred)
         self._app = make_app(
             settings.kafka_bootstrap_servers,
             group=settings.group("resolver"),
@@ -154,6 +72,18 @@ class Resolver:
         )
         self._joined = False
         self._came_round_s = clock.monotonic_s()
+
+    def _companion(self, topic: Topic, handle: Handle) -> Companion:
+        settings = self._settings
+        return Companion(
+            settings.kafka(),
+            topic=topic.full_name(settings.topic_prefix),
+            group=settings.group("resolver-companions"),
+            handle=handle,
+            renew=self._renew,
+            clock=self._clock,
+            patience=Patience(usual_wait_s=settings.deferred_s, renew_s=settings.renew_s),
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; raises MustStop when another process must take over."""
@@ -184,8 +114,8 @@ class Resolver:
         await self._directory.start(deadline)
         await self._state.load(deadline)
         self._directory.on_change(self._core.flows_changed)
-        self._requests_consumer.start()
-        self._deferred_consumer.start()
+        self._requests.start()
+        self._deferred.start()
         await self._app.start()
 
     async def _stop(self, tasks: list[asyncio.Task[Any]]) -> None:
@@ -194,8 +124,8 @@ class Resolver:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._requests_consumer.close()
-        await self._deferred_consumer.close()
+        await self._requests.close()
+        await self._deferred.close()
         await self._producer.close()
         await self._state.close()
         await self._directory.close()
@@ -212,48 +142,50 @@ class Resolver:
     # -- messages ----------------------------------------------------------------------------------------------------
 
     async def _handle_batch(self, messages: list[Message]) -> None:
-        """Companies do not wait for each other; of one company the order is kept."""
-        by_company: dict[bytes, list[Message]] = defaultdict(list)
-        for message in messages:
-            by_company[message.key].append(message)
-        await asyncio.gather(*(self._handle_company(some) for some in by_company.values()))
-
-    async def _handle_company(self, messages: list[Message]) -> None:
-        """Resolved one after the other, written together: what follows from a batch is one round trip."""
+        """The hot path: nothing here waits for Pipedrive. What would have to is put aside, due at once."""
         outputs: list[Output] = []
         for message in messages:
-            outputs += await self._event(message)
-        await self._emitter.emit(outputs)
+            with _traced(message) as traced:
+                found = self._core.event(traced)
+            outputs += [self._put_aside(traced, found, kind="event")] if isinstance(found, Defer) else found
+        await self._sender.send(outputs)
 
-    async def _event(self, message: Message) -> list[Output]:
-        parent = telemetry.parent_of(message.headers)
-        with telemetry.span(f"process {message.topic}", SpanKind.CONSUMER, parent=parent) as span:
-            message = message._replace(headers={**message.headers, h.TRACEPARENT: telemetry.traceparent(span).encode()})
-            found = await self._core.event(message)
-        return self._or_deferred(found, message, kind="event")
+    async def _handle_request(self, message: Message) -> Defer | None:
+        """A request that must wait goes to the deferred ones, so that it holds nobody up."""
+        found = await self._hydrate(message)
+        if isinstance(found, Defer):
+            found = [self._put_aside(message, found, kind="request")]
+        await self._sender.send(found)
+        return None
 
-    async def _handle_request(self, message: Message) -> None:
+    async def _handle_deferred(self, message: Message) -> Defer | None:
+        if h.text(message.headers, h.KIND) == "request":
+            found = await self._hydrate(message)
+        else:
+            with _traced(message) as traced:
+                found = await self._refresher.event(traced)
+        if isinstance(found, Defer):
+            log.info("waiting", reason=found.reason, after_s=found.after_s)
+            return found
+        await self._sender.send(found)
+        return None
+
+    async def _hydrate(self, message: Message) -> list[Output] | Defer:
         try:
             request = Hydrate.decode(message.value)
         except BadInput as error:
             log.error("request_refused", topic=message.topic, offset=message.offset, problem=str(error))
-            return
-        found = await self._core.hydrate(request, message)
-        await self._emitter.emit(self._or_deferred(found, message, kind="request"))
+            return []
+        return await self._refresher.hydrate(request, message)
 
-    async def _handle_deferred(self, message: Message) -> None:
-        if h.text(message.headers, h.KIND) == "request":
-            await self._handle_request(message)
-        else:
-            await self._emitter.emit(await self._event(message))
-
-    def _or_deferred(self, found: list[Output] | Defer, message: Message, *, kind: str) -> list[Output]:
-        if not isinstance(found, Defer):
-            return found
+    def _put_aside(self, message: Message, found: Defer, *, kind: str) -> Output:
         after_s = found.after_s if found.after_s is not None else self._settings.deferred_s
-        log.warning("deferred", kind=kind, reason=found.reason, after_s=after_s)
         due_at_ms = self._clock.now_ms() + int(after_s * 1000)
-        return [emit.deferred(message.as_first_read(), found, kind=kind, due_at_ms=due_at_ms)]
+        return emit.deferred(message.as_first_read(), found, kind=kind, due_at_ms=due_at_ms)
+
+    async def _renew(self, messages: list[Message]) -> None:
+        """Put aside once more: each is written again as it is."""
+        await self._sender.send([emit.renewed(message) for message in messages])
 
     # -- health ------------------------------------------------------------------------------------------------------
 
@@ -269,6 +201,14 @@ class Resolver:
 
     def ready(self) -> str | None:
         return None if self._joined else "not in the group yet"
+
+
+@contextmanager
+def _traced(message: Message) -> Iterator[Message]:
+    """The message within a span of its own, which what follows from it names as its parent."""
+    parent = telemetry.parent_of(message.headers)
+    with telemetry.span(f"process {message.topic}", SpanKind.CONSUMER, parent=parent) as span:
+        yield message._replace(headers={**message.headers, h.TRACEPARENT: telemetry.traceparent(span).encode()})
 
 
 async def serve(settings: ResolverSettings) -> None:

@@ -1,7 +1,8 @@
-"""From one message to the messages that follow from it: the resolver without Faust and without Kafka.
+"""From one message to the messages that follow from it: the resolver without Kafka, Faust and Pipedrive. Pure.
 
-In: an event or a hydrate request as it was read. Out: outputs in the order in which they must be written, or Defer.
-Never raises for anything that is wrong with a message: that becomes a dead letter.
+In: an event, or an object as it was just read for a hydrate. Out: outputs in the order in which they must be written,
+or Defer, which may name what must be read from Pipedrive first. Never raises for what is wrong with a message: that
+becomes a dead letter.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ml_connector.common import headers as h
 from ml_connector.common.clock import Clock
 from ml_connector.common.codec import encode_json
 from ml_connector.common.directory import LiveFlow
-from ml_connector.common.errors import Malformed, MappingFailed, TryLater
+from ml_connector.common.errors import Malformed, MappingFailed
 from ml_connector.common.generation import Generation, of_rest_read
 from ml_connector.common.keys import NO_RECORD
 from ml_connector.common.telemetry import trace_id
@@ -23,10 +24,8 @@ from ml_connector.common.wire import Action, Desired, Hydrate, Lane, Outcome
 from ml_connector.resolver import emit
 from ml_connector.resolver.decode import MAPPED, Event, cause_of, decode_rest, decode_webhook
 from ml_connector.resolver.map import Mapped, external_id_of, map_event, record_key_of
-from ml_connector.resolver.message import Defer, Message, Output
-from ml_connector.resolver.pipedrive.client import Read
+from ml_connector.resolver.message import Defer, Message, Output, Read
 from ml_connector.resolver.plan import EntityPlan, FlowPlan, compile_flow
-from ml_connector.resolver.refresh import Clients, Refresher
 from ml_connector.resolver.resolve import STAGES, Book, lacking, state_key
 
 _LANES: Final[dict[str, Lane]] = {"live": "live", "replay": "replay", "backfill": "backfill"}
@@ -41,22 +40,30 @@ class Flows(Protocol):
 class Core:
     """Resolves the messages of all companies that this process owns."""
 
-    def __init__(self, flows: Flows, book: Book, clients: Clients, clock: Clock, *, reread_s: float) -> None:
+    def __init__(self, flows: Flows, book: Book, clock: Clock) -> None:
         self._flows = flows
         self._book = book
-        self._clients = clients
         self._clock = clock
-        self._refresher = Refresher(book, clients, clock, reread_s=reread_s)
         self._plans: dict[str, FlowPlan] = {}
 
     def flows_changed(self) -> None:
         """Compile anew when asked next."""
         self._plans.clear()
 
-    async def event(self, message: Message) -> list[Output] | Defer:
+    def plan(self, name: str) -> FlowPlan | None:
+        """The flow as it is now; None when there is none of that name."""
+        plan = self._plans.get(name)
+        if plan is None:
+            live = self._flows.flow(name)
+            if live is None:
+                return None
+            plan = self._plans[name] = compile_flow(live.flow, live.version)
+        return plan
+
+    def event(self, message: Message) -> list[Output] | Defer:
         """A verified webhook body."""
         message = message.as_first_read()
-        plan = self._plan(h.text(message.headers, h.FLOW))
+        plan = self.plan(h.text(message.headers, h.FLOW))
         if plan is None:
             return self._malformed(message, "the flow does not exist any more", code="UNKNOWN_FLOW")
         try:
@@ -69,26 +76,18 @@ class Core:
         entity = plan.entities.get(event.entity)
         if entity is None:
             return self._ignored(message, plan, event)
-        return await self._resolve(message, plan, entity, event)
+        return self._resolve(message, plan, entity, event)
 
-    async def hydrate(self, request: Hydrate, message: Message) -> list[Output] | Defer:
-        """One object, read now. Always answered by a desired record, whatever is found."""
-        plan = self._plan(request.flow)
-        if plan is None:
-            return []  # its desired records went with the flow
-        cause = causes.of_hydrate(request.request_id)
+    def hydrated(self, request: Hydrate, message: Message, plan: FlowPlan, read: Read) -> list[Output] | Defer:
+        """What was just read. Always answered by a desired record, whatever was found."""
         entity = plan.entities.get(request.entity)
-        try:
-            read = await self._clients.client(plan).read(request.entity, request.source_id)
-        except TryLater as error:
-            return Defer(str(error), error.after_s)
-        generation = of_rest_read(date_ms=read.date_ms, took_ms=read.took_ms)
-        message = _as_read(message, request, plan, read)
-        event = _bare_event(request, cause, generation)
         if entity is None:
             return []  # nobody can wait for a record of an entity without a mapping
+        cause = causes.of_hydrate(request.request_id)
+        generation = of_rest_read(date_ms=read.date_ms, took_ms=read.took_ms)
+        message = _as_read(message, request, plan, read)
         if read.data is None:
-            return self._answer(message, plan, entity, event, "gone")
+            return self._answer(message, plan, entity, _bare_event(request, cause, generation), "gone")
         try:
             event = decode_rest(
                 request.entity, read.data, source_id=request.source_id, cause=cause, generation=generation
@@ -97,32 +96,27 @@ class Core:
             return Defer(str(error))
         if event.action == "delete":
             return self._answer(message, plan, entity, event, "merged" if event.merged_to else "gone")
-        return await self._resolve(message, plan, entity, event, answers=True)
+        return self._resolve(message, plan, entity, event, answers=True)
 
     # -- one mapped object -------------------------------------------------------------------------------------------
 
-    async def _resolve(
+    def _resolve(
         self, message: Message, plan: FlowPlan, entity: EntityPlan, event: Event, *, answers: bool = False
     ) -> list[Output] | Defer:
         known = self._book.of(plan.company)
-        arrived_at_ms = message.received_at_ms
-        outputs: list[Output] = []
-        now_ms = self._clock.now_ms()
-        for what in lacking(entity, event, known, arrived_at_ms=arrived_at_ms, now_ms=now_ms):
-            try:
-                outputs += await self._refresher.refresh(plan, what)
-            except TryLater as error:
-                return Defer(str(error), error.after_s)
+        needed = lacking(entity, event, known, arrived_at_ms=message.received_at_ms, now_ms=self._clock.now_ms)
+        if needed:
+            return Defer(f"{' and '.join(needed)} must be read first", after_s=0.0, lacking=needed)
         received = emit.received(message, event, account=plan.account, with_body=True)
         try:
-            mapped = map_event(plan, entity, event, self._book.of(plan.company))
+            mapped = map_event(plan, entity, event, known)
         except MappingFailed as error:
             if answers:
-                return [*outputs, *self._answer(message, plan, entity, event, "rejected", reason=str(error))]
-            return [*outputs, received, *self._unmapped(message, plan, entity, event, error)]
+                return self._answer(message, plan, entity, event, "rejected", reason=str(error))
+            return [received, *self._unmapped(message, plan, entity, event, error)]
         desired = self._desired(message, plan, entity, event, mapped)
         resolved = emit.resolved(desired, mapped, at_ms=self._clock.now_ms())
-        return [*outputs, received, resolved, emit.desired_output(desired, message)]
+        return [received, resolved, emit.desired_output(desired, message)]
 
     def _desired(
         self,
@@ -223,15 +217,6 @@ class Core:
             replay_of=h.text(headers, h.REPLAY_OF) or None,
             trace=trace_id(headers.get(h.TRACEPARENT)),
         )
-
-    def _plan(self, name: str) -> FlowPlan | None:
-        plan = self._plans.get(name)
-        if plan is None:
-            live = self._flows.flow(name)
-            if live is None:
-                return None
-            plan = self._plans[name] = compile_flow(live.flow, live.version)
-        return plan
 
 
 def _as_replayed(event: Event, message: Message) -> Event:

@@ -129,6 +129,11 @@ def deferred(message: Message, why: Defer, *, kind: str, due_at_ms: int) -> Outp
     return Output(topics.DEFERRED, message.key, message.key, message.value, headers)
 
 
+def renewed(message: Message) -> Output:
+    """What was put aside, once more."""
+    return Output(topics.DEFERRED, message.key, message.key, message.value, message.headers)
+
+
 def state(company: str, key: str, value: bytes | None) -> Output:
     return Output(topics.STATE, company.encode(), key.encode(), value, {})
 

@@ -6,7 +6,7 @@ In: a `Message` (bytes, headers, where it stood). Out: `Output`s, or `Defer`.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ml_connector.common import headers as h
 from ml_connector.common.headers import Headers
@@ -51,8 +51,18 @@ class Output(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Read:
+    """One object as Pipedrive gave it, None when there is none. `date_ms`: the answer's Date; `took_ms`: it took."""
+
+    data: dict[str, Any] | None
+    date_ms: int
+    took_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Defer:
     """Nothing is wrong with the message, but it cannot be resolved now."""
 
     reason: str
     after_s: float | None = None  # None: the usual delay
+    lacking: tuple[str, ...] = ()  # definitions or stages that must be read from Pipedrive first

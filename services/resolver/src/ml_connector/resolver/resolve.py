@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ml_connector.common.errors import ConnectorError
-from ml_connector.common.wire import StoredDefinitions, StoredStages
+from ml_connector.common.wire import StoredBudget, StoredDefinitions, StoredStages
 from ml_connector.resolver.decode import MAPPED, Event
 from ml_connector.resolver.definitions import Definitions, Stages, UnknownOption
+from ml_connector.resolver.pipedrive.budget import Budget
 from ml_connector.resolver.plan import EntityPlan
 
 STAGES: Final = "stages"
+BUDGET: Final = "budget"
 
 # A name that Pipedrive does not have is a mistake in the flow; asking again costs 10 tokens of 30,000 a day.
 ABSENT_NAME_REREAD_MS: Final = 15 * 60 * 1000
@@ -43,6 +45,11 @@ class Book:
         if known is None:
             known = self._companies[company] = self._restore(company)
         return known
+
+    def budget(self, company: str) -> Budget:
+        """What was spent of the company's API tokens, as far as it was kept."""
+        found = _read(StoredBudget, self._stored(state_key(company, BUDGET)))
+        return Budget(None if found is None else found.spent)
 
     def put(self, read: StoredDefinitions | StoredStages) -> None:
         """Take over what was just read."""
@@ -76,20 +83,22 @@ class Book:
 
 
 def state_key(company: str, what: str) -> str:
-    """In `pipedrive.state`; `what` is an entity or `stages`."""
-    return f"{company}/{STAGES}" if what == STAGES else f"{company}/definitions/{what}"
+    """In `pipedrive.state`; `what` is an entity, `stages` or `budget`."""
+    return f"{company}/{what}" if what in {STAGES, BUDGET} else f"{company}/definitions/{what}"
 
 
-def lacking(plan: EntityPlan, event: Event, known: Knowledge, *, arrived_at_ms: int, now_ms: int) -> list[str]:
+def lacking(
+    plan: EntityPlan, event: Event, known: Knowledge, *, arrived_at_ms: int, now_ms: Callable[[], int]
+) -> tuple[str, ...]:
     """What must be read from Pipedrive before this event can be mapped: entities, or `stages`."""
     if event.action == "delete":
-        return []
+        return ()
     needed = []
     if plan.custom and _definitions_lack(plan, event, known, arrived_at_ms=arrived_at_ms, now_ms=now_ms):
         needed.append(event.entity)
     if plan.stage_names and _stages_lack(event, known.stages, arrived_at_ms):
         needed.append(STAGES)
-    return needed
+    return tuple(needed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +129,9 @@ def readable(plan: EntityPlan, event: Event, known: Knowledge) -> Readable:
     return Readable(values, frozenset(absent), sorted([*absent, *definitions.unknown(event.custom)]))
 
 
-def _definitions_lack(plan: EntityPlan, event: Event, known: Knowledge, *, arrived_at_ms: int, now_ms: int) -> bool:
+def _definitions_lack(
+    plan: EntityPlan, event: Event, known: Knowledge, *, arrived_at_ms: int, now_ms: Callable[[], int]
+) -> bool:
     definitions = known.definitions.get(event.entity)
     if definitions is None:
         return True
@@ -130,8 +141,8 @@ def _definitions_lack(plan: EntityPlan, event: Event, known: Knowledge, *, arriv
         bool(definitions.unknown(event.custom))
         or _option_unknown(plan, event, definitions)
         or (
-            now_ms - definitions.read_at_ms > ABSENT_NAME_REREAD_MS
-            and any(definitions.find(name) is None for name in plan.custom)
+            any(definitions.find(name) is None for name in plan.custom)
+            and now_ms() - definitions.read_at_ms > ABSENT_NAME_REREAD_MS
         )
     )
 

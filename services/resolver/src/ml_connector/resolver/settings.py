@@ -13,10 +13,10 @@ class ResolverSettings(Settings):
     """Times in seconds."""
 
     request_timeout_s: Annotated[float, Field(gt=0, description="how long one Pipedrive request may take")] = 10.0
-    burst_requests: Annotated[
-        int, Field(ge=1, description="requests per company in any 2 seconds; an API token of the smallest plan has 20")
-    ] = 18
     deferred_s: Annotated[float, Field(gt=0, description="how long an event is put aside when Pipedrive fails")] = 300.0
+    renew_s: Annotated[
+        float, Field(gt=0, description="what has been put aside for this long is written to its topic again")
+    ] = 3600.0
     probe_first_s: Annotated[float, Field(gt=0, description="first pause before a failing company is probed")] = 5.0
     probe_longest_s: Annotated[float, Field(gt=0, description="longest pause between two probes")] = 300.0
     reread_s: Annotated[float, Field(ge=0, description="definitions of one entity are read at most this often")] = 60.0

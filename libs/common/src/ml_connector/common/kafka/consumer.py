@@ -272,9 +272,19 @@ class AssignedConsumer(_Reader):
         await self._thread.call(assign)
 
     async def unassign(self, partitions: Iterable[int]) -> None:
-        """Remove partitions; records of them that are on their way may still come."""
-        places = [TopicPartition(self.topic, partition) for partition in partitions]
+        """Remove partitions; no record of them comes any more."""
+        gone = frozenset(partitions)
+        places = [TopicPartition(self.topic, partition) for partition in gone]
         await self._thread.call(lambda consumer: consumer.incremental_unassign(places))
+        self._drop_queued(gone)
+
+    def _drop_queued(self, partitions: frozenset[int]) -> None:
+        """What the thread has read of them stands before the unassignment in the queue."""
+        for _ in range(self._queue.qsize()):
+            records, ended = self._queue.get_nowait()
+            kept = [record for record in records if record.partition not in partitions]
+            self._held -= len(records) - len(kept)
+            self._queue.put_nowait((kept, [partition for partition in ended if partition not in partitions]))
 
     async def committed(self, partitions: Iterable[int], *, timeout_s: float = 10.0) -> dict[int, int]:
         """The committed next offsets of the group; OFFSET_BEGINNING where there is none."""

@@ -1,13 +1,13 @@
 """One Pipedrive company over REST v2: objects, field definitions, stages. Only reads.
 
-Stays within the burst window and behind the company's breaker. Everything that another time may go better is
-VendorUnavailable (facts/pipedrive.md section 10).
+Stays within the burst window and the token budget, and behind the company's breaker. Everything that another time may
+go better is VendorUnavailable, which says when (facts/pipedrive.md section 10).
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -18,21 +18,22 @@ from ml_connector.common.clock import Clock
 from ml_connector.common.codec import decode_json
 from ml_connector.common.credentials import ApiToken
 from ml_connector.common.errors import Malformed, SecretUnreadable, VendorUnavailable
+from ml_connector.common.flows import PipedriveLimits
 from ml_connector.common.keys import Entity
+from ml_connector.resolver.message import Read
 from ml_connector.resolver.pipedrive.breaker import Breaker
+from ml_connector.resolver.pipedrive.budget import Budget
+from ml_connector.resolver.pipedrive.trouble import Trouble, trouble
 
-WINDOW_MS: Final = 2_000  # Pipedrive counts in a rolling window of 2 s
+# Pipedrive counts in a rolling window of 2 s, and sees a request later than we do, now more, now less.
+WINDOW_MS: Final = 2_200
 PAGE: Final = 500
 MAX_PAGES: Final = 50  # of definitions; a cursor that never ends is a fault of theirs
 
-
-@dataclass(frozen=True, slots=True)
-class Read:
-    """One object, or None when there is none. `date_ms`: the answer's Date; `took_ms`: of the request."""
-
-    data: dict[str, Any] | None
-    date_ms: int
-    took_ms: int
+# API tokens of one request (facts/pipedrive.md section 8).
+OBJECT_TOKENS: Final = 1
+FIELDS_TOKENS: Final = 10
+STAGES_TOKENS: Final = 5
 
 
 class PipedriveClient:
@@ -45,84 +46,104 @@ class PipedriveClient:
         *,
         credential: Callable[[], ApiToken],
         breaker: Breaker,
-        burst_requests: int,
+        budget: Budget,
+        limits: PipedriveLimits,
         clock: Clock,
     ) -> None:
         self._http = http
         self._base_url = base_url
         self._credential = credential
         self._breaker = breaker
-        self._limiter = Limiter(Rate(burst_requests, WINDOW_MS))
         self._clock = clock
+        self.budget = budget
+        self.limits = limits
+        self._limiter = Limiter(Rate(limits.burst, WINDOW_MS))
+
+    def obey(self, limits: PipedriveLimits) -> None:
+        """From now on these."""
+        if limits != self.limits:
+            self.limits = limits
+            self._limiter = Limiter(Rate(limits.burst, WINDOW_MS))
 
     async def read(self, entity: Entity, source_id: str) -> Read:
         """One object by id; also deleted ones, which say so."""
         started_ms = self._clock.now_ms()
-        answer = await self._get(f"/api/v2/{entity}s/{source_id}", {})
+        answer = await self._get(f"/api/v2/{entity}s/{source_id}", {}, tokens=OBJECT_TOKENS, absent=404)
         took_ms = self._clock.now_ms() - started_ms
         date_ms = _date_ms(answer, default=self._clock.now_ms())
-        return Read(None if answer.status_code == 404 else _data(answer), date_ms, took_ms)
+        if answer.status_code == 404:
+            return Read(None, date_ms, took_ms)
+        data = self._body(answer).get("data")
+        if not isinstance(data, dict):
+            raise self._left_alone(Trouble("Pipedrive's answer holds no object"))
+        return Read(data, date_ms, took_ms)
 
     async def definitions(self, entity: Entity) -> list[dict[str, Any]]:
-        return await self._pages(f"/api/v2/{entity}Fields")
+        return await self._pages(f"/api/v2/{entity}Fields", tokens=FIELDS_TOKENS)
 
     async def pipelines(self) -> list[dict[str, Any]]:
-        return await self._pages("/api/v2/pipelines")
+        return await self._pages("/api/v2/pipelines", tokens=STAGES_TOKENS)
 
     async def stages(self) -> list[dict[str, Any]]:
-        return await self._pages("/api/v2/stages")
+        return await self._pages("/api/v2/stages", tokens=STAGES_TOKENS)
 
-    async def _pages(self, path: str) -> list[dict[str, Any]]:
+    async def _pages(self, path: str, *, tokens: int) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         query: dict[str, str | int] = {"limit": PAGE}
         for _ in range(MAX_PAGES):
-            answer = await self._get(path, query)
-            body = _body(answer)
+            body = self._body(await self._get(path, query, tokens=tokens))
             rows += [row for row in body.get("data") or [] if isinstance(row, dict)]
             cursor = (body.get("additional_data") or {}).get("next_cursor")
             if not cursor:
                 return rows
             query["cursor"] = str(cursor)
-        raise VendorUnavailable("Pipedrive's pages do not end")
+        raise self._left_alone(Trouble("Pipedrive's pages do not end"))
 
-    async def _get(self, path: str, query: dict[str, str | int]) -> httpx2.Response:
-        if not self._breaker.allows(self._clock.monotonic_s()):
-            raise VendorUnavailable("Pipedrive is left alone for a while")
+    async def _get(
+        self, path: str, query: dict[str, str | int], *, tokens: int, absent: int | None = None
+    ) -> httpx2.Response:
+        """200, or `absent`."""
+        self._refuse_while_closed(tokens)
+        await self._limiter.try_acquire_async(self._base_url)
+        self._refuse_while_closed(tokens)  # others may have failed while this one waited for the window
+        self._breaker.begin()
+        self.budget.spend(tokens, self._clock.now_ms())
         try:
-            await self._limiter.try_acquire_async(self._base_url)
             headers = {"x-api-token": self._credential().token, "accept": "application/json"}
             answer = await self._http.get(f"{self._base_url}{path}", params=query, headers=headers)
         except (httpx2.HTTPError, SecretUnreadable) as error:
-            self._breaker.failed(self._clock.monotonic_s())
-            raise VendorUnavailable(f"Pipedrive: {type(error).__name__}") from error
-        return self._judge(answer)
+            raise self._left_alone(Trouble(f"Pipedrive: {type(error).__name__}")) from error
+        except asyncio.CancelledError:
+            self._left_alone(Trouble("Pipedrive is too slow"))
+            raise
+        if answer.status_code not in {200, absent}:
+            raise self._left_alone(trouble(answer.status_code, answer.headers))
+        self._breaker.succeeded()
+        return answer
 
-    def _judge(self, answer: httpx2.Response) -> httpx2.Response:
-        """200 and 404 are answers; everything else opens the breaker."""
-        if answer.status_code in {200, 404}:
-            self._breaker.succeeded()
-            return answer
-        reset_s = answer.headers.get("x-ratelimit-reset", "")
-        after_s = float(reset_s) if answer.status_code == 429 and reset_s.isdigit() else None
-        self._breaker.failed(self._clock.monotonic_s(), after_s)
-        raise VendorUnavailable(f"Pipedrive answered {answer.status_code}", after_s=after_s)
+    def _refuse_while_closed(self, tokens: int) -> None:
+        """No call while the breaker is open or the budget is spent."""
+        wait_s = self._breaker.wait_s(self._clock.monotonic_s())
+        if wait_s > 0:
+            raise VendorUnavailable(f"left alone for a while: {self._breaker.reason}", after_s=wait_s)
+        wait_s = self.budget.wait_s(tokens, self.limits.daily_spendable, self._clock.now_ms())
+        if wait_s > 0:
+            raise VendorUnavailable("the flow's share of Pipedrive's daily tokens is spent", after_s=wait_s)
 
+    def _left_alone(self, found: Trouble) -> VendorUnavailable:
+        after_s = self._breaker.failed(
+            self._clock.monotonic_s(), found.reason, pause_s=found.pause_s, outage=found.outage
+        )
+        return VendorUnavailable(found.reason, after_s=after_s)
 
-def _body(answer: httpx2.Response) -> dict[str, Any]:
-    try:
-        body = decode_json(answer.content)
-    except Malformed as error:
-        raise VendorUnavailable("Pipedrive's answer is not JSON") from error
-    if answer.status_code != 200 or not isinstance(body, dict):
-        raise VendorUnavailable(f"Pipedrive answered {answer.status_code} where a page was expected")
-    return body
-
-
-def _data(answer: httpx2.Response) -> dict[str, Any]:
-    data = _body(answer).get("data")
-    if not isinstance(data, dict):
-        raise VendorUnavailable("Pipedrive's answer holds no object")
-    return data
+    def _body(self, answer: httpx2.Response) -> dict[str, Any]:
+        try:
+            body = decode_json(answer.content)
+        except Malformed as error:
+            raise self._left_alone(Trouble("Pipedrive's answer is not JSON")) from error
+        if not isinstance(body, dict):
+            raise self._left_alone(Trouble("Pipedrive's answer is not an object"))
+        return body
 
 
 def _date_ms(answer: httpx2.Response, *, default: int) -> int:

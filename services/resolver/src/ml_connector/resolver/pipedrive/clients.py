@@ -1,0 +1,76 @@
+"""One Pipedrive client for each company."""
+
+from __future__ import annotations
+
+import random
+from functools import partial
+
+import httpx2
+
+from ml_connector.common.clock import Clock
+from ml_connector.common.credentials import ApiToken
+from ml_connector.common.directory import Directory
+from ml_connector.common.flows import Flow, PipedriveLimits
+from ml_connector.resolver.pipedrive.breaker import Breaker
+from ml_connector.resolver.pipedrive.client import PipedriveClient
+from ml_connector.resolver.plan import FlowPlan
+from ml_connector.resolver.resolve import Book
+from ml_connector.resolver.settings import ResolverSettings
+
+
+class PipedriveClients:
+    """Breaker, burst window and token budget of a company are shared by all its flows, under the strictest limits."""
+
+    def __init__(self, settings: ResolverSettings, directory: Directory, book: Book, clock: Clock) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._book = book
+        self._clock = clock
+        # A slow company must not take the connections of the others: each keeps to its own burst window instead.
+        unlimited = httpx2.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=30)
+        timeout = httpx2.Timeout(settings.request_timeout_s)
+        self._http = httpx2.AsyncClient(timeout=timeout, limits=unlimited, follow_redirects=False)
+        self._clients: dict[tuple[str, str], PipedriveClient] = {}
+        self._limits: dict[str, dict[str, PipedriveLimits]] = {}
+
+    def client(self, plan: FlowPlan) -> PipedriveClient:
+        base_url = plan.flow.pipedrive.base_url or f"https://{plan.company}.pipedrive.com"
+        found = self._clients.get((plan.company, base_url))
+        if found is None:
+            found = self._clients[plan.company, base_url] = self._client(plan, base_url)
+        of_flows = self._limits.setdefault(plan.company, {})
+        if of_flows.get(plan.flow.flow) != plan.flow.pipedrive.limits:
+            of_flows[plan.flow.flow] = plan.flow.pipedrive.limits
+            found.obey(_strictest(list(of_flows.values())))
+        return found
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    def _client(self, plan: FlowPlan, base_url: str) -> PipedriveClient:
+        breaker = Breaker(
+            first_s=self._settings.probe_first_s,
+            longest_s=self._settings.probe_longest_s,
+            chance=random.Random(),  # noqa: S311  jitter, not a secret
+        )
+        return PipedriveClient(
+            self._http,
+            base_url,
+            credential=partial(self._credential, plan.flow),
+            breaker=breaker,
+            budget=self._book.budget(plan.company),
+            limits=plan.flow.pipedrive.limits,
+            clock=self._clock,
+        )
+
+    def _credential(self, flow: Flow) -> ApiToken:
+        owner = f"pipedrive/{flow.pipedrive.company}"
+        return self._directory.secret(ApiToken, owner=owner, environment=flow.environment)
+
+
+def _strictest(limits: list[PipedriveLimits]) -> PipedriveLimits:
+    return PipedriveLimits(
+        burst=min(each.burst for each in limits),
+        daily_tokens=min(each.daily_tokens for each in limits),
+        reserve=max(each.reserve for each in limits),
+    )

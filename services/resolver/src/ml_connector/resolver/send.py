@@ -1,0 +1,72 @@
+"""Write what follows from messages: in the order that the audit needs, and again until the broker has it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final
+
+from ml_connector.common import topics
+from ml_connector.common.clock import Clock, Deadline
+from ml_connector.common.errors import ConnectorError, MustStop, QueueFull, TryLater
+from ml_connector.common.kafka.partition import partition_for
+from ml_connector.common.kafka.producer import Delivered, Producer
+from ml_connector.common.logs import get_logger
+from ml_connector.resolver.message import Output
+
+log = get_logger()
+
+AGAIN_S: Final = 0.5
+DEADLINE_S: Final = 120.0  # without the broker for this long, somebody else should try
+
+
+class Sender:
+    """Returns when all is acknowledged."""
+
+    def __init__(self, producer: Producer, clock: Clock, *, prefix: str, partitions: int) -> None:
+        self._producer = producer
+        self._clock = clock
+        self._partitions = partitions
+        self._names = {topic: topic.full_name(prefix) for topic in topics.ALL}
+
+    async def send(self, outputs: Sequence[Output]) -> None:
+        """Dead letters first: an outcome must not claim what is not written. Raises MustStop at the deadline."""
+        first = [output for output in outputs if output.topic is topics.DEAD_LETTERS]
+        rest = [output for output in outputs if output.topic is not topics.DEAD_LETTERS]
+        deadline = Deadline.after(self._clock, DEADLINE_S)
+        for left in (first, rest):
+            while left:
+                left[:] = await self._some(left, deadline)
+
+    async def _some(self, outputs: list[Output], deadline: Deadline) -> list[Output]:
+        """Those that are still to be written."""
+        waiting = []
+        left: list[Output] = []
+        problem: ConnectorError | None = None
+        for position, output in enumerate(outputs):
+            try:
+                waiting.append((output, self._queue(output)))
+            except QueueFull as error:
+                left, problem = outputs[position:], error
+                break
+        for output, sent in waiting:
+            try:
+                await sent
+            except TryLater as error:
+                problem = error
+                left.append(output)
+        if problem is not None:
+            if deadline.expired:
+                raise MustStop(f"the broker took nothing for {DEADLINE_S:.0f} s") from problem
+            log.warning("sending_again", records=len(left), problem=str(problem))
+            await self._clock.sleep(AGAIN_S)
+        return left
+
+    def _queue(self, output: Output) -> asyncio.Future[Delivered]:
+        return self._producer.send_nowait(
+            self._names[output.topic],
+            key=output.key,
+            value=output.value,
+            headers=output.headers,
+            partition=partition_for(output.partition_key, self._partitions),
+        )
