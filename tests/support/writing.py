@@ -202,9 +202,9 @@ def answer_to(hydrate: Hydrate, state: Desired) -> Desired:
     return msgspec.structs.replace(state, cause=of_hydrate(hydrate.request_id))
 
 
-async def until(condition: Callable[[], Awaitable[bool]], *, within_s: float = WAIT_S) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], *, within_s: float = WAIT_S, every_s: float = 0.05) -> None:
     """Wait for a condition, not for time."""
     deadline = time.monotonic() + within_s
     while not await condition():
         assert time.monotonic() < deadline, f"not within {within_s} s"
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(every_s)

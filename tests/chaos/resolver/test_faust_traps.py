@@ -3,74 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 import pytest_asyncio
-from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._config import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from ml_connector.cli.accounting import recompute
 from ml_connector.cli.reading import newest_by_key
-from ml_connector.cli.stack import ACCOUNT, COMPANY, FLOW, Stack, StackOptions
-from ml_connector.common import headers as h
+from ml_connector.cli.stack import ACCOUNT, COMPANY
 from ml_connector.common import topics
 from ml_connector.common.kafka.admin import committed_offsets, end_offsets
 from ml_connector.common.kafka.partition import partition_for
-from ml_connector.common.kafka.producer import base_config
+from support.resolving import RESOLVER, Resolving, event
 from support.writing import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-RESOLVER = "resolver"
-
-
-class Resolving:
-    """Broker, Pipedrive stand-in and resolver; events are produced as ingest does."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-        self._producer = Producer(base_config(self.kafka))
-
-    @property
-    def kafka(self) -> dict[str, str]:
-        return {"bootstrap.servers": self.stack.bootstrap}
-
-    def take(self, bodies: list[bytes]) -> None:
-        headers = {h.FLOW: FLOW, h.COMPANY: COMPANY, h.ACCOUNT: ACCOUNT, h.RECEIVED_AT_MS: "1795500000000"}
-        given: Any = list(headers.items())
-        for body in bodies:
-            self._producer.produce(topics.EVENTS.name, key=COMPANY, value=body, headers=given)
-        assert self._producer.flush(10) == 0
-
-    async def resolved(self, events: list[str], *, within_s: float = 40.0) -> None:
-        """Until each of these events has its desired record."""
-        await until(lambda: self.desired(events), within_s=within_s)
-
-    async def desired(self, events: list[str]) -> bool:
-        """Whether each of these events has its desired record."""
-        found = await asyncio.to_thread(newest_by_key, self.kafka, topics.DESIRED.name)
-        return {f"1:{event}" for event in events} <= {key.split("#", 2)[2] for key in found}
-
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def resolving() -> AsyncIterator[Resolving]:
-    options = StackOptions(processes=("broker", "pipedrive", "resolver"), netsuite_concurrency=5)
-    async with Stack(options) as stack:
-        yield Resolving(stack)
-
-
-def event(name: str) -> bytes:
-    data = {"id": 1 + abs(hash(name)) % 10**9, "name": name, "custom_fields": {}}
-    meta = {
-        "action": "create", "company_id": "8087566", "entity": "organization", "entity_id": str(data["id"]), "id": name,
-        "timestamp": "2026-11-20T10:00:00.123Z", "version": "2.0", "webhook_id": "1",
-    }  # fmt: skip
-    return json.dumps({"data": data, "previous": None, "meta": meta}).encode()
+    async with Resolving() as one:
+        yield one
 
 
 def names(count: int) -> list[str]:

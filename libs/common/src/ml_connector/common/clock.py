@@ -57,6 +57,11 @@ class ManualClock:
         heapq.heappush(self._sleepers, (self._elapsed_s + seconds, next(self._order), woken))
         await woken
 
+    @property
+    def sleepers(self) -> int:
+        """How many wait for the time to be moved."""
+        return sum(1 for _, _, woken in self._sleepers if not woken.done())
+
     def advance(self, seconds: float) -> None:
         """Move the time and wake everybody whose time has come."""
         self._elapsed_s += seconds

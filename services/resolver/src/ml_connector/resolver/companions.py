@@ -67,6 +67,7 @@ class Companion:
         self._owned: frozenset[int] = frozenset()
         self._tasks: dict[bytes, asyncio.Task[None]] = {}
         self._committed: dict[int, int] = {}
+        self._committing: asyncio.Task[None] | None = None
         self._failed: asyncio.Future[None] | None = None
 
     @property
@@ -106,6 +107,7 @@ class Companion:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            await self._commit()
 
     async def _read(self) -> None:
         while True:
@@ -146,7 +148,7 @@ class Companion:
     async def _try(self, company: bytes, parked: list[Parked]) -> float:
         """How long the company must wait before its next try."""
         found = await asyncio.gather(*(self._one(one) for one in parked))
-        await self._finish(company, [one for one, defer in zip(parked, found, strict=True) if defer is None])
+        self._finish(company, [one for one, defer in zip(parked, found, strict=True) if defer is None])
         waits = [
             defer.after_s if defer.after_s is not None else self._patience.usual_wait_s for defer in found if defer
         ]
@@ -158,14 +160,19 @@ class Companion:
             return None
         return await self._handle(parked.message)
 
-    async def _finish(self, company: bytes, parked: list[Parked]) -> None:
+    def _finish(self, company: bytes, parked: list[Parked]) -> None:
         if parked:
             self._parking.finish(company, parked)
-            offsets = {
-                partition: offset
-                for partition, offset in self._parking.committable().items()
-                if offset > self._committed.get(partition, -1)
-            }
+            if self._committing is None or self._committing.done():
+                self._committing = asyncio.create_task(self._commit())
+
+    async def _commit(self) -> None:
+        """Until nothing more has been finished meanwhile: a commit takes its time."""
+        while offsets := {
+            partition: offset
+            for partition, offset in self._parking.committable().items()
+            if offset > self._committed.get(partition, -1)
+        }:
             self._committed.update(offsets)
             await self._consumer.commit(offsets)
 
@@ -175,7 +182,7 @@ class Companion:
         while parked := [one for one in self._parking.head(company, CHUNK) if one.since_s <= old_s]:
             await self._filled(company, parked)
             await self._renew([one.message for one in parked if one.message is not None])
-            await self._finish(company, parked)
+            self._finish(company, parked)
 
     async def _filled(self, company: bytes, parked: list[Parked]) -> list[Parked]:
         """The same, with their messages; where some were not kept, a whole chunk is read again."""

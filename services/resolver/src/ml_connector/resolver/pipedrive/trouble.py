@@ -27,12 +27,14 @@ class Trouble:
 
 def trouble(status: int, headers: Mapping[str, str]) -> Trouble:
     """`headers` with lower-case names, as httpx2 has them."""
+    asked_s = _seconds(headers, "retry-after")  # not in today's documents
     html = "json" not in headers.get("content-type", "")
     match status:
         case 429 if headers.get("x-ratelimit-remaining") == "0":
-            return Trouble("Pipedrive's burst limit is spent", _seconds(headers) or WINDOW_S, outage=False)
+            reset_s = asked_s or _seconds(headers, "x-ratelimit-reset") or WINDOW_S
+            return Trouble("Pipedrive's burst limit is spent", reset_s, outage=False)
         case 429:
-            return Trouble("Pipedrive's daily token budget is spent", _seconds(headers) or SPENT_PAUSE_S, outage=False)
+            return Trouble("Pipedrive's daily token budget is spent", asked_s or SPENT_PAUSE_S, outage=False)
         case 403 if html:
             return Trouble("Pipedrive's edge has banned us for a while", BANNED_PAUSE_S)
         case 401:
@@ -45,10 +47,8 @@ def trouble(status: int, headers: Mapping[str, str]) -> Trouble:
             return Trouble(f"Pipedrive answered {status}")
 
 
-def _seconds(headers: Mapping[str, str]) -> float | None:
-    """Of `x-ratelimit-reset` (whose unit is inferred) or `retry-after` (which is undocumented), if there is one."""
-    for name in ("retry-after", "x-ratelimit-reset"):
-        value = headers.get(name, "")
-        if value.isascii() and value.isdigit():
-            return min(float(value), SPENT_PAUSE_S)
-    return None
+def _seconds(headers: Mapping[str, str], name: str) -> float | None:
+    """Where the header holds whole seconds (the unit of x-ratelimit-reset is inferred); never longer than a day's end
+    is waited for."""
+    value = headers.get(name, "")
+    return min(float(value), SPENT_PAUSE_S) if value.isascii() and value.isdigit() else None

@@ -1,0 +1,163 @@
+"""A running resolver with a real broker and the Pipedrive stand-in: events go in as ingest writes them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any, Self
+
+import httpx2
+from confluent_kafka import Producer
+
+from ml_connector.cli.reading import newest_by_key, read_topic
+from ml_connector.cli.stack import ACCOUNT, COMPANY, FLOW, Stack, StackOptions
+from ml_connector.common import headers as h
+from ml_connector.common import topics
+from ml_connector.common.flows import ActiveFlow, FlowVersion, parse_flow
+from ml_connector.common.kafka.producer import base_config
+from ml_connector.common.kafka.record import Record
+from ml_connector.common.vault import Vault
+from ml_connector.common.wire import Desired, Hydrate, Resolved
+from support.writing import until
+
+RESOLVER = "resolver"
+COMPANY_ID = 8087566
+
+
+class Resolving:
+    """`async with Resolving() as resolving:`; the development flow, and as many companies as are added."""
+
+    def __init__(self, **environment: str) -> None:
+        options = StackOptions(
+            processes=("broker", "pipedrive", RESOLVER), netsuite_concurrency=5, environment={RESOLVER: environment}
+        )
+        self.stack = Stack(options)
+        self.http = httpx2.AsyncClient(timeout=30)
+        self._number = 0
+
+    async def __aenter__(self) -> Self:
+        await self.stack.__aenter__()
+        self._producer = Producer({**base_config(self.kafka), "linger.ms": 5})
+        return self
+
+    async def __aexit__(self, *error: Any) -> None:
+        await self.http.aclose()
+        await self.stack.__aexit__(*error)
+
+    @property
+    def kafka(self) -> dict[str, str]:
+        return {"bootstrap.servers": self.stack.bootstrap}
+
+    # -- companies ---------------------------------------------------------------------------------------------------
+
+    async def company(self, name: str, **terms: Any) -> None:
+        """Register it at the stand-in."""
+        body = {"company": name, "company_id": COMPANY_ID, "api_token": token_of(name), **terms}
+        await self.sandbox("POST", "companies", body)
+
+    def flows(self, documents: Iterable[dict[str, Any]], *, version: int = 1) -> None:
+        """Apply flows, with the credentials of their companies."""
+        vault = Vault.from_text(self.stack.vault_key)
+        for document in documents:
+            flow = parse_flow(document)
+            name, company = flow.flow, flow.pipedrive.company
+            applied = FlowVersion(flow=name, version=version, document=document, applied_at_ms=1, applied_by="test")
+            secret = vault.encrypt(
+                f"pipedrive/{company}", "api-token", flow.environment, version=1, value={"token": token_of(company)}
+            )
+            self._write(topics.SECRETS, secret.key.encode(), secret.encode(), {})
+            self._write(topics.FLOWS, f"{name}/v{version}".encode(), applied.encode(), {})
+            self._write(topics.FLOWS, name.encode(), ActiveFlow(flow=name, version=version).encode(), {})
+        assert self._producer.flush(30) == 0
+
+    def flow(self, company: str, fields: Mapping[str, Any], **pipedrive: Any) -> dict[str, Any]:
+        """A small flow of its own for a company."""
+        side = {"company": company, "base_url": self.stack.urls["pipedrive"], **pipedrive}
+        return {
+            "flow": company,
+            "environment": "sandbox",
+            "pipedrive": side,
+            "netsuite": {"account": ACCOUNT},
+            "external_ids": company.replace("-", ""),
+            "entities": {"organization": {"record": "customer", "fields": dict(fields)}},
+        }
+
+    async def sandbox(self, method: str, path: str, body: Any = None) -> Any:
+        answer = await self.http.request(method, f"{self.stack.urls['pipedrive']}/_sandbox/{path}", json=body)
+        assert answer.is_success, answer.text
+        return answer.json() if answer.content else None
+
+    async def pipedrive(self, company: str, method: str, path: str, body: Any = None) -> Any:
+        """A request of somebody who works in the company."""
+        token = self.stack.api_token if company == COMPANY else token_of(company)
+        url = f"{self.stack.urls['pipedrive']}{path}"
+        answer = await self.http.request(method, url, json=body, headers={"x-api-token": token})
+        assert answer.is_success, answer.text
+        return answer.json()["data"]
+
+    async def asked(self, company: str) -> list[dict[str, Any]]:
+        """The stand-in's log: what was asked for this company."""
+        return [line for line in await self.sandbox("GET", "log") if line["company"] == company]
+
+    # -- messages ----------------------------------------------------------------------------------------------------
+
+    def take(self, bodies: Iterable[bytes], *, flow: str = FLOW, company: str = COMPANY) -> None:
+        """As if ingest had received them now."""
+        now_ms = str(time.time_ns() // 1_000_000)
+        headers = {h.FLOW: flow, h.COMPANY: company, h.ACCOUNT: ACCOUNT, h.RECEIVED_AT_MS: now_ms}
+        for body in bodies:
+            self._write(topics.EVENTS, company.encode(), body, headers)
+        assert self._producer.flush(30) == 0
+
+    def ask(self, request: Hydrate, *, company: str = COMPANY) -> None:
+        self._write(topics.PIPEDRIVE_REQUESTS, company.encode(), request.encode(), {})
+        assert self._producer.flush(30) == 0
+
+    async def resolved(self, events: Iterable[str], *, within_s: float = 40.0) -> None:
+        """Until each of these events has its desired record."""
+        wanted = {f"1:{event}" for event in events}
+        await until(lambda: self._includes(wanted), within_s=within_s)
+
+    async def _includes(self, causes: set[str]) -> bool:
+        return causes <= set(await self.desired())
+
+    async def desired(self) -> dict[str, Desired]:
+        """By cause."""
+        found = await asyncio.to_thread(newest_by_key, self.kafka, topics.DESIRED.name)
+        return {key.split("#", 2)[2]: Desired.decode(value) for key, value in found.items()}
+
+    async def audit(self, event: str, step: str = "resolved") -> Resolved:
+        found = await asyncio.to_thread(newest_by_key, self.kafka, topics.AUDIT.name)
+        return Resolved.decode(next(value for key, value in found.items() if key == f"1:{event}/{step}"))
+
+    async def read(self, topic: topics.Topic) -> list[Record]:
+        return await asyncio.to_thread(lambda: list(read_topic(self.kafka, topic.name)))
+
+    def _write(self, topic: topics.Topic, key: bytes, value: bytes, headers: Mapping[str, str]) -> None:
+        given: Any = list(headers.items())
+        self._producer.produce(topic.name, key=key, value=value, headers=given)
+        self._producer.poll(0)
+
+
+def token_of(company: str) -> str:
+    return f"token-of-{company}"
+
+
+def event(
+    name: str,
+    *,
+    source_id: int = 0,
+    custom: Mapping[str, Any] | None = None,
+    at: str = "2026-11-20T10:00:00.123Z",
+    **data: Any,
+) -> bytes:
+    """A webhook body: an organization, whose event id is `name` too."""
+    number = source_id or 1 + abs(hash(name)) % 10**9
+    meta = {
+        "action": "create", "company_id": str(COMPANY_ID), "entity": "organization", "entity_id": str(number),
+        "id": name, "timestamp": at, "version": "2.0", "webhook_id": "1",
+    }  # fmt: skip
+    body = {"data": {"id": number, "name": name, "custom_fields": custom or {}, **data}, "previous": None, "meta": meta}
+    return json.dumps(body).encode()

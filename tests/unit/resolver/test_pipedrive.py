@@ -1,0 +1,118 @@
+"""When a company is left alone, and for how long: answers told apart, breaker, token budget."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_connector.resolver.pipedrive.breaker import Breaker
+from ml_connector.resolver.pipedrive.budget import HOUR_MS, Budget
+from ml_connector.resolver.pipedrive.trouble import trouble
+
+JSON = {"content-type": "application/json"}
+DAY_MS = 24 * HOUR_MS
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "reason", "pause_s", "outage"),
+    [
+        (429, {**JSON, "x-ratelimit-remaining": "0", "x-ratelimit-reset": "2"}, "burst", 2.0, False),
+        (429, {**JSON, "x-ratelimit-remaining": "0"}, "burst", 2.0, False),
+        (429, {**JSON, "x-ratelimit-remaining": "17", "x-ratelimit-reset": "2"}, "daily", 900.0, False),
+        (429, JSON, "daily", 900.0, False),
+        (429, {**JSON, "retry-after": "30"}, "daily", 30.0, False),
+        (429, {**JSON, "retry-after": "86400"}, "daily", 900.0, False),
+        (429, {**JSON, "x-ratelimit-remaining": "0", "x-ratelimit-reset": "soon"}, "burst", 2.0, False),
+        (403, {"content-type": "text/html; charset=UTF-8"}, "banned", 300.0, True),
+        (403, JSON, "may not read", 60.0, True),
+        (401, JSON, "credential", 60.0, True),
+        (402, JSON, "closed", 60.0, True),
+        (500, JSON, "500", 0.0, True),
+        (301, {}, "301", 0.0, True),
+    ],
+)
+def test_answers_told_apart(status: int, headers: Mapping[str, str], reason: str, pause_s: float, outage: bool) -> None:
+    """facts/pipedrive.md section 10."""
+    found = trouble(status, headers)
+
+    assert reason in found.reason
+    assert (found.pause_s, found.outage) == (pause_s, outage)
+
+
+@given(
+    st.integers(100, 2_000),
+    st.lists(st.tuples(st.integers(0, 6 * HOUR_MS), st.sampled_from([1, 5, 10])), min_size=1, max_size=200),
+    st.integers(0, DAY_MS),
+)
+def test_no_calendar_day_of_any_time_zone_goes_over_the_budget(
+    limit: int, requests: list[tuple[int, int]], midnight_ms: int
+) -> None:
+    budget, now_ms = Budget(), 400 * DAY_MS
+    by_day: dict[int, int] = {}
+    for pause_ms, tokens in requests:
+        now_ms += pause_ms
+        if budget.wait_s(tokens, limit, now_ms) == 0:
+            budget.spend(tokens, now_ms)
+            day = (now_ms - midnight_ms) // DAY_MS
+            by_day[day] = by_day.get(day, 0) + tokens
+
+    assert max(by_day.values(), default=0) <= limit
+
+
+@given(st.lists(st.integers(0, 40 * HOUR_MS), min_size=1, max_size=30), st.integers(100, 300))
+def test_after_the_wait_the_tokens_are_there(moments: list[int], limit: int) -> None:
+    budget = Budget()
+    for now_ms in sorted(moments):
+        wait_s = budget.wait_s(50, limit, now_ms)
+        assert wait_s <= 25 * 3600
+        if wait_s:
+            assert budget.wait_s(50, limit, now_ms + int(wait_s * 1000)) == 0
+        else:
+            budget.spend(50, now_ms)
+
+
+def test_restart_takes_the_budget_over() -> None:
+    budget = Budget()
+    budget.spend(90, DAY_MS)
+
+    again = Budget(budget.by_hour)
+
+    assert again.wait_s(20, 100, DAY_MS) > 0 == again.wait_s(10, 100, DAY_MS)
+
+
+def breaker() -> Breaker:
+    return Breaker(first_s=5, longest_s=300, chance=random.Random(1))
+
+
+def test_one_probe_decides() -> None:
+    one = breaker()
+    pause_s = one.failed(0.0, "down")
+
+    assert one.wait_s(pause_s - 0.01) > 0
+    assert one.wait_s(pause_s) == 0
+    one.begin()
+    assert one.wait_s(pause_s) > 0, "a second call while the probe is under way"
+    one.succeeded()
+    assert one.wait_s(pause_s) == 0
+
+
+@given(st.integers(1, 40))
+def test_pauses_double_up_to_the_longest_with_jitter(failures: int) -> None:
+    one, now_s = breaker(), 0.0
+    for number in range(failures):
+        longer_s = min(300, 5 * 2 ** min(number, 16))
+        pause_s = one.failed(now_s, "down")
+        assert longer_s / 2 <= pause_s <= longer_s
+        now_s += pause_s
+
+
+def test_what_pipedrive_asks_for_is_waited_and_is_no_outage() -> None:
+    one = breaker()
+
+    for _ in range(5):
+        assert 2.0 <= one.failed(100.0, "burst", pause_s=2.0, outage=False) <= 2.2
+    assert one.failed(200.0, "down") <= 5
