@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from ml_connector.common.errors import InvalidFlow
-from ml_connector.common.expressions import FUNCTION_NAMES, Scope, Unfit, compile_expression
+from ml_connector.common.expressions import Scope, Unfit, compile_expression
 from ml_connector.common.flows import environment_of, parse_flow
 from ml_connector.common.wire import Reference
 
@@ -118,12 +118,6 @@ SCOPE = Scope(
 )
 def test_expressions(expression: str, expected: Any) -> None:
     assert compile_expression(expression).evaluate(SCOPE) == expected
-
-
-def test_every_function_has_an_example() -> None:
-    shown = {"lookup", "join", "first", "primary", "cut"}
-
-    assert set(FUNCTION_NAMES) == shown
 
 
 @pytest.mark.parametrize(

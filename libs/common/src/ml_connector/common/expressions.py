@@ -6,17 +6,21 @@ A missing member and null are both None. Errors name the types involved, never a
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, Protocol, get_args
+from typing import Any, Final, Protocol, TypeVar, get_args
 
 import cel
 
+from ml_connector.common.countries import country_code
 from ml_connector.common.errors import MappingFailed
 from ml_connector.common.wire import Reference, ReferenceKind
+
+T = TypeVar("T")
 
 ROOTS: Final = ("data", "custom", "meta", "stage_status")
 
@@ -26,6 +30,8 @@ _PLAIN = re.compile(
 )
 _STEP = re.compile(r"""\.([A-Za-z_]\w*)|\["([^"\\]*)"\]|\['([^'\\]*)'\]""")
 _NAMED = re.compile(r"""\b(data|meta|custom)(?:\.([A-Za-z_]\w*)|\["([^"\\]*)"\]|\['([^'\\]*)'\])""")
+EXACT_DIGITS: Final = 15
+INT_MOST: Final = 2**63 - 1
 _REFERENCE_KINDS: Final = get_args(ReferenceKind)
 
 
@@ -94,10 +100,12 @@ class CelExpression:
         return frozenset(member for named, member in self.names if named == root)
 
     def evaluate(self, scope: Scope) -> Any:
-        context = cel.Context(_context(scope, self.names), _FUNCTIONS)
         try:
+            context = cel.Context(_context(scope, self.names), _FUNCTIONS)
             return _from_cel(self.program.execute(context))
-        except (TypeError, KeyError, RuntimeError, ValueError, OverflowError) as error:
+        except Unfit:
+            raise
+        except Exception as error:
             raise Unfit(_problem(error)) from error
 
 
@@ -137,9 +145,13 @@ def _context(scope: Scope, names: tuple[tuple[str, str], ...]) -> dict[str, Any]
 
 
 def _for_cel(value: Any) -> Any:
-    """CEL knows doubles only; amounts that must stay exact go through plain paths."""
+    """CEL has doubles, which hold 15 digits of any amount exactly; raises Unfit for one with more."""
     if isinstance(value, Decimal):
+        if len(value.as_tuple().digits) > EXACT_DIGITS:
+            raise Unfit(f"a number of more than {EXACT_DIGITS} digits in an expression; a plain path keeps it exact")
         return float(value)
+    if isinstance(value, int) and abs(value) > INT_MOST:
+        raise Unfit("a whole number of more than 64 bits in an expression")
     if isinstance(value, Mapping):
         return {str(key): _for_cel(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -151,37 +163,69 @@ def _from_cel(value: Any) -> Any:
     if isinstance(value, Mapping) and set(value) == {"$reference", "value"}:
         return Reference(value["$reference"], value["value"]) if value["value"] is not None else None
     if isinstance(value, float):
-        return int(value) if value.is_integer() else Decimal(repr(value))
+        return _exact(value)
     return value
 
 
+def _exact(value: float) -> int | Decimal:
+    """The decimal of 15 digits that the double stands for: 0.1 + 0.2 is 0.3. Raises Unfit when it is no number."""
+    found = Decimal(f"{value:.{EXACT_DIGITS}g}")
+    if not found.is_finite():
+        raise Unfit("the result is no number: a division by zero?")
+    return int(found) if found == found.to_integral_value() else found
+
+
 def _lookup(kind: str, value: Any) -> dict[str, Any]:
-    """`lookup("currency", data.currency)`: the NetSuite record of that name, found by the writer."""
+    """The NetSuite record of that name, found by the writer."""
     if kind not in _REFERENCE_KINDS:
         raise ValueError(f"lookup kind must be one of {', '.join(_REFERENCE_KINDS)}")
     return {"$reference": kind, "value": None if value is None else str(value)}
 
 
-def _join(values: list[Any] | None, separator: str) -> str | None:
-    """`join(custom["Regions"], ", ")`: a list as one text, empty members left out."""
-    return None if values is None else separator.join(str(value) for value in values if value not in (None, ""))
+def _join(values: Any, separator: str) -> str | None:
+    """A list as one text, empty members left out."""
+    found = _given(values, list, "join")
+    return None if found is None else separator.join(_text(value) for value in found if value not in (None, ""))
 
 
-def _first(values: list[Any] | None) -> Any:
-    """`first(data.emails)`: the first member of a list, or null."""
-    return values[0] if values else None
+def _first(values: Any) -> Any:
+    """The first member of a list, or null."""
+    return (_given(values, list, "first") or [None])[0]
 
 
-def _primary(values: list[Any] | None) -> Any:
-    """`primary(data.emails)`: the value of the primary entry of Pipedrive's emails or phones, else of the first."""
-    entries = [entry for entry in values or [] if isinstance(entry, Mapping) and entry.get("value")]
+def _primary(values: Any) -> Any:
+    """The value of the primary entry of Pipedrive's emails or phones, else of the first that has one."""
+    found = _given(values, list, "primary") or []
+    entries = [entry for entry in found if isinstance(entry, Mapping) and entry.get("value")]
     chosen = next((entry for entry in entries if entry.get("primary")), entries[0] if entries else None)
     return None if chosen is None else chosen["value"]
 
 
-def _cut(value: str | None, length: int) -> str | None:
-    """`cut(data.title, 50)`: at most so many characters."""
-    return None if value is None else value[:length]
+def _cut(value: Any, length: int) -> str | None:
+    """At most so many characters of a text."""
+    found = _given(value, str, "cut")
+    return None if found is None else found[: max(0, length)]
+
+
+def _country(name: Any) -> str | None:
+    """The ISO code of two letters of a country, from its name in any usual language."""
+    found = _given(name, str, "country")
+    if found is None or not found.strip():
+        return None
+    code = country_code(found)
+    if code is None:
+        raise ValueError("country(): no country is called so; give its name or its ISO code")
+    return code
+
+
+def _given(value: Any, kind: type[T], function: str) -> T | None:
+    if value is None or isinstance(value, kind):
+        return value
+    raise ValueError(f"{function}() of a {_type_name(value)}")
+
+
+def _text(value: Any) -> str:
+    return f"{_exact(value):f}" if isinstance(value, float) else str(value)
 
 
 _FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
@@ -190,18 +234,26 @@ _FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
     "first": _first,
     "primary": _primary,
     "cut": _cut,
+    "country": _country,
 }
 
 FUNCTION_NAMES: Final = tuple(_FUNCTIONS)
 
 
 def _problem(error: Exception) -> str:
+    """Without the engine's wrapping and hints; never a value."""
     if isinstance(error, KeyError):
         return "a member that is not there"
-    return str(error).splitlines()[0].split(". ")[0] if error.args else type(error).__name__
+    if isinstance(error, ZeroDivisionError):
+        return "a division by zero"
+    text = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return text.rpartition("ValueError: ")[2].split(". ")[0]
 
 
 def _type_name(value: Any) -> str:
-    return {dict: "object", list: "list", str: "text", bool: "boolean", int: "number", Decimal: "number"}.get(
-        type(value), type(value).__name__
-    )
+    names = {dict: "object", list: "list", str: "text", bool: "boolean"}
+    return names.get(type(value), "number" if isinstance(value, int | float | Decimal) else type(value).__name__)
+
+
+# The engine logs what a function of ours raised, arguments and all; the error itself says what is needed.
+logging.getLogger("cel").setLevel(logging.CRITICAL + 1)
