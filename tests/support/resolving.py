@@ -15,11 +15,12 @@ from ml_connector.cli.reading import newest_by_key, read_topic
 from ml_connector.cli.stack import ACCOUNT, COMPANY, FLOW, Stack, StackOptions
 from ml_connector.common import headers as h
 from ml_connector.common import topics
+from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.flows import ActiveFlow, FlowVersion, parse_flow
 from ml_connector.common.kafka.producer import base_config
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.vault import Vault
-from ml_connector.common.wire import Desired, Hydrate, Resolved
+from ml_connector.common.wire import Desired, Hydrate, Outcome, Resolved
 from support.writing import until
 
 RESOLVER = "resolver"
@@ -132,6 +133,17 @@ class Resolving:
         found = await asyncio.to_thread(newest_by_key, self.kafka, topics.AUDIT.name)
         return Resolved.decode(next(value for key, value in found.items() if key == f"1:{event}/{step}"))
 
+    async def outcomes(self) -> dict[str, Outcome]:
+        """By cause."""
+        found = await asyncio.to_thread(newest_by_key, self.kafka, topics.AUDIT.name)
+        read = [Outcome.decode(value) for key, value in found.items() if key.endswith("/outcome")]
+        return {outcome.cause: outcome for outcome in read}
+
+    async def dead_letters(self) -> dict[str, DeadLetter]:
+        """By cause."""
+        read = [DeadLetter.read(record.value, record.headers) for record in await self.read(topics.DEAD_LETTERS)]
+        return {letter.cause: letter for letter in read}
+
     async def read(self, topic: topics.Topic) -> list[Record]:
         return await asyncio.to_thread(lambda: list(read_topic(self.kafka, topic.name)))
 
@@ -147,6 +159,7 @@ def token_of(company: str) -> str:
 
 def event(
     name: str,
+    /,
     *,
     source_id: int = 0,
     custom: Mapping[str, Any] | None = None,
@@ -159,5 +172,6 @@ def event(
         "action": "create", "company_id": str(COMPANY_ID), "entity": "organization", "entity_id": str(number),
         "id": name, "timestamp": at, "version": "2.0", "webhook_id": "1",
     }  # fmt: skip
-    body = {"data": {"id": number, "name": name, "custom_fields": custom or {}, **data}, "previous": None, "meta": meta}
+    known = {"id": number, "name": name, "custom_fields": custom or {}, **data}
+    body = {"data": known, "previous": None, "meta": meta}
     return json.dumps(body).encode()

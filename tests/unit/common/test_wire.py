@@ -26,6 +26,7 @@ from ml_connector.common.wire import (
     Reference,
     Resolved,
     Settled,
+    StoredBudget,
     StoredDefinitions,
     StoredStages,
     Superseded,
@@ -86,6 +87,7 @@ EXAMPLES: dict[str, Wire] = {
         at_ms=9,
     ),
     "definitions": StoredDefinitions(company="acme-eu", entity="deal", read_at_ms=1, fields=[{"field_code": "ab"}]),
+    "budget": StoredBudget(company="acme-eu", spent={490000: 120}),
     "stages": StoredStages(company="acme-eu", read_at_ms=1, pipelines=[{"id": 1}], stages=[{"id": 2}]),
     "received": Received(
         cause="1:a",

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from ml_connector.cli.reading import read_topic
 from ml_connector.common import topics
 from ml_connector.common.kafka.admin import committed_offsets, partition_count
@@ -49,6 +51,13 @@ class Account:
             "unexplained": self.unexplained[:LISTED],
             "contradicting": self.contradicting[:LISTED],
         }
+
+
+class _Named(msgspec.Struct):
+    kind: Any = None
+    flow: Any = None
+    request_id: Any = None
+    meta: dict[str, Any] = {}
 
 
 @dataclass(slots=True)
@@ -150,16 +159,21 @@ def _account_and_cause(record: Record, books: Books) -> tuple[str, str]:
     body = record.value or b""
     if "cause" in headers:
         return headers.get("account", ""), headers["cause"]
-    try:
-        found = json.loads(body)
-    except (ValueError, RecursionError):
-        found = None
-    if isinstance(found, dict) and found.get("kind") == "hydrate":
-        return books.account_of_flow.get(found["flow"], ""), f"hyd:{found['request_id']}"
-    meta = found.get("meta") if isinstance(found, dict) else None
-    if isinstance(meta, dict) and meta.get("webhook_id") and meta.get("id"):
-        return headers.get("account", ""), f"{meta['webhook_id']}:{meta['id']}"
+    named = _named(body)
+    if named.kind == "hydrate":
+        return books.account_of_flow.get(named.flow, ""), f"hyd:{named.request_id}"
+    if named.meta.get("webhook_id") and named.meta.get("id"):
+        return headers.get("account", ""), f"{named.meta['webhook_id']}:{named.meta['id']}"
     return headers.get("account", ""), f"raw:{hashlib.sha256(body).hexdigest()[:32]}"
+
+
+def _named(body: bytes) -> _Named:
+    """What a body says of itself, however deep or strange its data is; nothing when it is not JSON at all."""
+    try:
+        body.decode()
+        return msgspec.json.decode(body, type=_Named)
+    except (UnicodeDecodeError, msgspec.DecodeError, RecursionError):
+        return _Named()
 
 
 def sentences(accounts: Mapping[str, Account]) -> list[str]:

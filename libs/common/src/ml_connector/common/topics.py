@@ -14,7 +14,12 @@ PartitionedBy = Literal["company", "account", "one"]
 # Compaction has to keep up with a topic that is nearly all tombstones; a tombstone must outlive the longest
 # time that a writer's local store may be out of use (DESIGN section 4).
 TOMBSTONE_RETENTION_MS: Final = 7 * DAY_MS
+# The largest message of any topic, and so of every producer: the largest body that ingest may be told to take, once in
+# the desired record, with room for its escapes, headers and envelope.
+MAX_MESSAGE_BYTES: Final = 8 * 1024 * 1024
+_LARGE: Final = {"max.message.bytes": str(MAX_MESSAGE_BYTES)}
 _COMPACT: Final = {
+    **_LARGE,
     "cleanup.policy": "compact",
     "delete.retention.ms": str(TOMBSTONE_RETENTION_MS),
     "min.cleanable.dirty.ratio": "0.3",
@@ -23,7 +28,7 @@ _COMPACT: Final = {
 
 
 def _kept(retention_ms: int) -> dict[str, str]:
-    return {"cleanup.policy": "delete", "retention.ms": str(retention_ms)}
+    return {"cleanup.policy": "delete", "retention.ms": str(retention_ms), **_LARGE}
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,6 @@ QUIET_S: Final = 0.3
 SUMMARY_EVERY_S: Final = 60.0
 BACKLOG: Final = 2048
 MAX_HEADER_BYTES: Final = 32 * 1024
-MIN_MESSAGE_BYTES: Final = 1024 * 1024  # room for the headers beside the largest body
 
 
 class Ingest:
@@ -41,8 +40,7 @@ class Ingest:
     def __init__(self, settings: IngestSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        kafka = {**settings.kafka(), "message.max.bytes": str(settings.max_body_bytes + MIN_MESSAGE_BYTES)}
-        self._producer = Producer(kafka, linger_ms=2, message_timeout_s=settings.ack_deadline_s * 2)
+        self._producer = Producer(settings.kafka(), linger_ms=2, message_timeout_s=settings.ack_deadline_s * 2)
         self._directory = Directory(settings)
         self._doors = Doors(self._directory)
         publisher = Publisher(self._producer, prefix=settings.topic_prefix, ack_deadline_s=settings.ack_deadline_s)

@@ -13,7 +13,12 @@ class IngestSettings(Settings):
     """Sizes in bytes, times in seconds."""
 
     max_body_bytes: Annotated[
-        int, Field(ge=1024, description="a larger webhook body is refused with 413; real ones have some KiB")
+        int,
+        Field(
+            ge=1024,
+            le=5 * 1024 * 1024,
+            description="a larger webhook body is refused with 413; real ones have some KiB",
+        ),
     ] = 1024 * 1024
     max_buffered_bytes: Annotated[
         int, Field(ge=1024, description="bodies that are being received, all together; beyond it 503")

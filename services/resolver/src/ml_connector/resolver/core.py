@@ -20,6 +20,7 @@ from ml_connector.common.errors import Malformed, MappingFailed
 from ml_connector.common.generation import Generation, of_rest_read
 from ml_connector.common.keys import NO_RECORD
 from ml_connector.common.telemetry import trace_id
+from ml_connector.common.topics import MAX_MESSAGE_BYTES
 from ml_connector.common.wire import Action, Desired, Hydrate, Lane, Outcome
 from ml_connector.resolver import emit
 from ml_connector.resolver.decode import MAPPED, Event, cause_of, decode_rest, decode_webhook
@@ -28,6 +29,7 @@ from ml_connector.resolver.message import Defer, Message, Output, Read
 from ml_connector.resolver.plan import EntityPlan, FlowPlan, compile_flow
 from ml_connector.resolver.resolve import STAGES, Book, lacking, state_key
 
+MAX_DESIRED_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024
 _LANES: Final[dict[str, Lane]] = {"live": "live", "replay": "replay", "backfill": "backfill"}
 # Events of these say that what we know of the company has changed.
 _REFRESHING: Final = {"pipeline": STAGES, "stage": STAGES}
@@ -113,10 +115,16 @@ class Core:
         except MappingFailed as error:
             if answers:
                 return self._answer(message, plan, entity, event, "rejected", reason=str(error))
-            return [received, *self._unmapped(message, plan, entity, event, error)]
+            return [received, *self._unmapped(message, plan, entity, event, str(error), code="MAPPING")]
         desired = self._desired(message, plan, entity, event, mapped)
         resolved = emit.resolved(desired, mapped, at_ms=self._clock.now_ms())
-        return [received, resolved, emit.desired_output(desired, message)]
+        wanted = emit.desired_output(desired, message)
+        if len(wanted.value or b"") > MAX_DESIRED_BYTES:
+            reason = f"the mapped fields have more than {MAX_DESIRED_BYTES} bytes"
+            if answers:
+                return self._answer(message, plan, entity, event, "rejected", reason=reason)
+            return [received, *self._unmapped(message, plan, entity, event, reason, code="TOO_LARGE")]
+        return [received, resolved, wanted]
 
     def _desired(
         self,
@@ -169,7 +177,7 @@ class Core:
     # -- what becomes no desired record ------------------------------------------------------------------------------
 
     def _unmapped(
-        self, message: Message, plan: FlowPlan, entity: EntityPlan, event: Event, error: MappingFailed
+        self, message: Message, plan: FlowPlan, entity: EntityPlan, event: Event, reason: str, *, code: str
     ) -> list[Output]:
         outcome = msgspec.structs.replace(
             self._outcome(message, plan.account, event),
@@ -177,9 +185,9 @@ class Core:
             external_id=external_id_of(plan, entity, event.source_id),
             generation=event.generation,
             mapping_version=plan.version,
-            reason=str(error),
+            reason=reason,
         )
-        return emit.dead_letter(message, outcome, stage="map", code="MAPPING")
+        return emit.dead_letter(message, outcome, stage="map", code=code)
 
     def _malformed(self, message: Message, reason: str, *, code: str) -> list[Output]:
         account = h.text(message.headers, h.ACCOUNT)
@@ -196,7 +204,7 @@ class Core:
         if changed is not None:
             self._book.drop(plan.company, changed)
             outputs.append(emit.state(plan.company, state_key(plan.company, changed), None))
-        reason = f"{event.entity[:40]} is not mapped"
+        reason = f"{event.entity} is not mapped"
         outcome = msgspec.structs.replace(self._outcome(message, plan.account, event), reason=reason)
         received = emit.received(message, event, account=plan.account, with_body=False)
         return [*outputs, received, emit.outcome(outcome)]
@@ -212,7 +220,7 @@ class Core:
             outcome="ignored",
             received_at_ms=message.received_at_ms,
             at_ms=self._clock.now_ms(),
-            entity=event.entity[:40],
+            entity=event.entity,
             source_id=event.source_id,
             replay_of=h.text(headers, h.REPLAY_OF) or None,
             trace=trace_id(headers.get(h.TRACEPARENT)),

@@ -24,6 +24,7 @@ MAPPED: Final = frozenset({"organization", "person", "deal"})
 
 # Above it, a number is milliseconds and not seconds since the epoch (the year 5138 in seconds).
 _MOST_SECONDS: Final = 100_000_000_000
+MAX_TOLD_CHARS: Final = 100
 _EMPTY: Final = msgspec.Raw(b"")
 
 
@@ -136,13 +137,13 @@ def _object_event(cause: str, entity: Entity, envelope: _Envelope, arrived_at_ms
 
 
 def _ignored(cause: str, entity: str, meta: dict[str, Any]) -> Event:
-    """Entities without a record may look as they like (leads have UUIDs, users epoch seconds)."""
+    """Entities without a record may look as they like (leads have UUIDs, users epoch seconds): only told, so cut."""
     action = meta.get("action")
     return Event(
         cause=cause,
-        entity=entity,
-        action=action if isinstance(action, str) else "",
-        source_id=_id(meta.get("entity_id")) or "",
+        entity=entity[:MAX_TOLD_CHARS],
+        action=action[:MAX_TOLD_CHARS] if isinstance(action, str) else "",
+        source_id=(_id(meta.get("entity_id")) or "")[:MAX_TOLD_CHARS],
         generation=Generation(0),
         meta=meta,
     )

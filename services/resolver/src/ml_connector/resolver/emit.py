@@ -19,8 +19,9 @@ from ml_connector.resolver.message import ORIGIN, Defer, Message, Output
 
 # A desired record carries the body for a later dead letter; larger ones are found by their offset.
 MAX_ORIGIN_BODY_BYTES: Final = 64 * 1024
-# librdkafka refuses messages above 1,000,000 bytes; room for headers and envelope is left.
-MAX_BODY_BYTES: Final = 900_000
+# An object that was read may be larger than any webhook; room for headers and envelope is left.
+MAX_BODY_BYTES: Final = topics.MAX_MESSAGE_BYTES - 1024 * 1024
+MAX_NAME_CHARS: Final = 200
 
 
 def received(message: Message, event: Event, *, account: str, with_body: bool) -> Output:
@@ -38,7 +39,7 @@ def received(message: Message, event: Event, *, account: str, with_body: bool) -
         entity=event.entity,
         action=event.action,
         source_id=event.source_id,
-        name=event.name if with_body else "",
+        name=event.name[:MAX_NAME_CHARS] if with_body else "",
         trace=trace_id(headers.get(h.TRACEPARENT)),
         replay_of=h.text(headers, h.REPLAY_OF),
         body=_raw(message.value, MAX_BODY_BYTES) if with_body else NO_JSON,

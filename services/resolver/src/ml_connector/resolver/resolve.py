@@ -22,6 +22,9 @@ BUDGET: Final = "budget"
 
 # A name that Pipedrive does not have is a mistake in the flow; asking again costs 10 tokens of 30,000 a day.
 ABSENT_NAME_REREAD_MS: Final = 15 * 60 * 1000
+# What is held back is told to people: that many names, each that long.
+MAX_NAMED: Final = 100
+MAX_NAME_CHARS: Final = 100
 
 
 @dataclass(slots=True)
@@ -126,7 +129,11 @@ def readable(plan: EntityPlan, event: Event, known: Knowledge) -> Readable:
                 values[name] = found.readable(event.custom.get(found.code))
         except UnknownOption:
             absent.append(name)
-    return Readable(values, frozenset(absent), sorted([*absent, *definitions.unknown(event.custom)]))
+    return Readable(values, frozenset(absent), _few([*absent, *definitions.unknown(event.custom)]))
+
+
+def _few(names: list[str]) -> list[str]:
+    return [name[:MAX_NAME_CHARS] for name in sorted(names)[:MAX_NAMED]]
 
 
 def _definitions_lack(

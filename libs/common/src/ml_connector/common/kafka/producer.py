@@ -19,6 +19,7 @@ from confluent_kafka import Producer as ConfluentProducer
 from ml_connector.common.errors import ConnectorError, DeliveryFailed, Fenced, ProducerFatal, QueueFull
 from ml_connector.common.headers import Headers
 from ml_connector.common.kafka.record import place_of
+from ml_connector.common.topics import MAX_MESSAGE_BYTES
 
 CONNECT_S: Final = 5.0
 POLL_S: Final = 0.1  # how soon the thread notices that it shall end
@@ -49,6 +50,7 @@ def base_config(kafka: Mapping[str, str]) -> dict[str, Any]:
         "partitioner": "murmur2_random",
         "compression.type": "lz4",
         "allow.auto.create.topics": False,
+        "message.max.bytes": MAX_MESSAGE_BYTES,
     }
 
 
