@@ -42,6 +42,7 @@ soak: setup  ## the long proofs; the report goes to docs/proof/
 
 bench: setup  ## print the figures that the README claims
 	@$(RUN)/python benchmarks/end_to_end.py --seconds $(SECONDS_OF_LOAD) --events $(EVENTS)
+	@PYTHONPATH=tests $(RUN)/python benchmarks/ingest.py
 
 lock: $(UV)  ## choose new versions for requirements.lock
 	@$(UV) lock --upgrade

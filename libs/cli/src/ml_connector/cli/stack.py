@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-import socket
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -28,6 +27,7 @@ from ml_connector.cli.publishing import TopicWriter
 from ml_connector.common import topics
 from ml_connector.common.flows import parse_flow
 from ml_connector.common.kafka.admin import TopicSpec, ensure_topics
+from ml_connector.common.ports import free_port
 from ml_connector.common.vault import Vault, new_key
 
 BROKER: Final = "broker"
@@ -205,7 +205,7 @@ class Stack:
         self.urls[name] = (await self._read_ready_file(name, ready_file))["url"]
 
     async def _start_service(self, name: str) -> None:
-        port = _free_port()
+        port = free_port()
         environment = self.environment(MLC_HTTP_PORT=str(port), MLC_STORE_DIR=str(self._home / name / "store"))
         module = f"ml_connector.{_kind(name).replace('-', '_')}"
         self.urls[name] = f"http://127.0.0.1:{port}"
@@ -362,10 +362,3 @@ def _private_pem(key: ec.EllipticCurvePrivateKey) -> str:
 def _public_pem(key: ec.EllipticCurvePrivateKey) -> str:
     public = key.public_key()
     return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -1,59 +1,61 @@
 """One trace from the webhook to the NetSuite call: W3C trace context in message headers (facts/kafka.md section 6).
 
-Nothing is recorded unless OTEL_EXPORTER_OTLP_ENDPOINT is set; the trace id travels either way.
+Nothing is recorded unless OTEL_EXPORTER_OTLP_ENDPOINT is set, and costs next to nothing then; the trace id travels
+either way.
 """
 
 from __future__ import annotations
 
 import os
-import secrets
+import random
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
-from opentelemetry import trace
-from opentelemetry.context import Context
+from opentelemetry import metrics, trace
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from ml_connector.common.headers import TRACEPARENT, Headers
-
-_W3C: Final = TraceContextTextMapPropagator()
-_TRACER: Final = trace.get_tracer("ml_connector")
+from ml_connector.common.headers import TRACEPARENT
 
 Attributes = Mapping[str, str | int | bool]
 
+RECORDING: Final = bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
+METER: Final = metrics.get_meter("ml_connector")
+_W3C: Final = TraceContextTextMapPropagator()
+_TRACER: Final = trace.get_tracer("ml_connector")
+
 
 def configure(service: str) -> None:
-    """Export spans by OTLP over HTTP if the standard environment variables ask for it."""
-    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    """Export spans and metrics by OTLP over HTTP if the standard environment variables ask for it."""
+    if not RECORDING:
         return
+    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.metrics import MeterProvider
+    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
     from opentelemetry.sdk.resources import SERVICE_NAME, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    provider = TracerProvider(resource=Resource.create({SERVICE_NAME: f"ml-connector-{service}"}))
-    provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
-    trace.set_tracer_provider(provider)
+    resource = Resource.create({SERVICE_NAME: f"ml-connector-{service}"})
+    tracing = TracerProvider(resource=resource)
+    tracing.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+    trace.set_tracer_provider(tracing)
+    reader = PeriodicExportingMetricReader(OTLPMetricExporter())
+    metrics.set_meter_provider(MeterProvider([reader], resource=resource))
 
 
 def shutdown() -> None:
     """Send what is still buffered."""
-    provider = trace.get_tracer_provider()
-    if hasattr(provider, "shutdown"):
-        provider.shutdown()
+    for provider in (trace.get_tracer_provider(), metrics.get_meter_provider()):
+        if hasattr(provider, "shutdown"):
+            provider.shutdown()
 
 
 def new_traceparent() -> str:
     """A fresh, unsampled W3C trace context, for an event that came without one."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-00"
-
-
-def parent_of(headers: Headers) -> Context:
-    """The context that a message was made in."""
-    value = headers.get(TRACEPARENT)
-    return _W3C.extract({TRACEPARENT: value.decode("ascii", "replace")} if value else {})
+    return f"00-{random.getrandbits(128) or 1:032x}-{random.getrandbits(64) or 1:016x}-00"
 
 
 def trace_id(traceparent: str | bytes | None) -> str:
@@ -63,19 +65,54 @@ def trace_id(traceparent: str | bytes | None) -> str:
     return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""
 
 
-@contextmanager
+class Carried:
+    """What a span is while nothing is recorded: the trace context, which travels on."""
+
+    __slots__ = ("traceparent",)
+
+    def __init__(self, traceparent: str) -> None:
+        self.traceparent = traceparent
+
+    def __enter__(self) -> Carried:
+        return self
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def tell(self, name: str, value: str | int) -> None:
+        """An attribute that is known only later."""
+
+
+class Recorded(Carried):
+    """A span of the SDK."""
+
+    __slots__ = ("_span",)
+
+    def __init__(self, span: Span) -> None:
+        carrier: dict[str, str] = {}
+        _W3C.inject(carrier, trace.set_span_in_context(span))
+        super().__init__(carrier.get(TRACEPARENT) or new_traceparent())
+        self._span = span
+
+    def tell(self, name: str, value: str | int) -> None:
+        self._span.set_attribute(name, value)
+
+
 def span(
-    name: str, kind: SpanKind, *, parent: Context | None = None, attributes: Attributes | None = None
-) -> Iterator[Span]:
-    """A span named as the semantic conventions say: `process pipedrive.events`, `PUT customer`, ..."""
+    name: str, kind: SpanKind, *, parent: bytes | None = None, attributes: Attributes | None = None
+) -> AbstractContextManager[Carried]:
+    """A span named as the semantic conventions say: `process pipedrive.events`, `PUT customer`, ...
+
+    `parent`: the traceparent that it was caused by. Its own is to be sent on.
+    """
+    if RECORDING:
+        return _recorded(name, kind, parent, attributes)
+    return Carried(parent.decode("ascii", "replace") if parent else new_traceparent())
+
+
+@contextmanager
+def _recorded(name: str, kind: SpanKind, parent: bytes | None, attributes: Attributes | None) -> Iterator[Carried]:
+    context = _W3C.extract({TRACEPARENT: parent.decode("ascii", "replace")} if parent else {})
     with _TRACER.start_as_current_span(
-        name, context=parent, kind=kind, attributes=attributes, record_exception=False
+        name, context=context, kind=kind, attributes=attributes, record_exception=False
     ) as current:
-        yield current
-
-
-def traceparent(current: Span) -> str:
-    """The W3C form of a span's context, to be sent on; a new one when the span carries none."""
-    carrier: dict[str, str] = {}
-    _W3C.inject(carrier, trace.set_span_in_context(current))
-    return carrier.get(TRACEPARENT) or new_traceparent()
+        yield Recorded(current)

@@ -31,6 +31,8 @@ from typing import IO, Final, Literal, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from ml_connector.common.ports import free_port
+
 Kind = Literal["external", "apache-kafka", "noida-db"]
 
 KAFKA_VERSION: Final = "4.3.1"
@@ -170,9 +172,9 @@ def start(folder: Path | None = None, *, port: int = 0, say: Callable[[str], Non
 
 def _apache_kafka(java: str, home: Path, port: int, say: Callable[[str], None]) -> Broker:
     jars = _jars(say)
-    port = port or _free_port()
+    port = port or free_port()
     properties = home / "server.properties"
-    properties.write_text(_PROPERTIES.format(port=port, controller=_free_port(), data=home / "data"))
+    properties.write_text(_PROPERTIES.format(port=port, controller=free_port(), data=home / "data"))
     classes = ["-cp", f"{jars}/*"]
     if not (home / "data" / "meta.properties").exists():
         identity = b"\0" + uuid.uuid4().bytes[1:]  # begins with "A": with "-" the tool would take it for an option
@@ -191,7 +193,7 @@ def _apache_kafka(java: str, home: Path, port: int, say: Callable[[str], None]) 
 
 
 def _noida(home: Path, port: int) -> Broker:
-    port = port or _free_port()
+    port = port or free_port()
     program = shutil.which("noida-db", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if program is None:
         raise BrokerFailed("no broker: install Java 17 and Maven, or set KAFKA_BOOTSTRAP_SERVERS")
@@ -292,13 +294,6 @@ def _answers(bootstrap_servers: str) -> bool:
 def _last_lines(broker: Broker) -> str:
     log = broker.folder / "broker.log" if broker.folder else None
     return log.read_text(errors="replace")[-800:].strip() if log and log.exists() else "no log"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def main() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import sys
 from collections.abc import MutableMapping
 from typing import Any, Final
@@ -19,6 +18,8 @@ from ml_connector.common.errors import ConnectorError, InvalidSettings
 from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
+from ml_connector.common.memory import rarely_collect
+from ml_connector.common.ports import free_port
 from ml_connector.ingest.doors import Doors
 from ml_connector.ingest.listening import refuse_newcomers
 from ml_connector.ingest.publish import Publisher
@@ -116,17 +117,21 @@ def make_asgi(ingest: Ingest) -> Any:
     receiver = ingest.receiver
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_silently(message: MutableMapping[str, Any]) -> None:
-            if message["type"] == "http.response.start":
-                message["headers"] = [SILENT, *message["headers"]]
-            await send(message)
-
         if scope["type"] == "http" and scope["path"].startswith(PATH):
             await receiver(scope, receive, send)
         else:
-            await around(scope, receive, send_silently)
+            await around(scope, receive, silently(send))
 
     return app
+
+
+def silently(send: Send) -> Send:
+    async def send_silently(message: MutableMapping[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [SILENT, *message["headers"]]
+        await send(message)
+
+    return send_silently
 
 
 async def serve(settings: IngestSettings) -> None:
@@ -139,7 +144,7 @@ async def serve(settings: IngestSettings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     ingest = Ingest(settings, SystemClock())
-    port = settings.http_port or _free_port(settings.http_host)
+    port = settings.http_port or free_port(settings.http_host)
     server = Server(
         make_asgi(ingest),
         address=settings.http_host,
@@ -158,6 +163,7 @@ async def serve(settings: IngestSettings) -> None:
     summary = asyncio.create_task(ingest.summarize())
     try:
         await ingest.start()
+        rarely_collect()
         log.info("serving", host=settings.http_host, port=port)
         await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         await ingest.say_farewell(port)
@@ -168,13 +174,6 @@ async def serve(settings: IngestSettings) -> None:
         await ingest.drain()
         await ingest.close()
         telemetry.shutdown()
-
-
-def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def main() -> None:

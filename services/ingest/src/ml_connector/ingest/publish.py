@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from ml_connector.common import topics
 from ml_connector.common.errors import DeliveryFailed
 from ml_connector.common.headers import Headers
 from ml_connector.common.kafka.producer import Producer
+from ml_connector.common.timeouts import Timeouts
 
 
 class Publisher:
@@ -16,7 +15,7 @@ class Publisher:
     def __init__(self, producer: Producer, *, prefix: str, ack_deadline_s: float) -> None:
         self._producer = producer
         self._topic = topics.EVENTS.full_name(prefix)
-        self._ack_deadline_s = ack_deadline_s
+        self._timeouts = Timeouts(ack_deadline_s)
 
     async def publish(self, company: str, body: bytes, headers: Headers) -> None:
         """Returns once all in-sync replicas have it.
@@ -25,6 +24,7 @@ class Publisher:
         """
         sent = self._producer.send_nowait(self._topic, key=company.encode(), value=body, headers=headers)
         try:
-            await asyncio.wait_for(sent, self._ack_deadline_s)
+            with self._timeouts.limit():
+                await sent
         except TimeoutError as error:
             raise DeliveryFailed("the broker did not acknowledge in time", after_s=1.0) from error

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import uuid
+import random
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,8 +17,9 @@ from opentelemetry.trace import SpanKind
 from ml_connector.common import telemetry
 from ml_connector.common.clock import Clock
 from ml_connector.common.errors import MustStop, TryLater
-from ml_connector.common.headers import TRACEPARENT
+from ml_connector.common.headers import Headers
 from ml_connector.common.logs import get_logger
+from ml_connector.common.timeouts import Timeouts
 from ml_connector.ingest.address import FORWARDED_FOR, Network, client_address
 from ml_connector.ingest.doors import Door, Doors
 from ml_connector.ingest.publish import Publisher
@@ -27,6 +28,7 @@ from ml_connector.ingest.verify import verified_by
 
 log = get_logger()
 
+RequestHeaders = dict[bytes, bytes]  # of a doubled one the last: what proves something is looked up in the list
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
@@ -70,6 +72,7 @@ class Receiver:
         self._publisher = publisher
         self._clock = clock
         self._limits = limits
+        self._body_timeouts = Timeouts(limits.body_deadline_s)
         self._buffered = 0
         self.in_flight = 0
         self.ready = False
@@ -93,7 +96,8 @@ class Receiver:
     async def _accept(self, scope: Scope, receive: Receive) -> None:
         received_at_ms = self._clock.now_ms()
         door = self._door(scope)
-        body = await self._body(scope, receive)
+        headers: RequestHeaders = dict(scope["headers"])
+        body = await self._body(headers, receive)
         if door.problem is not None:
             door.counts.unavailable += 1
             raise Refusal(503, "this flow is not ready", UNAVAILABLE_HEADERS)
@@ -101,7 +105,18 @@ class Receiver:
         if proof is None:
             door.counts.refused += 1
             raise Refusal(401, "not signed as this flow demands")
-        await self._publish(door, scope, body, proof=proof, received_at_ms=received_at_ms)
+        trace = incoming_trace(scope["headers"]) if b"traceparent" in headers else None
+        with telemetry.span("receive webhook", SpanKind.SERVER, parent=trace) as span:
+            stamped = stamp(
+                door,
+                verified_by=proof,
+                receipt=f"{random.getrandbits(128):032x}",
+                received_at_ms=received_at_ms,
+                content_type=headers.get(b"content-type", b""),
+                traceparent=span.traceparent,
+            )
+            await self._publish(door, body, stamped)
+        door.counts.accepted += 1
 
     def _door(self, scope: Scope) -> Door:
         if scope["method"] != "POST":
@@ -123,13 +138,13 @@ class Receiver:
         door.counts.refused += 1
         return False
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _body(self, headers: RequestHeaders, receive: Receive) -> bytes:
         """The whole body, while it stays within size and time."""
-        declared = _declared_length(scope)
-        if _header(scope, b"content-encoding") not in {b"", b"identity"}:
+        declared = _declared_length(headers)
+        if headers.get(b"content-encoding", b"identity") != b"identity":
             raise Refusal(415, "send the body as it is, without a content-encoding")
         try:
-            async with asyncio.timeout(self._limits.body_deadline_s):
+            with self._body_timeouts.limit():
                 if declared is not None and declared > self._limits.body_bytes:
                     await self._refuse_large(receive, 0)
                 return await self._read(receive)
@@ -151,9 +166,9 @@ class Receiver:
                     await self._refuse_large(receive, size)
                 if self._buffered > self._limits.buffered_bytes:
                     raise Refusal(503, "too many bodies at once, please send again", (*UNAVAILABLE_HEADERS, *CLOSE))
-                chunks.append(chunk)
                 if not message.get("more_body"):
-                    return b"".join(chunks)
+                    return b"".join([*chunks, chunk]) if chunks else chunk
+                chunks.append(chunk)
         finally:
             self._buffered -= size
 
@@ -168,37 +183,21 @@ class Receiver:
                         break
         raise Refusal(413, "the body is too large", CLOSE)
 
-    async def _publish(self, door: Door, scope: Scope, body: bytes, *, proof: str, received_at_ms: int) -> None:
-        incoming = incoming_trace(scope["headers"])
-        parent = telemetry.parent_of({TRACEPARENT: incoming} if incoming else {})
-        with telemetry.span("receive webhook", SpanKind.SERVER, parent=parent) as span:
-            headers = stamp(
-                door,
-                verified_by=proof,
-                receipt=uuid.uuid4().hex,
-                received_at_ms=received_at_ms,
-                content_type=_header(scope, b"content-type"),
-                traceparent=telemetry.traceparent(span),
-            )
-            try:
-                await self._publisher.publish(door.company, body, headers)
-            except (TryLater, MustStop) as error:
-                door.counts.unavailable += 1
-                log.warning("not_published", flow=door.flow, problem=str(error))
-                raise Refusal(503, "not stored, please send again", UNAVAILABLE_HEADERS) from error
-        door.counts.accepted += 1
+    async def _publish(self, door: Door, body: bytes, stamped: Headers) -> None:
+        try:
+            await self._publisher.publish(door.company, body, stamped)
+        except (TryLater, MustStop) as error:
+            door.counts.unavailable += 1
+            log.warning("not_published", flow=door.flow, problem=str(error))
+            raise Refusal(503, "not stored, please send again", UNAVAILABLE_HEADERS) from error
 
 
-def _declared_length(scope: Scope) -> int | None:
+def _declared_length(headers: RequestHeaders) -> int | None:
     """None: the body comes in chunks. (With both headers the server has dropped the length, as RFC 9112 says.)"""
-    length = _header(scope, b"content-length")
-    if not length and not _header(scope, b"transfer-encoding"):
+    length = headers.get(b"content-length", b"")
+    if not length and b"transfer-encoding" not in headers:
         raise Refusal(411, "send a content-length")
     return int(length) if length.isdigit() else None
-
-
-def _header(scope: Scope, name: bytes) -> bytes:
-    return next((value for key, value in scope["headers"] if key == name), b"")
 
 
 async def _answer(send: Send, status: int, text: str = "", headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:

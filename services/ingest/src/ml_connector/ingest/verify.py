@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import hmac
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -39,7 +38,7 @@ class HmacProof:
         given = _only(headers, SIGNATURE)
         found: str | None = None
         for key_id, secret in self.keys:
-            expected = hmac.new(secret, body, hashlib.sha256).hexdigest().encode()
+            expected = hmac.digest(secret, body, "sha256").hex().encode()
             if hmac.compare_digest(expected, given):
                 found = f"hmac-sha256:{key_id}"
         return found

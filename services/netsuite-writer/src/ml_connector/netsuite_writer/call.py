@@ -14,7 +14,6 @@ from opentelemetry.trace import SpanKind
 from ml_connector.common import telemetry
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.errors import ConnectorError, SecretUnreadable, TryLater
-from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import Attempt, Try
 from ml_connector.netsuite_writer import doubt, settle, write
@@ -115,15 +114,13 @@ class Caller:
     async def _call(self, job: Job, request: write.Request) -> Response:
         """One request, noted in the entry's tries, inside one span of the event's trace."""
         started_ms = self._tools.clock.now_ms()
-        parent = telemetry.parent_of({TRACEPARENT: job.traceparent.encode()})
+        parent = job.traceparent.encode()
         name = f"{request.method} {request.record_type}"
         with telemetry.span(
             name, SpanKind.CLIENT, parent=parent, attributes={"http.request.method": request.method}
         ) as span:
-            response = await self._guarded_response(
-                self._client.write(request, traceparent=telemetry.traceparent(span))
-            )
-            span.set_attribute("http.response.status_code", response.answer.status)
+            response = await self._guarded_response(self._client.write(request, traceparent=span.traceparent))
+            span.tell("http.response.status_code", response.answer.status)
         took_ms = self._tools.clock.now_ms() - started_ms
         answer = response.answer
         path = f"{request.record_type}/eid:{request.external_id}"

@@ -206,9 +206,9 @@ class Resolver:
 @contextmanager
 def _traced(message: Message) -> Iterator[Message]:
     """The message within a span of its own, which what follows from it names as its parent."""
-    parent = telemetry.parent_of(message.headers)
+    parent = message.headers.get(h.TRACEPARENT)
     with telemetry.span(f"process {message.topic}", SpanKind.CONSUMER, parent=parent) as span:
-        yield message._replace(headers={**message.headers, h.TRACEPARENT: telemetry.traceparent(span).encode()})
+        yield message._replace(headers={**message.headers, h.TRACEPARENT: span.traceparent.encode()})
 
 
 async def serve(settings: ResolverSettings) -> None:
