@@ -17,6 +17,7 @@ from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.flows import ActiveFlow, FlowVersion, parse_flow
+from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import base_config
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.vault import Vault
@@ -110,6 +111,12 @@ class Resolving:
         headers = {h.FLOW: flow, h.COMPANY: company, h.ACCOUNT: ACCOUNT, h.RECEIVED_AT_MS: now_ms}
         for body in bodies:
             self._write(topics.EVENTS, company.encode(), body, headers)
+        assert self._producer.flush(30) == 0
+
+    def store(self, company: str, key: str, value: bytes) -> None:
+        """As if the resolver had kept it in `pipedrive.state`."""
+        place = partition_for(company.encode(), 4)
+        self._producer.produce(topics.STATE.name, key=key, value=value, partition=place)
         assert self._producer.flush(30) == 0
 
     def ask(self, request: Hydrate, *, company: str = COMPANY) -> None:
