@@ -35,6 +35,7 @@ from ml_connector.common.kafka.admin import end_offsets
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import base_config, client_config
 from ml_connector.common.kafka.record import place_of
+from ml_connector.common.memory import rarely_collect
 from ml_connector.common.wire import StoredDefinitions
 from ml_connector.resolver.core import Core
 from ml_connector.resolver.message import Message, Output
@@ -210,13 +211,14 @@ async def ends(resolving: Resolving, topic: topics.Topic) -> dict[int, int]:
 def consume(kind: str, bootstrap: str, offset: int, events: int) -> float:
     """CPU seconds for so many events: a plain poll loop, and one idempotent producer."""
     core = make_core(PLAIN)
+    rarely_collect()
     consumer = Consumer({**client_config({"bootstrap.servers": bootstrap}), "group.id": "bench"})
     producer = Producer({**base_config({"bootstrap.servers": bootstrap}), "linger.ms": 5})
     consumer.assign([TopicPartition(topics.EVENTS.name, PARTITION, offset)])
     sizes = [len(output.value or b"") for output in cast(list[Output], core.event(next(read(consumer))))]
     consumer.seek(TopicPartition(topics.EVENTS.name, PARTITION, offset))
     before_s = time.process_time()
-    for message, _ in zip(read(consumer), range(events), strict=False):
+    for _, message in zip(range(events), read(consumer), strict=False):
         if kind == SAME_CORE:
             for output in cast(list[Output], core.event(message)):
                 send(producer, output.key, output.value or b"", output.headers)
@@ -231,7 +233,7 @@ def consume(kind: str, bootstrap: str, offset: int, events: int) -> float:
 def read(consumer: Consumer) -> Iterator[Message]:
     while True:
         for found in consumer.consume(200, 1.0):
-            headers = dict(found.headers() or ())
+            headers = {name: value if isinstance(value, bytes) else b"" for name, value in found.headers() or ()}
             topic, partition, offset = place_of(found)
             yield Message(topic, partition, offset, found.key() or b"", found.value() or b"", headers)
 
@@ -260,6 +262,7 @@ if __name__ == "__main__":
         print(consume(arguments.consume, bootstrap, int(offset), arguments.events))
         raise SystemExit
     print(machine())
+    rarely_collect()  # as each service does
     print(f"the core alone, events of {len(webhook(1000))} bytes, one thread:")
     measure_core("11 plain paths, 3 of them custom", PLAIN, 40_000, events=arguments.events, rounds=arguments.rounds)
     measure_core("4 of the 11 as CEL", WITH_CEL, 15_000, events=arguments.events, rounds=arguments.rounds)

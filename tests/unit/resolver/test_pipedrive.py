@@ -70,7 +70,7 @@ def test_after_the_wait_the_tokens_are_there(moments: list[int], limit: int) -> 
         wait_s = budget.wait_s(50, limit, now_ms)
         assert wait_s <= 25 * 3600
         if wait_s:
-            assert budget.wait_s(50, limit, now_ms + int(wait_s * 1000)) == 0
+            assert budget.wait_s(50, limit, now_ms + round(wait_s * 1000)) == 0
         else:
             budget.spend(50, now_ms)
 

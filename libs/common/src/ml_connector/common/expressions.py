@@ -9,12 +9,13 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar, get_args
 
 import cel
+import msgspec
 
 from ml_connector.common.countries import country_code
 from ml_connector.common.errors import MappingFailed
@@ -35,17 +36,13 @@ INT_MOST: Final = 2**63 - 1
 _REFERENCE_KINDS: Final = get_args(ReferenceKind)
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True):
     """What an expression may name. `custom` has readable names; `stage_status` is the NetSuite status or None."""
 
-    data: Mapping[str, Any]
-    custom: Mapping[str, Any] = field(default_factory=dict)
-    meta: Mapping[str, Any] = field(default_factory=dict)
+    data: dict[str, Any]
+    custom: dict[str, Any] = {}
+    meta: dict[str, Any] = {}
     stage_status: str | None = None
-
-    def root(self, name: str) -> Any:
-        return getattr(self, name)
 
 
 class Unfit(Exception):
@@ -72,19 +69,21 @@ class PlainPath:
     """`data.address.country`: the CEL engine never sees it, and amounts stay exact."""
 
     source: str
+    root: str
     steps: tuple[str, ...]
 
     def members(self, root: str) -> frozenset[str]:
-        return frozenset(self.steps[1:2]) if self.steps[0] == root else frozenset()
+        return frozenset(self.steps[:1]) if self.root == root else frozenset()
 
     def evaluate(self, scope: Scope) -> Any:
-        value = scope.root(self.steps[0])
-        for step in self.steps[1:]:
-            if value is None:
+        value = getattr(scope, self.root)
+        for step in self.steps:
+            if isinstance(value, dict):
+                value = value.get(step)
+            elif value is None:
                 return None
-            if not isinstance(value, Mapping):
+            else:
                 raise Unfit(f"{step!r} of a {_type_name(value)}")
-            value = value.get(step)
         return value
 
 
@@ -94,14 +93,16 @@ class CelExpression:
 
     source: str
     program: cel.Program
-    names: tuple[tuple[str, str], ...]  # (root, member) that the expression names
+    named: dict[str, tuple[str, ...]]  # root -> members of it that the expression names
+    functions: dict[str, Callable[..., Any]]  # those that it calls
 
     def members(self, root: str) -> frozenset[str]:
-        return frozenset(member for named, member in self.names if named == root)
+        return frozenset(self.named.get(root, ()))
 
     def evaluate(self, scope: Scope) -> Any:
         try:
-            context = cel.Context(_context(scope, self.names), _FUNCTIONS)
+            variables = {root: _variable(getattr(scope, root), members) for root, members in self.named.items()}
+            context = cel.Context(variables, self.functions) if self.functions else variables
             return _from_cel(self.program.execute(context))
         except Unfit:
             raise
@@ -115,14 +116,13 @@ def compile_expression(source: str) -> Expression:
     plain = _PLAIN.match(source.strip())
     if plain is not None:
         steps = tuple(a or b or c for a, b, c in _STEP.findall(plain["rest"]))
-        return PlainPath(source, (plain["root"], *steps))
+        return PlainPath(source, plain["root"], steps)
     try:
         program = cel.compile(source)
     except ValueError as error:
         raise ValueError(str(error).splitlines()[0]) from error
     _refuse_unknown_names(program, source)
-    names = tuple((root, a or b or c) for root, a, b, c in _NAMED.findall(source))
-    return CelExpression(source, program, names)
+    return CelExpression(source, program, _named(program, source), _called(source))
 
 
 def field_failed(name: str, expression: Expression, problem: object) -> MappingFailed:
@@ -136,31 +136,42 @@ def _refuse_unknown_names(program: cel.Program, source: str) -> None:
         raise ValueError(f"{unknown[0]!r} is not in scope; use {', '.join(ROOTS)}")
 
 
-def _context(scope: Scope, names: tuple[tuple[str, str], ...]) -> dict[str, Any]:
-    """Only the members that are named, so that a large object costs nothing; absent ones are null."""
-    context: dict[str, Any] = {"data": {}, "custom": {}, "meta": {}, "stage_status": scope.stage_status}
-    for root, member in names:
-        context[root][member] = _for_cel(scope.root(root).get(member))
-    return context
+def _named(program: cel.Program, source: str) -> dict[str, tuple[str, ...]]:
+    """Which members of which roots; a root by itself has none."""
+    found = [(root, a or b or c) for root, a, b, c in _NAMED.findall(source)]
+    roots = [root for root in ROOTS if root in program.variables()]
+    return {root: tuple(dict.fromkeys(member for named, member in found if named == root)) for root in roots}
+
+
+def _called(source: str) -> dict[str, Callable[..., Any]]:
+    """Too many (a name in a text, say) is harmless: it only costs time."""
+    return {name: function for name, function in _FUNCTIONS.items() if re.search(rf"\b{name}\s*\(", source)}
+
+
+def _variable(value: Any, members: tuple[str, ...]) -> Any:
+    """Of a root only the members that are named, so that a large object costs nothing; absent ones are null."""
+    return {member: _for_cel(value.get(member)) for member in members} if isinstance(value, dict) else value
 
 
 def _for_cel(value: Any) -> Any:
     """CEL has doubles, which hold 15 digits of any amount exactly; raises Unfit for one with more."""
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, dict):
+        return {key: item if isinstance(item, str) else _for_cel(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_for_cel(item) for item in value]
     if isinstance(value, Decimal):
         if len(value.as_tuple().digits) > EXACT_DIGITS:
             raise Unfit(f"a number of more than {EXACT_DIGITS} digits in an expression; a plain path keeps it exact")
         return float(value)
-    if isinstance(value, int) and abs(value) > INT_MOST:
+    if isinstance(value, int) and not -INT_MOST <= value <= INT_MOST:
         raise Unfit("a whole number of more than 64 bits in an expression")
-    if isinstance(value, Mapping):
-        return {str(key): _for_cel(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_for_cel(item) for item in value]
     return value
 
 
 def _from_cel(value: Any) -> Any:
-    if isinstance(value, Mapping) and set(value) == {"$reference", "value"}:
+    if isinstance(value, dict) and value.keys() == {"$reference", "value"}:
         return Reference(value["$reference"], value["value"]) if value["value"] is not None else None
     if isinstance(value, float):
         return _exact(value)

@@ -21,7 +21,6 @@ from ml_connector.common.headers import TRACEPARENT
 Attributes = Mapping[str, str | int | bool]
 
 RECORDING: Final = bool(os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
-METER: Final = metrics.get_meter("ml_connector")
 _W3C: Final = TraceContextTextMapPropagator()
 _TRACER: Final = trace.get_tracer("ml_connector")
 

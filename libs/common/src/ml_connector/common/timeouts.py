@@ -16,17 +16,25 @@ class Timeouts:
         self._after_s = after_s
         self._running: dict[Timeout, None] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def limit(self) -> Timeout:
-        """`with timeouts.limit(): await ...` raises TimeoutError."""
+        """`with timeouts.limit(): await ...` raises TimeoutError. All on one event loop."""
         return Timeout(self)
 
-    def begin(self, limit: Timeout, task: asyncio.Task[object]) -> None:
-        loop = task.get_loop()
+    def begin(self, limit: Timeout) -> asyncio.Task[object]:
+        """The task that waits. (Asking asyncio for the loop costs a system call each time, so it is kept.)"""
+        loop = self._loop
+        if loop is None:
+            loop = self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task(loop)
+        if task is None:
+            raise RuntimeError("a timeout needs a task")
         limit.ends_s = loop.time() + self._after_s
         self._running[limit] = None
         if self._timer is None:
             self._timer = loop.call_at(limit.ends_s, self._expire, loop)
+        return task
 
     def end(self, limit: Timeout) -> None:
         self._running.pop(limit, None)
@@ -53,12 +61,8 @@ class Timeout:
         self.ends_s = 0.0
 
     def __enter__(self) -> None:
-        task = asyncio.current_task()
-        if task is None:
-            raise RuntimeError("a timeout needs a task")
-        self._task = task
-        self._cancelling = task.cancelling()
-        self._timeouts.begin(self, task)
+        self._task = self._timeouts.begin(self)
+        self._cancelling = self._task.cancelling()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None

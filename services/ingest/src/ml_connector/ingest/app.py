@@ -11,7 +11,7 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
-from ml_connector.common import logs, telemetry, topics
+from ml_connector.common import logs, metrics, telemetry, topics
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.directory import Directory
 from ml_connector.common.errors import ConnectorError, InvalidSettings
@@ -55,6 +55,7 @@ class Ingest:
         events = TopicSpec(topics.EVENTS.full_name(settings.topic_prefix), settings.partitions, {})
         await asyncio.to_thread(refuse_other_partitions, settings.kafka(), [events])
         self._producer.start()
+        metrics.count("ml_connector.ingest.deliveries", self._doors.readings)
         await self._directory.start(Deadline.after(self._clock, START_DEADLINE_S))
         self.receiver.ready = True
 

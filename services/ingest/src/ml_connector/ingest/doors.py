@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from ml_connector.common.credentials import WebhookBasic, WebhookHmac
 from ml_connector.common.directory import Directory, LiveFlow
 from ml_connector.common.errors import SecretUnreadable
+from ml_connector.common.metrics import Reading
 from ml_connector.ingest.address import Network
 from ml_connector.ingest.verify import BasicProof, HmacProof, Proof
 
@@ -59,6 +60,14 @@ class Doors:
 
     def counts(self) -> dict[str, Counts]:
         return self._counts
+
+    def readings(self) -> list[Reading]:
+        """The counts, for the metric."""
+        return [
+            (number, {"flow": flow, "result": result})
+            for flow, counts in self._counts.items()
+            for result, number in asdict(counts).items()
+        ]
 
     def _make(self, live: LiveFlow) -> Door:
         flow = live.flow

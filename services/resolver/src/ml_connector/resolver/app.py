@@ -23,6 +23,7 @@ from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.kafka.table import CompactedTable
 from ml_connector.common.logs import get_logger
+from ml_connector.common.memory import rarely_collect
 from ml_connector.common.topics import Topic
 from ml_connector.common.wire import Hydrate
 from ml_connector.resolver import emit
@@ -220,6 +221,7 @@ async def serve(settings: ResolverSettings) -> None:
         resolver = Resolver(settings, SystemClock(), home)
         health = HealthServer(settings.http_host, settings.http_port, live=resolver.live, ready=resolver.ready)
         port = await health.start()
+        rarely_collect()
         log.info("serving", host=settings.http_host, port=port)
         try:
             await resolver.run(stop)

@@ -103,12 +103,12 @@ def type_name(value: object) -> str:
 
 
 def _scalar(value: Any) -> Any:
-    if isinstance(value, Reference):
-        return _reference(value.kind)(value)
+    if isinstance(value, str):  # most are
+        return value or None
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, str):
-        return value or None
+    if isinstance(value, Reference):
+        return _reference(value.kind)(value)
     if isinstance(value, int | Decimal):
         return _within_range(value)
     raise Unfit(f"a field cannot hold a value of type {type_name(value)}; name one of its members, or join it")

@@ -21,13 +21,13 @@ from ml_connector.common.generation import Generation, of_rest_read
 from ml_connector.common.keys import NO_RECORD
 from ml_connector.common.telemetry import trace_id
 from ml_connector.common.topics import MAX_MESSAGE_BYTES
-from ml_connector.common.wire import Action, Desired, Hydrate, Lane, Outcome
+from ml_connector.common.wire import Action, Desired, Hydrate, Lane, Origin, Outcome
 from ml_connector.resolver import emit
 from ml_connector.resolver.decode import MAPPED, Event, cause_of, decode_rest, decode_webhook
 from ml_connector.resolver.map import Mapped, external_id_of, map_event, record_key_of
 from ml_connector.resolver.message import Defer, Message, Output, Read
 from ml_connector.resolver.plan import EntityPlan, FlowPlan, compile_flow
-from ml_connector.resolver.resolve import STAGES, Book, lacking, state_key
+from ml_connector.resolver.resolve import STAGES, Book, lacking, readable, state_key
 
 MAX_DESIRED_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024
 _LANES: Final[dict[str, Lane]] = {"live": "live", "replay": "replay", "backfill": "backfill"}
@@ -70,7 +70,10 @@ class Core:
             return self._malformed(message, "the flow does not exist any more", code="UNKNOWN_FLOW")
         try:
             event = decode_webhook(
-                message.value, arrived_at_ms=message.received_at_ms, company_id=plan.flow.pipedrive.company_id
+                message.value,
+                arrived_at_ms=message.received_at_ms,
+                company_id=plan.flow.pipedrive.company_id,
+                whole_meta=plan.names_meta,
             )
             event = _as_replayed(event, message)
         except Malformed as error:
@@ -106,19 +109,22 @@ class Core:
         self, message: Message, plan: FlowPlan, entity: EntityPlan, event: Event, *, answers: bool = False
     ) -> list[Output] | Defer:
         known = self._book.of(plan.company)
-        needed = lacking(entity, event, known, arrived_at_ms=message.received_at_ms, now_ms=self._clock.now_ms)
+        found = readable(entity, event, known)
+        needed = lacking(entity, event, known, found, arrived_at_ms=message.received_at_ms, now_ms=self._clock.now_ms)
         if needed:
             return Defer(f"{' and '.join(needed)} must be read first", after_s=0.0, lacking=needed)
-        received = emit.received(message, event, account=plan.account, with_body=True)
+        where = emit.origin(message)
+        received = emit.received(message, where, event, account=plan.account, with_body=True)
         try:
-            mapped = map_event(plan, entity, event, known)
+            mapped = map_event(plan, entity, event, known, found)
         except MappingFailed as error:
             if answers:
                 return self._answer(message, plan, entity, event, "rejected", reason=str(error))
             return [received, *self._unmapped(message, plan, entity, event, str(error), code="MAPPING")]
-        desired = self._desired(message, plan, entity, event, mapped)
-        resolved = emit.resolved(desired, mapped, at_ms=self._clock.now_ms())
-        wanted = emit.desired_output(desired, message)
+        desired = self._desired(message, where, plan, entity, event, mapped)
+        record_key = desired.record_key
+        resolved = emit.resolved(desired, record_key, mapped, at_ms=self._clock.now_ms())
+        wanted = emit.desired_output(desired, record_key, message)
         if len(wanted.value or b"") > MAX_DESIRED_BYTES:
             reason = f"the mapped fields have more than {MAX_DESIRED_BYTES} bytes"
             if answers:
@@ -129,6 +135,7 @@ class Core:
     def _desired(
         self,
         message: Message,
+        where: Origin,
         plan: FlowPlan,
         entity: EntityPlan,
         event: Event,
@@ -147,7 +154,7 @@ class Core:
             generation=event.generation,
             action=mapped.action,
             mapping_version=plan.version,
-            origin=emit.origin(message),
+            origin=where,
             lane=_LANES.get(h.text(message.headers, h.LANE), "live"),
             fields=mapped.fields,
             references=mapped.references,
@@ -169,10 +176,12 @@ class Core:
     ) -> list[Output]:
         """A hydrate that found nothing to write."""
         mapped = Mapped(action, merged_to=event.merged_to)
-        desired = self._desired(message, plan, entity, event, mapped, reason or f"Pipedrive: {action}")
-        resolved = emit.resolved(desired, mapped, at_ms=self._clock.now_ms())
-        received = emit.received(message, event, account=plan.account, with_body=True)
-        return [received, resolved, emit.desired_output(desired, message)]
+        where = emit.origin(message)
+        desired = self._desired(message, where, plan, entity, event, mapped, reason or f"Pipedrive: {action}")
+        record_key = desired.record_key
+        resolved = emit.resolved(desired, record_key, mapped, at_ms=self._clock.now_ms())
+        received = emit.received(message, where, event, account=plan.account, with_body=True)
+        return [received, resolved, emit.desired_output(desired, record_key, message)]
 
     # -- what becomes no desired record ------------------------------------------------------------------------------
 
@@ -194,7 +203,7 @@ class Core:
         cause = h.text(message.headers, h.CAUSE) or cause_of(message.value)
         event = Event(cause=cause, entity="", action="", source_id="", generation=Generation(0))
         outcome = msgspec.structs.replace(self._outcome(message, account, event), reason=reason)
-        received = emit.received(message, event, account=account, with_body=False)
+        received = emit.received(message, emit.origin(message), event, account=account, with_body=False)
         return [received, *emit.dead_letter(message, outcome, stage="decode", code=code)]
 
     def _ignored(self, message: Message, plan: FlowPlan, event: Event) -> list[Output]:
@@ -206,7 +215,7 @@ class Core:
             outputs.append(emit.state(plan.company, state_key(plan.company, changed), None))
         reason = f"{event.entity} is not mapped"
         outcome = msgspec.structs.replace(self._outcome(message, plan.account, event), reason=reason)
-        received = emit.received(message, event, account=plan.account, with_body=False)
+        received = emit.received(message, emit.origin(message), event, account=plan.account, with_body=False)
         return [*outputs, received, emit.outcome(outcome)]
 
     def _outcome(self, message: Message, account: str, event: Event) -> Outcome:

@@ -38,7 +38,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     generation: Generation
     data: dict[str, Any] = {}
     custom: dict[str, Any] = {}  # field code -> value as Pipedrive sent it
-    meta: dict[str, Any] = {}
+    meta: dict[str, Any] = {}  # only where the mapping names it
     merged_to: str | None = None
     merged_from: str | None = None
 
@@ -49,35 +49,58 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
         return found if isinstance(found, str) else ""
 
 
+class _Meta(msgspec.Struct):
+    """What decides. The rest (hundreds of permitted_user_ids, say) is not even decoded."""
+
+    id: Any = None
+    webhook_id: Any = None
+    version: Any = None
+    company_id: Any = None
+    entity: Any = None
+    entity_id: Any = None
+    action: Any = None
+    timestamp: Any = None
+    merged_to_id: Any = None
+    merged_from_id: Any = None
+
+
 class _Envelope(msgspec.Struct):
-    meta: dict[str, Any]
+    meta: _Meta
     data: dict[str, Any] | None = None
     previous: msgspec.Raw = _EMPTY  # only a deletion needs it
 
 
 class _Names(msgspec.Struct):
+    meta: _Meta
+
+
+class _Whole(msgspec.Struct):
     meta: dict[str, Any]
 
 
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope, float_hook=Decimal)
 _NAMES: Final = msgspec.json.Decoder(_Names, float_hook=str)
+_WHOLE: Final = msgspec.json.Decoder(_Whole, float_hook=Decimal)
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any] | None, float_hook=Decimal)
 
 
-def decode_webhook(body: bytes, *, arrived_at_ms: int, company_id: str | None = None) -> Event:
-    """Raises Malformed. `company_id`: events of any other company are refused."""
+def decode_webhook(
+    body: bytes, *, arrived_at_ms: int, company_id: str | None = None, whole_meta: bool = False
+) -> Event:
+    """Raises Malformed. `company_id`: events of any other company are refused. `whole_meta`: `Event.meta` is wanted."""
     envelope = cast(_Envelope, _json(_ENVELOPE, body))
     meta = envelope.meta
     _refuse_other_versions(meta)
-    if company_id is not None and _id(meta.get("company_id")) != company_id:
+    if company_id is not None and _id(meta.company_id) != company_id:
         raise Malformed("meta.company_id is not the company of the flow")
     cause = _cause(meta)
-    entity = meta.get("entity")
+    entity = meta.entity
     if not isinstance(entity, str) or not entity:
         raise Malformed("meta.entity is not a text")
     if entity not in MAPPED:
         return _ignored(cause, entity, meta)
-    return _object_event(cause, cast(Entity, entity), envelope, arrived_at_ms)
+    whole = cast(_Whole, _json(_WHOLE, body)).meta if whole_meta else {}
+    return _object_event(cause, cast(Entity, entity), envelope, whole, arrived_at_ms)
 
 
 def decode_rest(entity: Entity, data: dict[str, Any], *, source_id: str, cause: str, generation: Generation) -> Event:
@@ -108,9 +131,11 @@ def cause_of(body: bytes) -> str:
         return causes.of_unreadable(body)
 
 
-def _object_event(cause: str, entity: Entity, envelope: _Envelope, arrived_at_ms: int) -> Event:
+def _object_event(
+    cause: str, entity: Entity, envelope: _Envelope, whole_meta: dict[str, Any], arrived_at_ms: int
+) -> Event:
     meta = envelope.meta
-    action = meta.get("action")
+    action = meta.action
     if action not in {"create", "change", "delete"}:
         raise Malformed("meta.action is not create, change or delete")
     data = envelope.data
@@ -119,7 +144,7 @@ def _object_event(cause: str, entity: Entity, envelope: _Envelope, arrived_at_ms
             raise Malformed("data is null, but the action is not delete")
         data = _json(_OBJECT, bytes(envelope.previous)) if envelope.previous != _EMPTY else None
     data = data or {}
-    version = timestamp_ms(meta.get("timestamp"))
+    version = timestamp_ms(meta.timestamp)
     if is_from_the_future(version, arrived_at_ms=arrived_at_ms):
         raise Malformed("meta.timestamp is more than 5 minutes ahead of the event's arrival")
     return Event(
@@ -130,22 +155,21 @@ def _object_event(cause: str, entity: Entity, envelope: _Envelope, arrived_at_ms
         generation=Generation(version),
         data=data,
         custom=_custom(data),
-        meta=meta,
-        merged_to=_merged(meta, "merged_to_id"),
-        merged_from=_merged(meta, "merged_from_id"),
+        meta=whole_meta,
+        merged_to=_merged("merged_to_id", meta.merged_to_id),
+        merged_from=_merged("merged_from_id", meta.merged_from_id),
     )
 
 
-def _ignored(cause: str, entity: str, meta: dict[str, Any]) -> Event:
+def _ignored(cause: str, entity: str, meta: _Meta) -> Event:
     """Entities without a record may look as they like (leads have UUIDs, users epoch seconds): only told, so cut."""
-    action = meta.get("action")
+    action = meta.action
     return Event(
         cause=cause,
         entity=entity[:MAX_TOLD_CHARS],
         action=action[:MAX_TOLD_CHARS] if isinstance(action, str) else "",
-        source_id=(_id(meta.get("entity_id")) or "")[:MAX_TOLD_CHARS],
+        source_id=(_id(meta.entity_id) or "")[:MAX_TOLD_CHARS],
         generation=Generation(0),
-        meta=meta,
     )
 
 
@@ -182,14 +206,14 @@ def _json(decoder: Any, data: bytes) -> Any:
         raise Malformed("not JSON, nested too deeply, or a number out of range") from error
 
 
-def _refuse_other_versions(meta: dict[str, Any]) -> None:
-    version = meta.get("version")
+def _refuse_other_versions(meta: _Meta) -> None:
+    version = meta.version
     if version is not None and not str(version).startswith("2"):
         raise Malformed("meta.version is not 2.0: subscribe to webhooks v2")
 
 
-def _cause(meta: dict[str, Any]) -> str:
-    return causes.of_event(_id(meta.get("webhook_id")) or "", _id(meta.get("id")) or "")
+def _cause(meta: _Meta) -> str:
+    return causes.of_event(_id(meta.webhook_id) or "", _id(meta.id) or "")
 
 
 def _id(value: object) -> str | None:
@@ -199,8 +223,8 @@ def _id(value: object) -> str | None:
     return str(value) if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _source_id(meta: dict[str, Any], data: dict[str, Any]) -> str:
-    named, held = _id(meta.get("entity_id")), _id(data.get("id"))
+def _source_id(meta: _Meta, data: dict[str, Any]) -> str:
+    named, held = _id(meta.entity_id), _id(data.get("id"))
     found = named or held
     if found is None or not is_source_id(found):
         raise Malformed("neither meta.entity_id nor the object's id is a positive number")
@@ -209,8 +233,8 @@ def _source_id(meta: dict[str, Any], data: dict[str, Any]) -> str:
     return found
 
 
-def _merged(meta: dict[str, Any], member: str) -> str | None:
-    found = _id(meta.get(member))
+def _merged(member: str, value: object) -> str | None:
+    found = _id(value)
     if found is not None and not is_source_id(found):
         raise Malformed(f"meta.{member} is not a positive number")
     return found

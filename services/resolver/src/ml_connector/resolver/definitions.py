@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from ml_connector.common.wire import StoredDefinitions, StoredStages
 
@@ -48,15 +48,23 @@ class Field:
         return _READERS.get(self.kind, _plain)(raw, self.options)
 
 
+class Bound(NamedTuple):
+    """What the names of one mapping stand for."""
+
+    fields: tuple[tuple[str, Field], ...]
+    undefined: list[str]
+
+
 class Definitions:
     """The custom fields of one entity."""
 
-    __slots__ = ("_by_name", "by_code", "read_at_ms")
+    __slots__ = ("_bound", "_by_name", "by_code", "read_at_ms")
 
     def __init__(self, stored: StoredDefinitions) -> None:
         self.read_at_ms = stored.read_at_ms
         self.by_code: dict[str, Field] = {}
         self._by_name: dict[str, Field] = {}
+        self._bound: dict[frozenset[str], Bound] = {}
         for entry in stored.fields:
             field = _field(entry, self._by_name)
             self.by_code[field.code] = field
@@ -65,6 +73,17 @@ class Definitions:
     def find(self, name: str) -> Field | None:
         """By readable name, or by code."""
         return self._by_name.get(name) or self.by_code.get(name)
+
+    def bound(self, names: frozenset[str]) -> Bound:
+        """The fields that a mapping names, looked up once."""
+        found = self._bound.get(names)
+        if found is None:
+            fields = {name: self.find(name) for name in sorted(names)}
+            found = self._bound[names] = Bound(
+                tuple((name, field) for name, field in fields.items() if field is not None),
+                [name for name, field in fields.items() if field is None],
+            )
+        return found
 
     def unknown(self, custom: Mapping[str, Any]) -> list[str]:
         """Codes of fields that hold something and have no definition here."""

@@ -24,35 +24,36 @@ MAX_BODY_BYTES: Final = topics.MAX_MESSAGE_BYTES - 1024 * 1024
 MAX_NAME_CHARS: Final = 200
 
 
-def received(message: Message, event: Event, *, account: str, with_body: bool) -> Output:
-    headers = message.headers
+def received(message: Message, where: Origin, event: Event, *, account: str, with_body: bool) -> Output:
+    """`where`: the origin of the message."""
+    headers = where.headers
     entry = Received(
         cause=event.cause,
-        flow=h.text(headers, h.FLOW),
-        company=h.text(headers, h.COMPANY),
+        flow=headers.get(h.FLOW, ""),
+        company=headers.get(h.COMPANY, ""),
         account=account,
-        received_at_ms=message.received_at_ms,
-        verified_by=h.text(headers, h.VERIFIED_BY),
-        topic=message.topic,
-        partition=message.partition,
-        offset=message.offset,
+        received_at_ms=where.received_at_ms,
+        verified_by=headers.get(h.VERIFIED_BY, ""),
+        topic=where.topic,
+        partition=where.partition,
+        offset=where.offset,
         entity=event.entity,
         action=event.action,
         source_id=event.source_id,
         name=event.name[:MAX_NAME_CHARS] if with_body else "",
-        trace=trace_id(headers.get(h.TRACEPARENT)),
-        replay_of=h.text(headers, h.REPLAY_OF),
+        trace=trace_id(message.headers.get(h.TRACEPARENT)),
+        replay_of=headers.get(h.REPLAY_OF, ""),
         body=_raw(message.value, MAX_BODY_BYTES) if with_body else NO_JSON,
     )
     return _audit(account, keys.received_key(event.cause), entry.encode())
 
 
-def resolved(desired: Desired, mapped: Mapped, *, at_ms: int) -> Output:
+def resolved(desired: Desired, record_key: str, mapped: Mapped, *, at_ms: int) -> Output:
     entry = Resolved(
         cause=desired.cause,
         flow=desired.flow,
         account=desired.account,
-        record_key=desired.record_key,
+        record_key=record_key,
         generation=desired.generation,
         action=desired.action,
         mapping_version=desired.mapping_version,
@@ -63,9 +64,9 @@ def resolved(desired: Desired, mapped: Mapped, *, at_ms: int) -> Output:
     return _audit(desired.account, keys.resolved_key(desired.cause), entry.encode())
 
 
-def desired_output(desired: Desired, message: Message) -> Output:
+def desired_output(desired: Desired, record_key: str, message: Message) -> Output:
     trace = message.headers.get(h.TRACEPARENT)
-    key = DesiredKey(desired.record_key, desired.generation, desired.cause)
+    key = DesiredKey(record_key, desired.generation, desired.cause)
     return Output(
         topics.DESIRED,
         desired.account.encode(),
@@ -76,7 +77,8 @@ def desired_output(desired: Desired, message: Message) -> Output:
 
 
 def origin(message: Message) -> Origin:
-    kept: dict[str, str] = {name: h.text(message.headers, name) for name in h.ORIGINAL if name in message.headers}
+    headers = message.headers
+    kept: dict[str, str] = {name: headers[name].decode("utf-8", "replace") for name in h.ORIGINAL if name in headers}
     return Origin(
         topic=message.topic,
         partition=message.partition,

@@ -6,8 +6,9 @@ the expression and the value's type. Never: a value in an error, I/O, the clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from ml_connector.common.errors import MappingFailed
 from ml_connector.common.expressions import Scope, Unfit, field_failed
@@ -16,34 +17,33 @@ from ml_connector.common.wire import Action, Parent, Reference
 from ml_connector.resolver.body_fields import type_name
 from ml_connector.resolver.decode import Event
 from ml_connector.resolver.plan import PARENT, STAGE_STATUS, EntityPlan, FlowPlan
-from ml_connector.resolver.resolve import Knowledge, Readable, readable
+from ml_connector.resolver.resolve import Knowledge, Readable
 
 
-@dataclass(frozen=True, slots=True)
-class Mapped:
+class Mapped(msgspec.Struct, frozen=True):
     """What a Desired says beyond whence it comes."""
 
     action: Action
-    fields: dict[str, Any] = field(default_factory=dict)
-    references: dict[str, Reference] = field(default_factory=dict)
+    fields: dict[str, Any] = {}
+    references: dict[str, Reference] = {}
     parent: Parent | None = None
     default_parent: str | None = None
     merged_to: str | None = None
-    held_back: list[str] = field(default_factory=list)
+    held_back: list[str] = []
 
 
-def map_event(plan: FlowPlan, entity: EntityPlan, event: Event, known: Knowledge) -> Mapped:
+def map_event(plan: FlowPlan, entity: EntityPlan, event: Event, known: Knowledge, found: Readable) -> Mapped:
     """Raises MappingFailed."""
     if event.action == "delete":
         return Mapped("inactivate" if entity.on_delete == "inactivate" else "ignore", merged_to=event.merged_to)
-    found = readable(entity, event, known)
     scope = Scope(event.data, found.values, event.meta, _stage_status(plan, entity, event, known))
-    fields, references = _fields(entity, scope, found)
+    absent = found.absent
+    fields, references = _fields(entity, scope, absent)
     return Mapped(
         "upsert",
         fields=fields,
         references=references,
-        parent=_parent(plan, entity, scope, found),
+        parent=_parent(plan, entity, scope, absent),
         default_parent=plan.flow.defaults.customer if entity.parent is not None else None,
         held_back=found.held_back,
     )
@@ -57,12 +57,12 @@ def record_key_of(plan: FlowPlan, entity: EntityPlan, source_id: str) -> str:
     return record_key(plan.account, entity.record_type, external_id_of(plan, entity, source_id))
 
 
-def _fields(entity: EntityPlan, scope: Scope, found: Readable) -> tuple[dict[str, Any], dict[str, Reference]]:
+def _fields(entity: EntityPlan, scope: Scope, absent: frozenset[str]) -> tuple[dict[str, Any], dict[str, Reference]]:
     """What has no value is None, which clears it on a change; what is held back is left as it is."""
     fields: dict[str, Any] = {}
     references: dict[str, Reference] = {}
     for plan in entity.fields:
-        if plan.custom & found.absent and not plan.required:
+        if absent and plan.custom & absent and not plan.required:
             continue
         try:
             value = plan.convert(plan.expression.evaluate(scope))
@@ -77,12 +77,12 @@ def _fields(entity: EntityPlan, scope: Scope, found: Readable) -> tuple[dict[str
     return fields, references
 
 
-def _parent(plan: FlowPlan, entity: EntityPlan, scope: Scope, found: Readable) -> Parent | None:
+def _parent(plan: FlowPlan, entity: EntityPlan, scope: Scope, absent: frozenset[str]) -> Parent | None:
     """The customer of the organization that the object belongs to."""
     expression = entity.parent
     if expression is None:
         return None
-    if expression.members("custom") & found.absent:
+    if absent and expression.members("custom") & absent:
         raise field_failed(PARENT, expression, "names a custom field that Pipedrive does not define")
     try:
         value = expression.evaluate(scope)

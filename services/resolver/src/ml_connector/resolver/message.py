@@ -33,6 +33,8 @@ class Message(NamedTuple):
 
     def as_first_read(self) -> Message:
         """With the place that the message had before it was put aside."""
+        if ORIGIN not in self.headers:
+            return self
         topic, slash, place = h.text(self.headers, ORIGIN).partition("/")
         partition, _, offset = place.partition("/")
         if not slash or not partition.isdigit() or not offset.isdigit():

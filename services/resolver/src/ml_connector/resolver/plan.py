@@ -15,6 +15,7 @@ STAGE_STATUS: Final = "stage_status"
 PARENT: Final = "parent"
 SUBSIDIARY: Final = "subsidiary"
 
+_META: Final = re.compile(r"\bmeta\b")
 _STAGE_ID: Final = re.compile(r"[0-9]+\Z")
 
 
@@ -54,6 +55,7 @@ class EntityPlan:
     parent: Expression | None
     on_delete: str
     custom: frozenset[str]  # readable names (or codes) that any expression names
+    names_meta: bool
     stage_status: bool  # some expression wants it
     stage_names: bool  # and the flow names stages by "<pipeline>/<stage>"
 
@@ -65,6 +67,7 @@ class FlowPlan:
     flow: Flow
     version: int
     entities: dict[str, EntityPlan]
+    names_meta: bool  # some expression wants to know more of an event than its object
 
     @property
     def company(self) -> str:
@@ -79,7 +82,8 @@ def compile_flow(flow: Flow, version: int) -> FlowPlan:
     """The flow was validated when it was applied: every expression compiles."""
     by_name = any(not _STAGE_ID.match(stage) for stage in flow.stages)
     entities = {entity: _entity(flow, entity, mapping, by_name) for entity, mapping in flow.entities.items()}
-    return FlowPlan(flow, version, {str(entity): plan for entity, plan in entities.items()})
+    names_meta = any(plan.names_meta for plan in entities.values())
+    return FlowPlan(flow, version, {str(entity): plan for entity, plan in entities.items()}, names_meta)
 
 
 def _entity(flow: Flow, entity: Entity, mapping: EntityMapping, stages_by_name: bool) -> EntityPlan:
@@ -100,6 +104,7 @@ def _entity(flow: Flow, entity: Entity, mapping: EntityMapping, stages_by_name: 
         parent=parent,
         on_delete=mapping.on_delete,
         custom=frozenset().union(*(expression.members("custom") for expression in expressions)),
+        names_meta=any(_META.search(expression.source) for expression in expressions),
         stage_status=stage_status,
         stage_names=stage_status and stages_by_name,
     )

@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
+
 from ml_connector.common.errors import ConnectorError
 from ml_connector.common.wire import StoredBudget, StoredDefinitions, StoredStages
 from ml_connector.resolver.decode import MAPPED, Event
@@ -25,6 +27,7 @@ ABSENT_NAME_REREAD_MS: Final = 15 * 60 * 1000
 # What is held back is told to people: that many names, each that long.
 MAX_NAMED: Final = 100
 MAX_NAME_CHARS: Final = 100
+NONE: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(slots=True)
@@ -90,79 +93,69 @@ def state_key(company: str, what: str) -> str:
     return f"{company}/{what}" if what in {STAGES, BUDGET} else f"{company}/definitions/{what}"
 
 
-def lacking(
-    plan: EntityPlan, event: Event, known: Knowledge, *, arrived_at_ms: int, now_ms: Callable[[], int]
-) -> tuple[str, ...]:
-    """What must be read from Pipedrive before this event can be mapped: entities, or `stages`."""
-    if event.action == "delete":
-        return ()
-    needed = []
-    if plan.custom and _definitions_lack(plan, event, known, arrived_at_ms=arrived_at_ms, now_ms=now_ms):
-        needed.append(event.entity)
-    if plan.stage_names and _stages_lack(event, known.stages, arrived_at_ms):
-        needed.append(STAGES)
-    return tuple(needed)
-
-
-@dataclass(frozen=True, slots=True)
-class Readable:
-    """The custom fields that the mapping names, and those that nobody can name yet."""
+class Readable(msgspec.Struct, frozen=True):
+    """The custom fields that the mapping names, and what nobody can name yet."""
 
     values: dict[str, Any]
-    absent: frozenset[str]  # names of the mapping without a value that could be read
-    held_back: list[str]
+    undefined: list[str] = []  # names of the mapping that no definition has
+    unreadable: list[str] = []  # names of the mapping whose option no definition has
+    unknown: list[str] = []  # codes of the object that no definition has
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """Names of the mapping without a value that could be read."""
+        return frozenset((*self.undefined, *self.unreadable)) if self.undefined or self.unreadable else NONE
+
+    @property
+    def held_back(self) -> list[str]:
+        """For people: what could not be written, or may have been wanted."""
+        if not (self.undefined or self.unreadable or self.unknown):
+            return []
+        names = sorted({*self.undefined, *self.unreadable, *self.unknown})
+        return [name[:MAX_NAME_CHARS] for name in names[:MAX_NAMED]]
 
 
 def readable(plan: EntityPlan, event: Event, known: Knowledge) -> Readable:
     """Custom values by the names that the mapping uses."""
     definitions = known.definitions.get(event.entity)
     if not plan.custom or definitions is None:
-        return Readable({}, plan.custom, sorted(plan.custom))
+        return Readable({}, undefined=sorted(plan.custom))
+    custom = event.custom
     values: dict[str, Any] = {}
-    absent = []
-    for name in plan.custom:
-        found = definitions.find(name)
+    unreadable = []
+    bound = definitions.bound(plan.custom)
+    for name, bound_field in bound.fields:
         try:
-            if found is None:
-                absent.append(name)
-            else:
-                values[name] = found.readable(event.custom.get(found.code))
+            values[name] = bound_field.readable(custom.get(bound_field.code))
         except UnknownOption:
-            absent.append(name)
-    return Readable(values, frozenset(absent), _few([*absent, *definitions.unknown(event.custom)]))
+            unreadable.append(name)
+    return Readable(values, bound.undefined, unreadable, definitions.unknown(custom))
 
 
-def _few(names: list[str]) -> list[str]:
-    return [name[:MAX_NAME_CHARS] for name in sorted(names)[:MAX_NAMED]]
+def lacking(
+    plan: EntityPlan, event: Event, known: Knowledge, found: Readable, *, arrived_at_ms: int, now_ms: Callable[[], int]
+) -> tuple[str, ...]:
+    """What must be read from Pipedrive before this event can be mapped: entities, or `stages`."""
+    if event.action == "delete":
+        return ()
+    needed = []
+    if plan.custom:
+        definitions = known.definitions.get(event.entity)
+        if definitions is None or _definitions_lack(definitions, found, arrived_at_ms=arrived_at_ms, now_ms=now_ms):
+            needed.append(event.entity)
+    if plan.stage_names and _stages_lack(event, known.stages, arrived_at_ms):
+        needed.append(STAGES)
+    return tuple(needed)
 
 
 def _definitions_lack(
-    plan: EntityPlan, event: Event, known: Knowledge, *, arrived_at_ms: int, now_ms: Callable[[], int]
+    definitions: Definitions, found: Readable, *, arrived_at_ms: int, now_ms: Callable[[], int]
 ) -> bool:
-    definitions = known.definitions.get(event.entity)
-    if definitions is None:
-        return True
     if definitions.read_at_ms > arrived_at_ms:
         return False
-    return (
-        bool(definitions.unknown(event.custom))
-        or _option_unknown(plan, event, definitions)
-        or (
-            any(definitions.find(name) is None for name in plan.custom)
-            and now_ms() - definitions.read_at_ms > ABSENT_NAME_REREAD_MS
-        )
-    )
-
-
-def _option_unknown(plan: EntityPlan, event: Event, definitions: Definitions) -> bool:
-    for name in plan.custom:
-        found = definitions.find(name)
-        if found is not None and found.options:
-            try:
-                found.readable(event.custom.get(found.code))
-            except UnknownOption:
-                return True
-    return False
+    if found.unknown or found.unreadable:
+        return True
+    return bool(found.undefined) and now_ms() - definitions.read_at_ms > ABSENT_NAME_REREAD_MS
 
 
 def _stages_lack(event: Event, stages: Stages | None, arrived_at_ms: int) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 _M: Final = 0x5BD1E995
@@ -23,6 +24,7 @@ def murmur2(data: bytes) -> int:
     return h ^ h >> 15
 
 
+@lru_cache(maxsize=65_536)
 def partition_for(key: bytes, partitions: int) -> int:
     """The partition that a producer gives to `key`."""
     return (murmur2(key) & 0x7FFFFFFF) % partitions

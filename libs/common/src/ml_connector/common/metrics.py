@@ -1,0 +1,30 @@
+"""What is measured: one closed vocabulary. OTLP carries it when OTEL_EXPORTER_OTLP_ENDPOINT is set (`telemetry.py`).
+
+Attributes are flows, accounts and outcomes, never a person or a value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, Literal
+
+from opentelemetry import metrics
+from opentelemetry.metrics import CallbackOptions, Meter, Observation
+
+Metric = Literal[
+    "ml_connector.ingest.deliveries",  # webhook deliveries since the start, by flow and result
+]
+_UNITS: Final[dict[Metric, str]] = {"ml_connector.ingest.deliveries": "{delivery}"}
+
+# A number with its attributes.
+Reading = tuple[int, dict[str, str]]
+
+
+def count(name: Metric, read: Callable[[], Iterable[Reading]], *, meter: Meter | None = None) -> None:
+    """A counter that is kept elsewhere and read when it is exported, so that counting costs an addition."""
+
+    def observe(_: CallbackOptions) -> Iterable[Observation]:
+        return [Observation(value, attributes) for value, attributes in read()]
+
+    found = meter or metrics.get_meter("ml_connector")
+    found.create_observable_counter(name, callbacks=[observe], unit=_UNITS[name])
