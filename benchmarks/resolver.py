@@ -233,7 +233,7 @@ def consume(kind: str, bootstrap: str, offset: int, events: int) -> float:
 def read(consumer: Consumer) -> Iterator[Message]:
     while True:
         for found in consumer.consume(200, 1.0):
-            headers = {name: value if isinstance(value, bytes) else b"" for name, value in found.headers() or ()}
+            headers: Any = dict(found.headers() or ())
             topic, partition, offset = place_of(found)
             yield Message(topic, partition, offset, found.key() or b"", found.value() or b"", headers)
 

@@ -7,12 +7,13 @@ A missing member and null are both None. Errors name the types involved, never a
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, Final, Protocol, TypeVar, get_args
+from typing import Any, Final, Protocol, TypeVar, cast, get_args
 
 import cel
 import msgspec
@@ -32,6 +33,7 @@ _PLAIN = re.compile(
 _STEP = re.compile(r"""\.([A-Za-z_]\w*)|\["([^"\\]*)"\]|\['([^'\\]*)'\]""")
 _NAMED = re.compile(r"""\b(data|meta|custom)(?:\.([A-Za-z_]\w*)|\["([^"\\]*)"\]|\['([^'\\]*)'\])""")
 EXACT_DIGITS: Final = 15
+SLIPS: Final = 4  # roundings of the largest amount that a result may carry
 INT_MOST: Final = 2**63 - 1
 _REFERENCE_KINDS: Final = get_args(ReferenceKind)
 
@@ -103,7 +105,7 @@ class CelExpression:
         try:
             variables = {root: _variable(getattr(scope, root), members) for root, members in self.named.items()}
             context = cel.Context(variables, self.functions) if self.functions else variables
-            return _from_cel(self.program.execute(context))
+            return _from_cel(self.program.execute(context), variables)
         except Unfit:
             raise
         except Exception as error:
@@ -170,19 +172,33 @@ def _for_cel(value: Any) -> Any:
     return value
 
 
-def _from_cel(value: Any) -> Any:
+def _from_cel(value: Any, variables: dict[str, Any]) -> Any:
     if isinstance(value, dict) and value.keys() == {"$reference", "value"}:
         return Reference(value["$reference"], value["value"]) if value["value"] is not None else None
     if isinstance(value, float):
-        return _exact(value)
+        return _exact(value, _largest(variables))
     return value
 
 
-def _exact(value: float) -> int | Decimal:
-    """The decimal of 15 digits that the double stands for: 0.1 + 0.2 is 0.3. Raises Unfit when it is no number."""
+def _largest(value: Any) -> float:
+    """Of all numbers in a value, without their signs."""
+    if isinstance(value, dict | list):
+        return max(map(_largest, value.values() if isinstance(value, dict) else value), default=0.0)
+    return abs(float(value)) if isinstance(value, float | int) else 0.0
+
+
+def _exact(value: float, largest: float) -> int | Decimal:
+    """The decimal that the double stands for: 0.1 + 0.2 is 0.3. Raises Unfit when it is no number.
+
+    Of a difference of large amounts the last digits are the error of those: what lies within it counts as even.
+    """
     found = Decimal(f"{value:.{EXACT_DIGITS}g}")
     if not found.is_finite():
         raise Unfit("the result is no number: a division by zero?")
+    places = max(0, EXACT_DIGITS - 1 - Decimal(largest).adjusted())
+    if places < -cast(int, found.as_tuple().exponent):
+        even = round(found, places)
+        found = even if abs(even - found) <= SLIPS * Decimal(math.ulp(largest)) else found
     return int(found) if found == found.to_integral_value() else found
 
 
@@ -236,7 +252,7 @@ def _given(value: Any, kind: type[T], function: str) -> T | None:
 
 
 def _text(value: Any) -> str:
-    return f"{_exact(value):f}" if isinstance(value, float) else str(value)
+    return f"{_exact(value, abs(value)):f}" if isinstance(value, float) else str(value)
 
 
 _FUNCTIONS: Final[dict[str, Callable[..., Any]]] = {
