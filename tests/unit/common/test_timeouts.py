@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from ml_connector.common.timeouts import Timeouts
+from ml_connector.common.timeouts import Overdue, Timeouts
 
 pytestmark = pytest.mark.asyncio
 
@@ -62,3 +62,25 @@ async def test_another_cancellation_is_none_of_ours() -> None:
 async def test_errors_of_the_work_come_through() -> None:
     with pytest.raises(ValueError, match="its own"), Timeouts(10).limit():
         raise ValueError("its own")
+
+
+async def test_future_that_is_overdue_gets_a_timeout_error() -> None:
+    overdue, loop = Overdue(0.02), asyncio.get_running_loop()
+    for _ in range(2):  # the timer is set anew
+        late, in_time = loop.create_future(), loop.create_future()
+        overdue.watch(in_time)
+        overdue.watch(late)
+        in_time.set_result("done")
+        with pytest.raises(TimeoutError):
+            await late
+        assert in_time.result() == "done"
+
+
+async def test_futures_that_are_done_are_forgotten() -> None:
+    """At thousands of messages a second they would pile up until their time is over."""
+    overdue, loop = Overdue(60), asyncio.get_running_loop()
+    for _ in range(1000):
+        future = loop.create_future()
+        overdue.watch(future)
+        future.set_result(None)
+    assert overdue.waiting == 1

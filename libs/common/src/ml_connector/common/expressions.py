@@ -199,7 +199,7 @@ def _exact(value: float, largest: float) -> int | Decimal:
     if places < -cast(int, found.as_tuple().exponent):
         even = round(found, places)
         found = even if abs(even - found) <= SLIPS * Decimal(math.ulp(largest)) else found
-    return int(found) if found == found.to_integral_value() else found
+    return int(found) if found == found.to_integral_value() else found.normalize()
 
 
 def _lookup(kind: str, value: Any) -> dict[str, Any]:

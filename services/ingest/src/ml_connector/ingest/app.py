@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -117,11 +117,10 @@ def make_asgi(ingest: Ingest) -> Any:
 
     receiver = ingest.receiver
 
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+    def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] == "http" and scope["path"].startswith(PATH):
-            await receiver(scope, receive, send)
-        else:
-            await around(scope, receive, silently(send))
+            return receiver(scope, receive, send)
+        return around(scope, receive, silently(send))
 
     return app
 

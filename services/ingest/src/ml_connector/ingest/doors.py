@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
 
+from ml_connector.common import headers as h
 from ml_connector.common.credentials import WebhookBasic, WebhookHmac
 from ml_connector.common.directory import Directory, LiveFlow
 from ml_connector.common.errors import SecretUnreadable
+from ml_connector.common.headers import Headers
 from ml_connector.common.metrics import Reading
 from ml_connector.ingest.address import Network
 from ml_connector.ingest.verify import BasicProof, HmacProof, Proof
@@ -26,11 +28,11 @@ class Door:
     """One flow's address. `problem`: why it is closed, although the flow exists."""
 
     flow: str
-    company: str
-    account: str
     proofs: tuple[Proof, ...]
     allow_from: tuple[Network, ...]
     problem: str | None
+    key: bytes  # of its messages
+    stamped: Headers  # what each of its messages says
     counts: Counts = field(default_factory=Counts)
 
 
@@ -78,15 +80,9 @@ class Doors:
         except SecretUnreadable as error:
             problem = str(error)
         counts = self._counts.setdefault(flow.flow, Counts())
-        return Door(
-            flow.flow,
-            flow.pipedrive.company,
-            flow.netsuite.account,
-            proofs,
-            flow.pipedrive.webhook.allow_from,
-            problem,
-            counts,
-        )
+        company = flow.pipedrive.company.encode()
+        stamped = {h.FLOW: flow.flow.encode(), h.COMPANY: company, h.ACCOUNT: flow.netsuite.account.encode()}
+        return Door(flow.flow, proofs, flow.pipedrive.webhook.allow_from, problem, company, stamped, counts)
 
     def _proofs(self, live: LiveFlow) -> tuple[Proof, ...]:
         flow = live.flow

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -51,6 +50,9 @@ class Refusal(Exception):
 
 SILENT: Final = (b"server", b"")  # else the server names itself
 CLOSE: Final = ((b"connection", b"close"),)
+ACCEPTED: Final = {"type": "http.response.start", "status": 204, "headers": [SILENT]}
+LAST_ACCEPTED: Final = {"type": "http.response.start", "status": 204, "headers": [SILENT, *CLOSE]}
+NO_BODY: Final = {"type": "http.response.body", "body": b""}
 UNAVAILABLE_HEADERS: Final = ((b"retry-after", b"%d" % RETRY_AFTER_S),)
 
 
@@ -82,10 +84,10 @@ class Receiver:
         self.in_flight += 1
         try:
             await self._accept(scope, receive)
+            await send(LAST_ACCEPTED if self.stopping else ACCEPTED)
+            await send(NO_BODY)
         except Refusal as refusal:
             await _answer(send, refusal.status, refusal.text, (*refusal.headers, *self._farewell()))
-        else:
-            await _answer(send, 204, headers=self._farewell())
         finally:
             self.in_flight -= 1
 
@@ -110,7 +112,6 @@ class Receiver:
             stamped = stamp(
                 door,
                 verified_by=proof,
-                receipt=f"{random.getrandbits(128):032x}",
                 received_at_ms=received_at_ms,
                 content_type=headers.get(b"content-type", b""),
                 traceparent=span.traceparent,
@@ -185,7 +186,7 @@ class Receiver:
 
     async def _publish(self, door: Door, body: bytes, stamped: Headers) -> None:
         try:
-            await self._publisher.publish(door.company, body, stamped)
+            await self._publisher.publish(door.key, body, stamped)
         except (TryLater, MustStop) as error:
             door.counts.unavailable += 1
             log.warning("not_published", flow=door.flow, problem=str(error))
@@ -200,8 +201,8 @@ def _declared_length(headers: RequestHeaders) -> int | None:
     return int(length) if length.isdigit() else None
 
 
-async def _answer(send: Send, status: int, text: str = "", headers: tuple[tuple[bytes, bytes], ...] = ()) -> None:
-    body = f"{text}\n".encode() if text else b""
-    content = ((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body))) if body else ()
+async def _answer(send: Send, status: int, text: str, headers: tuple[tuple[bytes, bytes], ...]) -> None:
+    body = f"{text}\n".encode()
+    content = ((b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(body)))
     await send({"type": "http.response.start", "status": status, "headers": [SILENT, *content, *headers]})
     await send({"type": "http.response.body", "body": body})

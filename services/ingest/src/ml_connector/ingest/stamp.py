@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
@@ -17,15 +18,11 @@ _TRACEPARENT: Final = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{1
 MAX_CONTENT_TYPE: Final = 100
 
 
-def stamp(
-    door: Door, *, verified_by: str, receipt: str, received_at_ms: int, content_type: bytes, traceparent: str
-) -> Headers:
-    """The headers of the message in `pipedrive.events`."""
+def stamp(door: Door, *, verified_by: str, received_at_ms: int, content_type: bytes, traceparent: str) -> Headers:
+    """The headers of the message in `pipedrive.events`; `receipt` is a fresh id."""
     return {
-        h.FLOW: door.flow.encode(),
-        h.COMPANY: door.company.encode(),
-        h.ACCOUNT: door.account.encode(),
-        h.RECEIPT: receipt.encode(),
+        **door.stamped,
+        h.RECEIPT: random.randbytes(16).hex().encode(),  # noqa: S311  an id, no secret
         h.RECEIVED_AT_MS: b"%d" % received_at_ms,
         h.VERIFIED_BY: verified_by.encode(),
         h.CONTENT_TYPE: content_type[:MAX_CONTENT_TYPE],
