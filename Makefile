@@ -9,9 +9,12 @@ MEMBERS := libs/common libs/sandbox services/ingest services/resolver services/n
 SOURCES := libs services tests benchmarks
 # How long the proofs take; a smoke test wants less.
 KILLS ?= 18
+ABUSE_SECONDS ?= 60
+FUZZ_REQUESTS ?= 100000
 IDLE_MINUTES ?= 10
 SECONDS_OF_LOAD ?= 30
 EVENTS ?= 6000
+ROUNDS ?= 5
 
 .PHONY: help setup demo test check format soak bench lock clean
 
@@ -37,12 +40,14 @@ format: setup  ## let ruff repair what it can
 	@$(RUN)/ruff check --fix $(SOURCES)
 
 soak: setup  ## the long proofs; the report goes to docs/proof/
-	@KILLS=$(KILLS) $(RUN)/pytest tests/soak -p support.unlisted --import-mode=importlib -o addopts= -s -v
+	@KILLS=$(KILLS) ABUSE_SECONDS=$(ABUSE_SECONDS) FUZZ_REQUESTS=$(FUZZ_REQUESTS) \
+		$(RUN)/pytest tests/soak -p support.unlisted --import-mode=importlib -o addopts= -s -v
 	@$(RUN)/python benchmarks/end_to_end.py --idle-minutes $(IDLE_MINUTES)
 
 bench: setup  ## print the figures that the README claims
 	@$(RUN)/python benchmarks/end_to_end.py --seconds $(SECONDS_OF_LOAD) --events $(EVENTS)
-	@PYTHONPATH=tests $(RUN)/python benchmarks/ingest.py
+	@PYTHONPATH=tests $(RUN)/python benchmarks/ingest.py --rounds $(ROUNDS)
+	@PYTHONPATH=tests $(RUN)/python benchmarks/resolver.py --rounds $(ROUNDS)
 
 lock: $(UV)  ## choose new versions for requirements.lock
 	@$(UV) lock --upgrade

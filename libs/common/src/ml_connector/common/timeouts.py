@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
@@ -17,7 +18,7 @@ class Timeouts:
 
     def __init__(self, after_s: float) -> None:
         self._after_s = after_s
-        self._running: dict[Timeout, None] = {}
+        self.running: dict[Timeout, None] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -33,23 +34,20 @@ class Timeouts:
         task = asyncio.current_task(loop)
         if task is None:
             raise RuntimeError("a timeout needs a task")
-        limit.ends_s = loop.time() + self._after_s
-        self._running[limit] = None
+        limit.ends_s = ends_s = loop.time() + self._after_s
+        self.running[limit] = None
         if self._timer is None:
-            self._timer = loop.call_at(limit.ends_s, self._expire, loop)
+            self._timer = loop.call_at(ends_s, self._expire, loop)
         return task
-
-    def end(self, limit: Timeout) -> None:
-        self._running.pop(limit, None)
 
     def _expire(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        while self._running:
-            limit = next(iter(self._running))
+        while self.running:
+            limit = next(iter(self.running))
             if limit.ends_s > loop.time():
                 self._timer = loop.call_at(limit.ends_s, self._expire, loop)
                 return
-            self.end(limit)
+            del self.running[limit]
             limit.expire()
 
 
@@ -70,7 +68,7 @@ class Timeout:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._timeouts.end(self)
+        self._timeouts.running.pop(self, None)
         if self._expired and self._task.uncancel() <= self._cancelling and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
@@ -80,10 +78,11 @@ class Timeout:
 
 
 class Overdue:
-    """Futures that shall be done within `after_s` seconds; one that is not gets a TimeoutError."""
+    """Futures that shall be done within `after_s` seconds; one that is not gets an error."""
 
-    def __init__(self, after_s: float) -> None:
+    def __init__(self, after_s: float, error: Callable[[], Exception] = TimeoutError) -> None:
         self._after_s = after_s
+        self._error = error
         self._watched: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._timer: asyncio.TimerHandle | None = None
 
@@ -112,4 +111,4 @@ class Overdue:
                 return
             self._watched.popleft()
             if not future.done():
-                future.set_exception(TimeoutError())
+                future.set_exception(self._error())

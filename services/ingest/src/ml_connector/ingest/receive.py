@@ -16,7 +16,6 @@ from opentelemetry.trace import SpanKind
 from ml_connector.common import telemetry
 from ml_connector.common.clock import Clock
 from ml_connector.common.errors import MustStop, TryLater
-from ml_connector.common.headers import Headers
 from ml_connector.common.logs import get_logger
 from ml_connector.common.timeouts import Timeouts
 from ml_connector.ingest.address import FORWARDED_FOR, Network, client_address
@@ -116,7 +115,12 @@ class Receiver:
                 content_type=headers.get(b"content-type", b""),
                 traceparent=span.traceparent,
             )
-            await self._publish(door, body, stamped)
+            try:
+                await self._publisher.publish(door.key, body, stamped)
+            except (TryLater, MustStop) as error:
+                door.counts.unavailable += 1
+                log.warning("not_published", flow=door.flow, problem=str(error))
+                raise Refusal(503, "not stored, please send again", UNAVAILABLE_HEADERS) from error
         door.counts.accepted += 1
 
     def _door(self, scope: Scope) -> Door:
@@ -183,14 +187,6 @@ class Receiver:
                     if message["type"] == "http.disconnect" or not message.get("more_body"):
                         break
         raise Refusal(413, "the body is too large", CLOSE)
-
-    async def _publish(self, door: Door, body: bytes, stamped: Headers) -> None:
-        try:
-            await self._publisher.publish(door.key, body, stamped)
-        except (TryLater, MustStop) as error:
-            door.counts.unavailable += 1
-            log.warning("not_published", flow=door.flow, problem=str(error))
-            raise Refusal(503, "not stored, please send again", UNAVAILABLE_HEADERS) from error
 
 
 def _declared_length(headers: RequestHeaders) -> int | None:
