@@ -11,10 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_connector.common.errors import Malformed
+from ml_connector.common.flows import parse_flow
 from ml_connector.common.generation import Generation
 from ml_connector.common.wire import StoredDefinitions
 from ml_connector.resolver.decode import cause_of, decode_rest, decode_webhook, timestamp_ms
 from ml_connector.resolver.definitions import Definitions
+from ml_connector.resolver.plan import compile_flow
 
 DATA = Path(__file__).parents[2] / "data" / "pipedrive"
 LATER_MS = 2_000_000_000_000
@@ -49,6 +51,27 @@ def test_members_of_an_official_change() -> None:
     assert (event.source_id, event.action, event.name) == ("8", "change", "Sample Org deal")
     assert event.generation == Generation(1669302715724)  # 2022-11-24T15:11:55.724Z
     assert list(event.custom) == ["3d0fa3429dfa2d3dec265b4fc5dc8258ab66cdf3"]
+
+
+def test_the_rest_of_meta_is_there_for_flows_that_name_it() -> None:
+    body = (DATA / "webhook-v2-official" / "deal.change.json").read_bytes()
+
+    assert decode_webhook(body, arrived_at_ms=LATER_MS).meta == {}
+    assert decode_webhook(body, arrived_at_ms=LATER_MS, whole_meta=True).meta == json.loads(body)["meta"]
+
+
+@pytest.mark.parametrize(("expression", "names"), [("meta.user_id", True), ("data.name", False)])
+def test_flow_that_names_meta_gets_it(expression: str, names: bool) -> None:
+    document = {
+        "flow": "f",
+        "environment": "production",
+        "pipedrive": {"company": "c"},
+        "netsuite": {"account": "1"},
+        "external_ids": "pd",
+        "entities": {"organization": {"record": "customer", "fields": {"comments": expression}}},
+    }
+
+    assert compile_flow(parse_flow(document), version=1).names_meta is names
 
 
 def test_deletion_has_no_data_but_the_last_state() -> None:

@@ -10,11 +10,14 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
 
 from ml_connector.common import logs, metrics, telemetry, topics
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.directory import Directory
-from ml_connector.common.errors import ConnectorError, InvalidSettings
+from ml_connector.common.errors import ConnectorError, InvalidSettings, MustStop
 from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
@@ -48,7 +51,9 @@ class Ingest:
         limits = Limits(
             settings.max_body_bytes, settings.max_buffered_bytes, settings.body_deadline_s, settings.trusted_proxies
         )
-        self.receiver = Receiver(self._doors, publisher, clock, limits)
+        self.receiver = Receiver(self._doors, publisher, clock, limits, self._give_up)
+        self.stop = asyncio.Event()
+        self.failure: MustStop | None = None
 
     async def start(self) -> None:
         settings = self._settings
@@ -78,6 +83,11 @@ class Ingest:
     async def close(self) -> None:
         await self._producer.close()
         await self._directory.close()
+
+    def _give_up(self, error: MustStop) -> None:
+        """A process that cannot publish any more ends, so that a new one can."""
+        self.failure = error
+        self.stop.set()
 
     def not_ready(self) -> str | None:
         """Why no delivery should be sent here; None when all is well."""
@@ -134,18 +144,9 @@ def silently(send: Send) -> Send:
     return send_silently
 
 
-async def serve(settings: IngestSettings) -> None:
-    """Run until SIGTERM or SIGINT: then stop accepting, answer what is in flight, flush."""
-    from granian.constants import HTTPModes, Interfaces
-    from granian.http import HTTP1Settings
-    from granian.server.embed import Server
-
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    ingest = Ingest(settings, SystemClock())
-    port = settings.http_port or free_port(settings.http_host)
-    server = Server(
+def make_server(ingest: Ingest, settings: IngestSettings, port: int) -> Server:
+    """granian, because it has a deadline for headers."""
+    return Server(
         make_asgi(ingest),
         address=settings.http_host,
         port=port,
@@ -159,13 +160,25 @@ async def serve(settings: IngestSettings) -> None:
         backpressure=settings.max_connections,
         log_enabled=False,
     )
+
+
+async def serve(settings: IngestSettings) -> None:
+    """Run until SIGTERM or SIGINT: then stop accepting, answer what is in flight, flush.
+
+    Raises MustStop when this process will not publish any more.
+    """
+    ingest = Ingest(settings, SystemClock())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, ingest.stop.set)
+    port = settings.http_port or free_port(settings.http_host)
+    server = make_server(ingest, settings, port)
     serving = asyncio.create_task(server.serve())
     summary = asyncio.create_task(ingest.summarize())
     try:
         await ingest.start()
         rarely_collect()
         log.info("serving", host=settings.http_host, port=port)
-        await asyncio.wait([serving, asyncio.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([serving, asyncio.create_task(ingest.stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         await ingest.say_farewell(port)
     finally:
         summary.cancel()
@@ -174,6 +187,8 @@ async def serve(settings: IngestSettings) -> None:
         await ingest.drain()
         await ingest.close()
         telemetry.shutdown()
+    if ingest.failure is not None:
+        raise ingest.failure
 
 
 def main() -> None:

@@ -68,7 +68,11 @@ class Limits:
 class Receiver:
     """`POST /webhooks/pipedrive/{flow}`."""
 
-    def __init__(self, doors: Doors, publisher: Publisher, clock: Clock, limits: Limits) -> None:
+    def __init__(
+        self, doors: Doors, publisher: Publisher, clock: Clock, limits: Limits, give_up: Callable[[MustStop], None]
+    ) -> None:
+        """`give_up`: hears that this process will not publish any more."""
+        self._give_up = give_up
         self._doors = doors
         self._publisher = publisher
         self._clock = clock
@@ -119,6 +123,8 @@ class Receiver:
                 await self._publisher.publish(door.key, body, stamped)
             except (TryLater, MustStop) as error:
                 door.counts.unavailable += 1
+                if isinstance(error, MustStop):
+                    self._give_up(error)
                 log.warning("not_published", flow=door.flow, problem=str(error))
                 raise Refusal(503, "not stored, please send again", UNAVAILABLE_HEADERS) from error
         door.counts.accepted += 1

@@ -1,0 +1,60 @@
+"""What the receiver does when the Kafka client has given up for good. (What a broker can be made to do: tests/chaos.)"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from ml_connector.common.clock import ManualClock
+from ml_connector.common.credentials import BasicKey, WebhookBasic
+from ml_connector.common.errors import Fenced, MustStop, QueueFull
+from ml_connector.common.kafka.producer import Producer
+from ml_connector.ingest.doors import Door, Doors
+from ml_connector.ingest.publish import Publisher
+from ml_connector.ingest.receive import Limits, Receiver
+from ml_connector.ingest.verify import BasicProof
+
+PAIR = WebhookBasic(keys=(BasicKey(id="k", user="a", password="b"),))
+HEADERS = [(b"authorization", b"Basic YTpi"), (b"content-length", b"2")]
+DOOR = Door("f", (BasicProof.of(PAIR),), (), None, b"c", {})
+
+
+class OneDoor:
+    def find(self, name: str) -> Door:
+        return DOOR
+
+
+class FailingProducer:
+    def __init__(self, error: Exception) -> None:
+        self._error = error
+
+    def send_nowait(self, *_: Any, **__: Any) -> asyncio.Future[None]:
+        raise self._error
+
+
+async def deliver(error: Exception) -> tuple[int, list[MustStop]]:
+    """The answer's status, and what was given up for."""
+    given_up: list[MustStop] = []
+    publisher = Publisher(cast(Producer, FailingProducer(error)), prefix="", ack_deadline_s=1)
+    receiver = Receiver(cast(Doors, OneDoor()), publisher, ManualClock(), Limits(100, 100, 1), given_up.append)
+    receiver.ready = True
+    sent: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"{}", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    await receiver({"method": "POST", "path": "/webhooks/pipedrive/f", "headers": HEADERS}, receive, send)
+    return sent[0]["status"], given_up
+
+
+async def test_fenced_producer_is_503_and_the_process_gives_up() -> None:
+    fenced = Fenced("another producer has taken over")
+
+    assert await deliver(fenced) == (503, [fenced])
+
+
+async def test_full_queue_is_503_and_passes() -> None:
+    assert await deliver(QueueFull("too many messages", after_s=1.0)) == (503, [])
