@@ -174,6 +174,7 @@ class Receiver:
                 size += len(chunk)
                 self._buffered += len(chunk)
                 if size > self._limits.body_bytes:
+                    chunks.clear()
                     await self._refuse_large(receive, size)
                 if self._buffered > self._limits.buffered_bytes:
                     raise Refusal(503, "too many bodies at once, please send again", (*UNAVAILABLE_HEADERS, *CLOSE))
