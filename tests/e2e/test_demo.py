@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import sys
@@ -28,4 +29,15 @@ def test_demo_on_the_embedded_broker_says_so_and_balances(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stderr
     assert result["broker"].startswith("noida-db") and "log compaction" in result["broker"]
     assert result["accepted"] == sum(result[name] for name in ("written", "superseded", "ignored", "dead_lettered"))
+    assert left_behind(tmp_path) == []
     assert (result["waiting"], result["mismatches"], result["duplicates"], result["dead_lettered"]) == (0, 0, 1, 1)
+
+
+def left_behind(home: Path) -> list[str]:
+    """Processes that were started with this home and still run."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has just ended, or is not ours
+            if f"HOME={home}".encode() in (process / "environ").read_bytes().split(b"\0"):
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found

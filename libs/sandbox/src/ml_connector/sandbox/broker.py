@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import base64
 import ctypes
+import importlib.util
 import json
 import os
 import re
@@ -194,10 +195,14 @@ def _apache_kafka(java: str, home: Path, port: int, say: Callable[[str], None]) 
 
 def _noida(home: Path, port: int) -> Broker:
     port = port or free_port()
-    program = shutil.which("noida-db", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
-    if program is None:
+    package = importlib.util.find_spec("noida_db")
+    if package is None or package.origin is None:
         raise BrokerFailed("no broker: install Java 17 and Maven, or set KAFKA_BOOTSTRAP_SERVERS")
-    command = [program, "start", "--only", "kafka", "--kafka-port", str(port), "--data-dir", str(home / "data")]
+    program = (
+        Path(package.origin).parent / "noida-db"
+    )  # the package's own command would run it as a child, and leave it
+    program.chmod(0o755)  # as that command does first
+    command = [str(program), "start", "--only", "kafka", "--kafka-port", str(port), "--data-dir", str(home / "data")]
     return Broker(f"127.0.0.1:{port}", "noida-db", NOIDA_LACKS, command, home)
 
 
