@@ -1,7 +1,7 @@
 """All that hostile senders do to ingest at once, as a process of its own so that the measured sender is not held up.
 
-`ABUSE_KEY=... python abusing.py HOST PORT PATH IDLE` prints one line when the idle connections stand, goes on until its
-stdin ends, and then prints as JSON what was answered to whom. The pauses are the attack itself: without them it would
+`ABUSE_KEY=... python abusing.py HOST PORT PATH IDLE` prints one line when the idle connections stand, sends all the rest
+once its stdin has a line, goes on until its stdin ends, and then prints as JSON what was answered to whom. The pauses are the attack itself: without them it would
 be a flood, which no server with as many cores as its attacker survives.
 """
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
 from opentelemetry import metrics
-from opentelemetry.metrics import CallbackOptions, Meter, Observation
+from opentelemetry.metrics import CallbackOptions, Observation
 
 Metric = Literal[
     "ml_connector.ingest.deliveries",  # webhook deliveries since the start, by flow and result
@@ -20,11 +20,10 @@ _UNITS: Final[dict[Metric, str]] = {"ml_connector.ingest.deliveries": "{delivery
 Reading = tuple[int, dict[str, str]]
 
 
-def count(name: Metric, read: Callable[[], Iterable[Reading]], *, meter: Meter | None = None) -> None:
+def count(name: Metric, read: Callable[[], Iterable[Reading]]) -> None:
     """A counter that is kept elsewhere and read when it is exported, so that counting costs an addition."""
 
     def observe(_: CallbackOptions) -> Iterable[Observation]:
         return [Observation(value, attributes) for value, attributes in read()]
 
-    found = meter or metrics.get_meter("ml_connector")
-    found.create_observable_counter(name, callbacks=[observe], unit=_UNITS[name])
+    metrics.get_meter("ml_connector").create_observable_counter(name, callbacks=[observe], unit=_UNITS[name])

