@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Self
 
 import httpx2
@@ -22,7 +22,8 @@ from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import base_config
 from ml_connector.common.kafka.record import Record, of_message
 from ml_connector.common.wire import Desired, Hydrate, Outcome, Reference
-from support.desired import ACCOUNT, FLOW, key_of
+from support.desired import ACCOUNT, FLOW, RECORD_TYPES, key_of
+from support.judging import Evidence
 
 PARTITIONS = 4
 WAIT_S = 30.0
@@ -85,6 +86,10 @@ class Writing:
 
     async def latency(self, ms: float) -> None:
         await self._post("settings", {"latency_ms": ms})
+
+    async def keep_bodies(self) -> None:
+        """From now on the log tells what was sent, as the judge needs it."""
+        await self._post("settings", {"keep_bodies": True})
 
     async def switch(self, **switches: Any) -> None:
         """Change what NetSuite's account is like."""
@@ -153,6 +158,17 @@ class Writing:
         await until(none_waits)
         return [found[cause][0] for cause in causes]
 
+    async def evidence(self, states: Sequence[Desired], *, slots: int) -> Evidence:
+        """For the judge. `states`: all that were ever emitted here. Bodies must have been kept from the first one on."""
+        outcomes = await self.outcomes()
+        return Evidence(
+            log=await self.log(),
+            records={ACCOUNT: {kind: await self._get(f"records/{ACCOUNT}/{kind}") for kind in RECORD_TYPES.values()}},
+            states=states,
+            outcomes=[outcome for same in outcomes.values() for outcome in same],
+            slots=slots,
+        )
+
     async def live_keys(self) -> list[str]:
         """What waits: keys of `netsuite.desired` without a tombstone."""
         newest = {message.key or b"": message.value for message in await self.read(topics.DESIRED)}
@@ -199,7 +215,7 @@ def _read_to_the_ends(consumer: Consumer, found: list[Record]) -> None:
 
 def answer_to(hydrate: Hydrate, state: Desired) -> Desired:
     """The resolver's answer to a hydrate."""
-    return msgspec.structs.replace(state, cause=of_hydrate(hydrate.request_id))
+    return msgspec.structs.replace(state, cause=of_hydrate(hydrate.request_id), force=hydrate.force)
 
 
 async def until(condition: Callable[[], Awaitable[bool]], *, within_s: float = WAIT_S, every_s: float = 0.05) -> None:

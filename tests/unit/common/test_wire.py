@@ -15,9 +15,11 @@ from ml_connector.common.generation import Generation
 from ml_connector.common.vault import SecretEntry
 from ml_connector.common.wire import (
     Attempt,
+    BatchJob,
     Desired,
     Doubt,
     Hydrate,
+    Member,
     Observed,
     Origin,
     Outcome,
@@ -26,6 +28,7 @@ from ml_connector.common.wire import (
     Reference,
     Resolved,
     Settled,
+    Standing,
     StoredBudget,
     StoredDefinitions,
     StoredStages,
@@ -77,6 +80,16 @@ EXAMPLES: dict[str, Wire] = {
         owner="o1",
         doubts=(Doubt(Generation(4), 3),),
     ),
+    "batch_job": BatchJob(
+        idempotency_key="k1",
+        account="1234567_SB1",
+        record_type="opportunity",
+        members=(Member(f"{KEY}#5#1:a", "acme-eu", "acme-eu", "deal", "8"),),
+        at_ms=6,
+        owner="o1",
+        job_id="12",
+    ),
+    "standing": Standing(state="suspended", reason="NetSuite refuses the credentials", at_ms=8),
     "hydrate": Hydrate(
         request_id="r1",
         flow="acme-eu",

@@ -19,8 +19,9 @@ from ml_connector.common.directory import LiveFlow
 from ml_connector.common.errors import Fenced
 from ml_connector.common.flows import parse_flow
 from ml_connector.common.kafka.transaction import Transaction, TransactionalProducer
-from ml_connector.common.wire import Attempt, Desired, Hydrate, Outcome
+from ml_connector.common.wire import Attempt, BatchJob, Desired, Hydrate, Outcome, Standing
 from ml_connector.netsuite_writer.account import Account
+from ml_connector.netsuite_writer.gate import Gate
 from ml_connector.netsuite_writer.govern import Governor
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
@@ -70,6 +71,10 @@ class FakeProducer:
 class FakeMessages:
     async def attempt(self, attempt: Attempt | None, record: str) -> None: ...
 
+    async def job(self, job: BatchJob | None, idempotency_key: str) -> None: ...
+
+    async def standing(self, standing: Standing | None, key: str) -> None: ...
+
     async def hydrate(self, request: Hydrate, company: str) -> None: ...
 
 
@@ -106,8 +111,10 @@ class Office:
             owner="me",
             chance=random.Random(1),
         )
-        client = NetsuiteClient(http, "https://netsuite.test", tokens)
-        self.account = Account(ACCOUNT.lower(), governor=Governor(5), client=client, tools=tools)
+        chance = random.Random(1)
+        self.gate = Gate(Governor(5, chance=chance), settings=settings, clock=self.clock, chance=chance)
+        client = NetsuiteClient(http, "https://netsuite.test", tokens, self.gate)
+        self.account = Account(ACCOUNT.lower(), gate=self.gate, client=client, tools=tools)
 
     def _answer(self, request: httpx2.Request) -> httpx2.Response:
         if request.url.path == TOKEN_PATH:
@@ -124,6 +131,7 @@ class Office:
     async def pass_time(self, seconds: float) -> None:
         """Move the clock, and let everything that can run now run to its end."""
         self.clock.advance(seconds)
+        self.gate.wake()
         self.account.pump()
         for _ in range(100):
             await asyncio.sleep(0)

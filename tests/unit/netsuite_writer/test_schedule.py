@@ -13,7 +13,12 @@ from ml_connector.netsuite_writer.schedule import Entry, Schedule
 
 def entry(record: str, version: int = 1, *, lane: Lane = "live", cause: str = "", parent: str | None = None) -> Entry:
     cause = cause or f"wh:{record}-{version}"
+    record = parent_of(record)
     return Entry(f"{record}#{version}#{cause}", record, Generation(version), cause, "acme-eu", lane, parent)
+
+
+def parent_of(record: str) -> str:
+    return f"1/customer/{record}"
 
 
 def test_late_older_event_does_not_replace_newer() -> None:
@@ -109,7 +114,7 @@ def test_a_parent_inherits_the_lane_of_its_most_urgent_child() -> None:
     schedule.accept(child)
     assert schedule.next(0.0) is child
 
-    schedule.block(child, "org-1")
+    schedule.block(child, parent_of("org-1"))
 
     assert schedule.next(0.0) is parent
 
@@ -123,7 +128,7 @@ def test_a_delayed_parent_keeps_its_time_when_an_urgent_child_waits() -> None:
     schedule.accept(child)
     schedule.next(0.0)
 
-    schedule.block(child, "org-1")
+    schedule.block(child, parent_of("org-1"))
 
     assert schedule.next(1.0) is None
     assert schedule.next(5.0) is parent
@@ -134,10 +139,10 @@ def test_a_blocked_child_runs_once_its_parent_is_released() -> None:
     child = entry("person-1", parent="org-1")
     schedule.accept(child)
     schedule.next(0.0)
-    schedule.block(child, "org-1")
+    schedule.block(child, parent_of("org-1"))
     assert schedule.next(0.0) is None
 
-    schedule.release("org-1")
+    schedule.release(parent_of("org-1"))
 
     assert schedule.next(0.0) is child
 
@@ -148,7 +153,7 @@ def test_a_newer_state_of_a_blocked_child_is_looked_at_at_once() -> None:
     child, moved = entry("person-1", 1, parent="org-1"), entry("person-1", 2, parent="org-2")
     schedule.accept(child)
     schedule.next(0.0)
-    schedule.block(child, "org-1")
+    schedule.block(child, parent_of("org-1"))
 
     loser = schedule.accept(moved)
 
@@ -182,6 +187,7 @@ class AnyOrderOfEvents(RuleBasedStateMachine):
     def accept(self, record: str, version: int, lane: Lane) -> None:
         self.number += 1
         new = entry(record, version, lane=lane, cause=f"wh:{self.number}")
+        record = new.record
         if new.generation < self.settled.get(record, Generation(0)):
             return
         known = [held for held in (self.running.get(record), self.waiting.get(record)) if held is not None]

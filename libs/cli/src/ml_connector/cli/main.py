@@ -212,6 +212,22 @@ def flows_list() -> None:
     out.print(table)
 
 
+@flows_app.command("pause")
+@plainly
+def flows_pause(flow: Annotated[str, typer.Argument(help="Its name.")]) -> None:
+    """Write nothing of this flow to NetSuite; its events go on being accepted and wait."""
+    _writer(Settings.load()).pause(flow, paused=True)
+    out.print(f"flow {flow} is paused")
+
+
+@flows_app.command("resume")
+@plainly
+def flows_resume(flow: Annotated[str, typer.Argument(help="Its name.")]) -> None:
+    """Let a flow go on that was paused, or halted because its records were rejected one after the other."""
+    _writer(Settings.load()).pause(flow, paused=False)
+    out.print(f"flow {flow} goes on")
+
+
 @secrets_app.command("set")
 @plainly
 def secrets_set(

@@ -34,18 +34,24 @@ class TopicWriter:
     def flow(self, document: Mapping[str, Any], *, by: str) -> int:
         """Validate, give it the next version, activate it; the version. Raises InvalidFlow."""
         flow = parse_flow(document)
-        book = FlowBook()
-        for key, value in newest_by_key(self._kafka, topics.FLOWS.full_name(self._prefix)).items():
-            book.fold(key, value)
+        book = self._book()
         refuse_changed_identity(flow, book)
         version = book.newest(flow.flow) + 1
         plain = flow.model_dump(mode="json", exclude_defaults=True, by_alias=True)
-        entry = FlowVersion(
-            flow=flow.flow, version=version, document=plain, applied_at_ms=int(time.time() * 1000), applied_by=by
-        )
+        now_ms = int(time.time() * 1000)
+        entry = FlowVersion(flow=flow.flow, version=version, document=plain, applied_at_ms=now_ms, applied_by=by)
         self._write(topics.FLOWS, f"{flow.flow}/v{version}", entry)
-        self._write(topics.FLOWS, flow.flow, ActiveFlow(flow=flow.flow, version=version))
+        self._write(topics.FLOWS, flow.flow, ActiveFlow(flow=flow.flow, version=version, resumed_at_ms=now_ms))
         return version
+
+    def pause(self, flow: str, *, paused: bool) -> None:
+        """Pause a flow, or let it go on: also after a flood has halted it. Raises BadInput for an unknown flow."""
+        live = self._book().live(flow)
+        if live is None:
+            raise BadInput(f"there is no flow {flow!r}: `mlc flows list` shows them")
+        resumed_at_ms = live.resumed_at_ms if paused else int(time.time() * 1000)
+        active = ActiveFlow(flow=flow, version=live.version, paused=paused, resumed_at_ms=resumed_at_ms)
+        self._write(topics.FLOWS, flow, active)
 
     def secret(self, owner: str, name: str, environment: Environment, value: dict[str, Any]) -> int:
         """Check, encrypt, write; the version. Raises SecretUnreadable when the value is not of this kind."""
@@ -58,6 +64,12 @@ class TopicWriter:
         entry = self._vault.encrypt(owner, name, environment, version=version, value=value)
         self._write(topics.SECRETS, entry.key, entry)
         return version
+
+    def _book(self) -> FlowBook:
+        book = FlowBook()
+        for key, value in newest_by_key(self._kafka, topics.FLOWS.full_name(self._prefix)).items():
+            book.fold(key, value)
+        return book
 
     def _write(self, topic: topics.Topic, key: str, value: Wire) -> None:
         problems: list[KafkaError] = []

@@ -31,6 +31,7 @@ class LiveFlow:
     flow: Flow
     version: int
     paused: bool
+    resumed_at_ms: int = 0
 
 
 class FlowBook:
@@ -67,7 +68,7 @@ class FlowBook:
         if active is None:
             return None
         flow = self.version(name, active.version)
-        return None if flow is None else LiveFlow(flow, active.version, active.paused)
+        return None if flow is None else LiveFlow(flow, active.version, active.paused, active.resumed_at_ms)
 
     def version(self, name: str, version: int) -> Flow | None:
         return self._versions.get(name, {}).get(version)

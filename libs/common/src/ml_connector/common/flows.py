@@ -76,7 +76,10 @@ class NetsuiteSide(_Part):
     account: Annotated[str, Field(pattern=r"^[A-Z0-9]+(_[A-Z0-9]+)?$")]
     auth: Literal["oauth2-m2m"] = "oauth2-m2m"
     base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
-    concurrency: Annotated[int, Field(ge=1, le=500)] = 5
+    # Requests in flight; "auto" reads what NetSuite grants, which takes an administrator's role.
+    concurrency: Annotated[int, Field(ge=1, le=500)] | Literal["auto"] = 5
+    reserve: Annotated[int, Field(ge=0, le=500)] = 0  # of those, for the account's other integrations
+    opportunities: Literal["upsert", "look-up"] = "upsert"  # Oracle's documents disagree on PUT (docs/unproven.md)
 
     @property
     def url(self) -> str:
@@ -135,6 +138,10 @@ class Flow(_Part):
         for entity, mapping in self.entities.items():
             if mapping.record != _RECORD_OF[entity]:
                 raise ValueError(f"entities.{entity}.record must be {_RECORD_OF[entity]}")
+            if mapping.match and mapping.record == "opportunity":
+                raise ValueError(
+                    f"entities.{entity}.match: opportunities are not looked for, only customers and contacts"
+                )
             unknown = [name for name in mapping.required + mapping.match if name not in mapping.fields]
             if unknown:
                 raise ValueError(
@@ -165,6 +172,7 @@ class ActiveFlow(Wire, frozen=True):
     flow: str
     version: int
     paused: bool = False
+    resumed_at_ms: int = 0  # when a person last said that it may go on; ends a halt from before
 
 
 def parse_flow(document: Any) -> Flow:

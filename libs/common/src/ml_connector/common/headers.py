@@ -18,6 +18,7 @@ CAUSE: Final = "cause"
 REPLAY_OF: Final = "replay-of"
 REVISION: Final = "revision"
 LANE: Final = "lane"
+FORCE: Final = "force"  # write it even if NetSuite is known to hold exactly this
 KIND: Final = "kind"  # in pipedrive.deferred: "event" or "request"
 DUE_AT_MS: Final = "due-at-ms"
 DEFERRALS: Final = "deferrals"

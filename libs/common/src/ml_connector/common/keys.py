@@ -65,6 +65,21 @@ def attempt_key(record: str) -> str:
     return f"attempt/{record}"
 
 
+def job_key(idempotency_key: str) -> str:
+    """The key in `netsuite.observed` of an asynchronous batch that may be under way."""
+    return f"job/{idempotency_key}"
+
+
+def account_key(account: str, record_type: RecordType | None = None) -> str:
+    """The key in `netsuite.observed` of an account's suspension, or of one of its record types."""
+    return f"account/{account}" if record_type is None else f"account/{account}/{record_type}"
+
+
+def flow_key(flow: str) -> str:
+    """The key in `netsuite.observed` of a flow that was halted."""
+    return f"flow/{flow}"
+
+
 def received_key(cause: str) -> str:
     return f"{cause}/received"
 

@@ -87,6 +87,7 @@ class Desired(Wire, frozen=True):
     merged_to: str | None = None  # Pipedrive id of the object that took this one over
     reason: str | None = None
     replay_of: str | None = None  # the cause that this one replays
+    force: bool = False  # write it even if NetSuite is known to hold exactly this
 
     @property
     def record_key(self) -> str:
@@ -141,6 +142,42 @@ class Attempt(Wire, frozen=True):
     doubts: tuple[Doubt, ...] = ()
 
 
+class Member(msgspec.Struct, frozen=True, array_like=True):
+    """One record of a batch: its message in `netsuite.desired`, and which Pipedrive object it is."""
+
+    desired_key: str
+    flow: str
+    company: str
+    entity: Entity
+    source_id: str
+
+
+class BatchJob(Wire, frozen=True):
+    """An asynchronous batch that is about to be submitted, or was. Key: `keys.job_key`; a tombstone once it is settled.
+
+    With its idempotency key NetSuite tells where the job is, should the answer to its submission be lost.
+    """
+
+    idempotency_key: str
+    account: str
+    record_type: RecordType
+    members: tuple[Member, ...]  # in the order of the request
+    at_ms: int
+    owner: str  # as of an attempt
+    job_id: str = ""  # NetSuite's, once it has answered
+
+
+class Standing(Wire, frozen=True):
+    """Why an account (or one record type of it) is suspended, or a flow halted. A tombstone once it is not any more.
+
+    Key: `keys.account_key` or `keys.flow_key`.
+    """
+
+    state: Literal["suspended", "halted"]
+    reason: str
+    at_ms: int
+
+
 class Hydrate(Wire, frozen=True, tag_field="kind", tag="hydrate"):
     """Ask the company's owner to read one object and to emit its desired state. In `pipedrive.requests`."""
 
@@ -151,6 +188,7 @@ class Hydrate(Wire, frozen=True, tag_field="kind", tag="hydrate"):
     lane: Lane
     reason: str
     at_ms: int
+    force: bool = False  # as of a desired state
 
 
 class StoredDefinitions(Wire, frozen=True):

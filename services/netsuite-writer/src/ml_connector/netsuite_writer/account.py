@@ -1,31 +1,41 @@
 """The work of one NetSuite account: what may run now runs, within the account's slots.
 
-In: accepted desired states, verdicts. Out: requests to NetSuite, settlements, hydrate requests.
-The rules are elsewhere (accept, schedule, parents, write, settle, doubt, govern); here they meet I/O.
+In: accepted desired states. Out: calls and batches, settlements, hydrate requests.
+The rules are elsewhere (accept, schedule, parents, match, write, settle, doubt, protect); here they meet.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
 
+from ml_connector.common import keys
 from ml_connector.common.directory import LiveFlow
+from ml_connector.common.keys import RecordType
 from ml_connector.common.logs import get_logger
-from ml_connector.common.wire import Desired, Superseded, Try
-from ml_connector.netsuite_writer import doubt, parents, settle
+from ml_connector.common.wire import Attempt, BatchJob, Desired, Lane, Superseded, Try
+from ml_connector.netsuite_writer import doubt, match, parents, settle
 from ml_connector.netsuite_writer.accept import Apply, Duplicate, judge
-from ml_connector.netsuite_writer.call import Caller, NotOurs, Told
-from ml_connector.netsuite_writer.govern import Governor
+from ml_connector.netsuite_writer.adopt import Adoption
+from ml_connector.netsuite_writer.batch import Batches
+from ml_connector.netsuite_writer.call import Caller, NotOurs, looks_up
+from ml_connector.netsuite_writer.endings import Endings
+from ml_connector.netsuite_writer.gate import Gate
 from ml_connector.netsuite_writer.hydrates import Hydrates
-from ml_connector.netsuite_writer.job import Job, Tools
+from ml_connector.netsuite_writer.job import Job, Ready, Told, Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
-from ml_connector.netsuite_writer.outcome import Ending, dead_letter_of, observed_after, outcome_of
-from ml_connector.netsuite_writer.schedule import Entry, Schedule
-from ml_connector.netsuite_writer.settlement import Settlement
+from ml_connector.netsuite_writer.outcome import Ending
+from ml_connector.netsuite_writer.protect import Breaker
+from ml_connector.netsuite_writer.schedule import WAYS, Entry, Schedule, Way, queue_of
+from ml_connector.netsuite_writer.standings import Standings
 from ml_connector.netsuite_writer.store import Waiting
 
 log = get_logger()
+
+_KINDS: tuple[RecordType, ...] = get_args(RecordType)
+_LANES: tuple[Lane, ...] = get_args(Lane)
 
 
 class _Facts(TypedDict):
@@ -37,66 +47,94 @@ class _Facts(TypedDict):
 class Account:
     """One account, within one assignment of its partition."""
 
-    def __init__(self, name: str, *, governor: Governor, client: NetsuiteClient, tools: Tools) -> None:
+    def __init__(self, name: str, *, gate: Gate, client: NetsuiteClient, tools: Tools) -> None:
+        settings = tools.settings
         self.name = name
-        self._governor = governor
-        self._caller = Caller(name, client=client, tools=tools)
         self.hydrates = Hydrates(tools)
         self._tools = tools
-        self._schedule = Schedule()
-        self._successes = 0
+        self._gate = gate
+        self._schedule = Schedule(
+            {"live": settings.turns_live, "replay": settings.turns_replay, "backfill": settings.turns_backfill}
+        )
+        self._caller = Caller(client=client, tools=tools)
+        self._endings = Endings(tools)
+        self._standings = Standings(tools)
+        self._adoption = Adoption(client, self, self._spawn)
+        self._batches = Batches(name, client=client, caller=self._caller, desk=self, tools=tools)
+        self._types: dict[RecordType, Breaker] = {}
+        self._written: Counter[RecordType] = Counter()
+        self._calls = 0
         self._tasks: set[asyncio.Task[object]] = set()
+        self._jobs: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
+        self._restore_standings()
 
     # -- in ----------------------------------------------------------------------------------------------------------
 
     def accept(self, waiting: Waiting) -> None:
         """Take in one desired state; `pump` starts what may run."""
         desired = Desired.decode(waiting.body)
-        job = Job(
-            Entry(
-                waiting.key,
-                desired.record_key,
-                desired.generation,
-                desired.cause,
-                desired.flow,
-                desired.lane,
-                desired.parent.record_key if desired.parent is not None else None,
-            ),
-            desired,
-            waiting.trace,
-        )
-        match judge(desired.generation, desired.cause, self._tools.store.observed(desired.record_key)):
+        entry = _entry(waiting.key, desired)
+        observed = self._tools.store.observed(desired.record_key)
+        match judge(desired.generation, desired.cause, observed):
             case Duplicate():
-                self._tools.settler.submit(Settlement(desired.record_key, waiting.key))
+                self._endings.repeated(entry)
             case Superseded() as newer:
-                self._supersede(job, newer)
+                self._endings.superseded(Job(entry, desired, waiting.trace), newer)
             case Apply(contested=contested):
-                job.entry.contested = contested
-                self._schedule_job(job)
+                entry.contested = contested
+                entry.way = self._way(desired, exists=observed is not None and observed.internal_id is not None)
+                self._schedule_entry(entry)
 
-    def _schedule_job(self, job: Job) -> None:
-        loser = self._schedule.accept(job.entry)
-        if loser is None:
-            return
-        winner = self._schedule.newest(job.entry.record)
-        if winner is not None and winner.cause == loser.cause:  # a repeated hydrate: one cause has one outcome
-            self._tools.settler.submit(Settlement(loser.record, loser.key))
-        elif winner is not None:
-            self._supersede_entry(loser, winner)
+    def _schedule_entry(self, entry: Entry) -> None:
+        loser = self._schedule.accept(entry)
+        winner = self._schedule.newest(entry.record)
+        if loser is not None and winner is not None:
+            self._endings.replaced(loser, winner)
+
+    def _way(self, desired: Desired, *, exists: bool) -> Way:
+        live = self._tools.flows.flow(desired.flow)
+        if desired.action != "upsert" or live is None:
+            return "single"
+        mapping = live.flow.mapping_of(desired.entity)
+        if not exists and mapping is not None and mapping.match:
+            return "match"
+        return "single" if looks_up(desired, live) else "any"
+
+    def resume(self, stored: BatchJob) -> None:
+        """A batch that a former owner left behind: its records are locked until it has ended. Call before `accept`."""
+        jobs: list[Ready] = []
+        for member in stored.members:
+            waiting = self._tools.store.desired(member.desired_key)
+            live = self._tools.flows.flow(member.flow)
+            if waiting is None or live is None:
+                continue
+            desired = Desired.decode(waiting.body)
+            entry = _entry(waiting.key, desired)
+            self._schedule.resume(entry)
+            parent = self._tools.store.observed(desired.parent.record_key) if desired.parent is not None else None
+            parent_id = desired.default_parent if parent is None else parent.internal_id
+            jobs.append(Ready(entry, desired, waiting.trace, live, parent_id))
+        log.info("batch_resumed", account=self.name, records=len(jobs))
+        self._start_batch(self._batches.resume(stored, jobs))
 
     def pump(self) -> None:
         """Start everything that may run now."""
-        while self._may_start() and self._governor.free(self._now_s()) > 0:
-            entry = self._schedule.next(self._now_s())
-            if entry is None:
-                break
-            self._start(entry)
+        if self._may_start():
+            self._fill_batches()
+            room = self._gate.room()
+            while self._calls < room:
+                entry = self._schedule.next(self._now_s(), self._closed())
+                if entry is None:
+                    break
+                job = self._ready(entry)
+                if job is not None:
+                    self._call(job)
         self._arm()
 
     def release(self, on: str) -> None:
-        """Something that entries may wait for has changed: a parent's record key, or `flow/<flow>`."""
+        """Something that entries may wait for has changed: a parent's record key, a flow's key."""
         self._schedule.release(on)
         self.pump()
 
@@ -113,76 +151,153 @@ class Account:
         return len(self._schedule)
 
     async def stop(self, within_s: float) -> None:
-        """Start nothing more; wait for what is in flight, then give it up."""
+        """Start nothing more; wait for what is in flight, then give it up. Batches are left to the next owner."""
         self._stopping = True
         if self._timer is not None:
             self._timer.cancel()
-        if self._tasks:
-            _, late = await asyncio.wait(self._tasks, timeout=within_s)
+        for task in self._jobs:
+            task.cancel()
+        calls = self._tasks - self._jobs
+        if calls:
+            _, late = await asyncio.wait(calls, timeout=within_s)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     # -- one entry ---------------------------------------------------------------------------------------------------
 
-    def _start(self, entry: Entry) -> None:
-        job = self._job(entry)
+    def _ready(self, entry: Entry) -> Ready | None:
+        """The job, if its record may be written now; else it has been given somewhere to wait, or to end."""
+        job = self._endings.job(entry)
         if job is None:  # its tombstone came in meanwhile
             self._schedule.done(entry)
-            return
+            return None
         live = self._tools.flows.flow(entry.flow)
-        if live is None or live.paused:
-            self._block(job, f"flow/{entry.flow}")
-            return
-        if job.desired.action not in {"upsert", "inactivate"}:
-            self._spawn(self._settle_without_call(job))
-            return
-        if job.desired.action == "inactivate":
-            self._governed(job, self._write(job, live, None))
-            return
-        self._start_under_parent(job, live)
+        if live is None or live.paused or self._standings.halted(live):
+            self._block(entry, keys.flow_key(entry.flow))
+            return None
+        desired = job.desired
+        if desired.action == "inactivate":
+            return Ready(entry, desired, job.traceparent, live)
+        if desired.action != "upsert":
+            self._spawn(self.end(job, _without_call(desired)))
+            return None
+        return self._under_parent(job, live)
 
-    def _start_under_parent(self, job: Job, live: LiveFlow) -> None:
-        parent = job.desired.parent
+    def _under_parent(self, job: Job, live: LiveFlow) -> Ready | None:
+        desired, entry = job.desired, job.entry
+        parent = desired.parent
         known = self._tools.store.observed(parent.record_key) if parent is not None else None
         waits = parent is not None and self.unsettled(parent.record_key)
-        decision = parents.decide(job.desired, known, parent_waits=waits)
+        decision = parents.decide(desired, known, parent_waits=waits)
         match decision:
             case parents.Go(internal_id=internal_id):
-                self._governed(job, self._write(job, live, internal_id))
+                return self._known(Ready(entry, desired, job.traceparent, live, internal_id))
             case parents.Orphan(reason=reason):
-                self._spawn(self._end(job, Ending("dead_lettered", reason, "orphan", "ORPHAN", tries=job.entry.tries)))
-            case parents.WaitForParent() | parents.HydrateParent() | parents.HydrateChild():
-                if parent is not None:
-                    self._spawn(self.hydrates.for_decision(decision, job.desired))
-                    self._block(job, parent.record_key)
+                self._spawn(self.end(job, Ending("dead_lettered", reason, "orphan", "ORPHAN", tries=entry.tries)))
+            case parents.WaitForParent() | parents.HydrateParent() | parents.HydrateChild() if parent is not None:
+                self._spawn(self.hydrates.for_decision(decision, desired))
+                self._block(entry, parent.record_key)
+        return None
 
-    def _block(self, job: Job, on: str) -> None:
-        newer = self._schedule.block(job.entry, on)
+    def _known(self, job: Ready) -> Ready | None:
+        """A record that NetSuite may hold already, without our external id, is looked for first."""
+        entry = job.entry
+        if entry.way != "match":
+            return job
+        observed = self._tools.store.observed(entry.record)
+        if observed is None or observed.internal_id is None:
+            rules = self._adoption.rules(job)
+            if rules and match.wanted(job.desired, rules) is not None:
+                self._adoption.ask(job)
+                return None
+        entry.way = "single" if looks_up(job.desired, job.live) else "any"
+        return job
+
+    def _block(self, entry: Entry, on: str) -> None:
+        self._superseded_by(self._schedule.block(entry, on), entry)
+
+    def _superseded_by(self, newer: Entry | None, entry: Entry) -> None:
         if newer is not None:
-            self._supersede_entry(job.entry, newer)
+            self._endings.replaced(entry, newer)
 
-    async def _settle_without_call(self, job: Job) -> None:
-        desired = job.desired
-        if desired.action == "rejected":
-            ending = Ending("dead_lettered", desired.reason or "", "map", "MAPPING")
-        else:
-            ending = Ending("ignored", desired.reason or desired.action)
-        await self._end(job, ending)
+    def _call(self, job: Ready) -> None:
+        """A single call."""
+        breaker = self._types.get(job.entry.kind)
+        if breaker is not None:
+            breaker.begin(self._now_s())
+        self._calls += 1
+        self._spawn(self._called(job))
 
-    async def _write(self, job: Job, live: LiveFlow, parent_id: str | None) -> Ending | None:
-        """None: not ended yet, the entry goes again."""
+    async def _called(self, job: Ready) -> None:
+        ending = None
         try:
-            told = await self._caller.make(job, live, parent_id)
+            told = await self._caller.make(job)
+            ending = told if isinstance(told, Ending) else self.follow(job, told)
         except NotOurs:
-            self._put_back(job, self._backoff_s(job.entry))
-            return None
-        return told if isinstance(told, Ending) else self._follow(job, told)
+            self._again(job.entry, self._backoff_s(job.entry))
+        except Exception as error:  # the top of a task: a fault of ours must not lose the record
+            log.error("try_failed", account=self.name, exc_info=error)
+            self._again(job.entry, self._tools.settings.backoff_longest_s)
+        finally:
+            self._calls -= 1
+        self.pump()
+        if ending is not None:
+            await self.end(job, ending)
 
-    def _follow(self, job: Job, told: Told) -> Ending | None:
-        facts: _Facts = {"request": told.request, "response": told.response, "tries": job.entry.tries}
+    # -- batches -----------------------------------------------------------------------------------------------------
+
+    def _fill_batches(self) -> None:
+        """Of the most urgent lane whose queue is too deep for single calls."""
+        if self._gate.suspended or self._tools.settings.jobs_at_once == 0:
+            return
+        calls_per_s = self._gate.limit() / self._gate.write_s if self._gate.write_s else 0.0
+        closed = self._closed()
+        for lane in _LANES:
+            for kind in _KINDS:
+                queue = queue_of(kind, "any")
+                if queue in closed:
+                    continue
+                while self._batches.worth(self._schedule.depth(lane, queue), calls_per_s=calls_per_s):
+                    jobs = self._gather(lane, queue)
+                    if len(jobs) < 2:
+                        for job in jobs:
+                            self.go_first(job, "single")
+                        break
+                    self._start_batch(self._batches.run(jobs))
+
+    def _gather(self, lane: Lane, queue: str) -> list[Ready]:
+        jobs: list[Ready] = []
+        while len(jobs) < self._tools.settings.batch_size:
+            entry = self._schedule.next_from(lane, queue)
+            if entry is None:
+                break
+            job = self._ready(entry)
+            if job is not None:
+                jobs.append(job)
+        return jobs
+
+    def _start_batch(self, work: Coroutine[Any, Any, None]) -> None:
+        async def run() -> None:
+            try:
+                await work
+            finally:
+                self._batches.under_way -= 1
+                self.pump()
+
+        self._batches.under_way += 1
+        self._jobs.add(task := self._spawn(run()))
+        task.add_done_callback(self._jobs.discard)
+
+    # -- what becomes of it ------------------------------------------------------------------------------------------
+
+    def follow(self, job: Ready, told: Told) -> Ending | None:
+        """Do what the verdict says. None: not ended yet, the entry goes again."""
+        entry = job.entry
+        facts: _Facts = {"request": told.request, "response": told.response, "tries": entry.tries}
         match told.verdict:
             case settle.Written(internal_id=internal_id):
+                self._counts(entry.kind)
                 return Ending("written", internal_id=internal_id, digest=told.digest, **facts)
             case settle.NothingToDo(reason=reason):
                 return Ending("ignored", reason, **facts)
@@ -190,119 +305,131 @@ class Account:
                 return Ending("dead_lettered", message, "write", code, **facts)
             case settle.TryAgain(unknown=unknown):
                 return self._try_again(job, facts, unknown=unknown)
+            case settle.Forbidden() as forbidden:
+                return self._forbidden(job, forbidden, facts)
+            case settle.Vanished():
+                entry.adopts, entry.way = None, "match"
+                self._again(entry, self._backoff_s(entry))
             case settle.Overloaded() | settle.Unauthorized() | settle.Landed():
-                self._hold_account(job, told.verdict)
-                return None
+                self._again(entry, 0.0)  # it says nothing about the record; the gate knows when to go on
+        return None
 
-    def _try_again(self, job: Job, facts: _Facts, *, unknown: bool) -> Ending | None:
+    def _try_again(self, job: Ready, facts: _Facts, *, unknown: bool) -> Ending | None:
         entry = job.entry
         entry.failures += 1
-        if self._successes > entry.successes_seen:
+        successes = self._written.total()
+        if successes > entry.successes_seen:
             entry.counted += 1  # others succeeded meanwhile: it may be this record
-        entry.successes_seen = self._successes
+        entry.successes_seen = successes
         if unknown:
             self._doubt(entry.record)
         if entry.counted >= self._tools.settings.tries:
             text = f"no success after {entry.failures} tries while other records succeeded"
             return Ending("dead_lettered", text, "vendor", "NO_SUCCESS", transient=True, **facts)
-        self._put_back(job, self._backoff_s(entry))
+        self._again(entry, self._backoff_s(entry))
         return None
 
-    def _hold_account(self, job: Job, verdict: settle.Verdict) -> None:
-        """It says nothing about the record: the account pauses, and the record goes again."""
-        settings = self._tools.settings
-        if isinstance(verdict, settle.Unauthorized):
-            log.warning("account_suspended", account=self.name, after_s=settings.suspend_s)
-            self._governor.pause(self._now_s() + settings.suspend_s)
-        else:
-            pause_s = settings.overload_pause_s * self._tools.chance.uniform(0.2, 1.0)
-            self._governor.pause(self._now_s() + pause_s)
-        self._put_back(job, 0.0)
+    def _forbidden(self, job: Ready, verdict: settle.Forbidden, facts: _Facts) -> Ending | None:
+        """Its type is suspended, unless another record of the type was written since this one was refused first."""
+        entry = job.entry
+        written = self._written[entry.kind]
+        if entry.refused_after is not None and written > entry.refused_after:
+            return Ending("dead_lettered", verdict.message, "write", verdict.code or "FORBIDDEN", **facts)
+        entry.refused_after = written
+        now_s = self._now_s()
+        if self._breaker(entry.kind).trip(now_s, verdict.message, started_s=now_s):
+            self._standings.suspend(keys.account_key(self.name, entry.kind), verdict.message)
+        self._again(entry, 0.0)
+        return None
 
-    # -- the end of an entry -----------------------------------------------------------------------------------------
+    def _counts(self, kind: RecordType) -> None:
+        self._written[kind] += 1
+        breaker = self._types.get(kind)
+        if breaker is not None and breaker.succeeded():
+            self._standings.resume(keys.account_key(self.name, kind))
 
-    async def _end(self, job: Job, ending: Ending) -> None:
-        """Settle it, then let go what waited for it."""
-        await self._tools.settler.submit(self._settlement(job, ending))
-        if ending.outcome == "written":
-            self._successes += 1
-        self._schedule.done(job.entry)
-        self._schedule.release(job.entry.record)
-        if job.entry.contested:
+    async def end(self, job: Job, ending: Ending) -> None:
+        """Settle it, then let go what waited for it; unless its flow is being flooded: then it waits."""
+        entry = job.entry
+        if self._standings.floods(entry.flow, ending):
+            self._block(entry, keys.flow_key(entry.flow))
+            return
+        await self._endings.ended(job, ending)
+        self._schedule.done(entry)
+        self._schedule.release(entry.record)
+        if entry.contested:
             await self.hydrates.ask(job.desired, job.desired.entity, job.desired.source_id, reason="equal generations")
         self.pump()
 
-    def _settlement(self, job: Job, ending: Ending) -> Settlement:
-        desired, now_ms = job.desired, self._tools.clock.now_ms()
-        before = self._tools.store.observed(desired.record_key)
-        attempt = self._tools.store.attempt(desired.record_key)
-        letter = None
-        if ending.outcome == "dead_lettered":
-            letter = dead_letter_of(desired, ending, now_ms=now_ms, traceparent=job.traceparent)
-        return Settlement(
-            desired.record_key,
-            job.entry.key,
-            outcome=outcome_of(desired, ending, now_ms=now_ms, traceparent=job.traceparent),
-            observed=observed_after(desired, ending, before, now_ms=now_ms),
-            attempt=doubt.settled(attempt, desired.generation) if attempt is not None else None,
-            clears_attempt=attempt is not None,
-            dead_letter=letter,
-            traceparent=job.traceparent,
-        )
+    def go_first(self, job: Job, way: Way) -> None:
+        job.entry.way = way
+        self._superseded_by(self._schedule.put_first(job.entry), job.entry)
+        self.pump()
 
-    def _supersede_entry(self, loser: Entry, winner: Entry) -> None:
-        job = self._job(loser)
-        if job is not None:
-            self._supersede(job, Superseded(winner.generation, winner.cause))
+    def go_later(self, job: Job, way: Way) -> None:
+        job.entry.way = way
+        job.entry.failures += 1
+        self._again(job.entry, self._backoff_s(job.entry))
+        self.pump()
 
-    def _supersede(self, job: Job, newer: Superseded) -> None:
-        ending = Ending("superseded", superseded_by=newer, tries=job.entry.tries)
-        outcome = outcome_of(job.desired, ending, now_ms=self._tools.clock.now_ms(), traceparent=job.traceparent)
-        self._tools.settler.submit(
-            Settlement(job.entry.record, job.entry.key, outcome=outcome, traceparent=job.traceparent)
-        )
+    def _again(self, entry: Entry, after_s: float) -> None:
+        self._superseded_by(self._schedule.put_back(entry, at_s=self._now_s() + after_s), entry)
 
-    def _put_back(self, job: Job, after_s: float) -> None:
-        newer = self._schedule.put_back(job.entry, at_s=self._now_s() + after_s)
-        if newer is not None:
-            self._supersede_entry(job.entry, newer)
+    # -- suspension --------------------------------------------------------------------------------------------------
+
+    def _restore_standings(self) -> None:
+        """What a former owner knew; a probe decides."""
+        now_s = self._now_s()
+        standing = self._standings.of(keys.account_key(self.name))
+        if standing is not None and not self._gate.suspended:
+            self._gate.restore(standing.reason)
+        for kind in _KINDS:
+            standing = self._standings.of(keys.account_key(self.name, kind))
+            if standing is not None:
+                self._breaker(kind).trip(now_s, standing.reason, started_s=now_s)
+        self._gate.on_change = self._gate_changed
+        self._gate_changed()
+
+    def _gate_changed(self) -> None:
+        key, reason = keys.account_key(self.name), self._gate.suspended
+        if reason and self._standings.of(key) is None:
+            self._standings.suspend(key, reason)
+        elif not reason:
+            self._standings.resume(key)
+
+    def _breaker(self, kind: RecordType) -> Breaker:
+        if kind not in self._types:
+            settings = self._tools.settings
+            self._types[kind] = Breaker(
+                first_s=settings.suspend_s, longest_s=settings.suspend_longest_s, chance=self._tools.chance
+            )
+        return self._types[kind]
+
+    def _closed(self) -> set[str]:
+        """Queues from which nothing may go now."""
+        closed = {queue_of(kind, "match") for kind in self._adoption.full()}
+        for kind, breaker in self._types.items():
+            if not breaker.admits(self._now_s()):
+                closed.update(queue_of(kind, way) for way in WAYS)
+        return closed
 
     # -- small things ------------------------------------------------------------------------------------------------
-
-    def _job(self, entry: Entry) -> Job | None:
-        waiting = self._tools.store.desired(entry.key)
-        return None if waiting is None else Job(entry, Desired.decode(waiting.body), waiting.trace)
 
     def _doubt(self, record: str) -> None:
         """In the topic the attempt stays open, which means the same to a later owner."""
         attempt = self._tools.store.attempt(record)
         if attempt is not None:
-            with self._tools.store.change():
-                self._tools.store.put_attempt(record, doubt.restored(attempt).encode())
+            self.put_in_doubt(doubt.restored(attempt))
 
-    def _governed(self, job: Job, work: Coroutine[Any, Any, Ending | None]) -> None:
-        """Run it in a slot; the slot is free again while the ending is recorded."""
+    def put_in_doubt(self, attempt: Attempt) -> None:
+        with self._tools.store.change():
+            self._tools.store.put_attempt(attempt.record_key, attempt.encode())
 
-        async def run() -> None:
-            ending = None
-            try:
-                ending = await work
-            except Exception as error:  # the top of a task: a fault of ours must not lose the record
-                log.error("try_failed", account=self.name, exc_info=error)
-                self._put_back(job, self._tools.settings.backoff_longest_s)
-            finally:
-                self._governor.give_back()
-                self.pump()
-            if ending is not None:
-                await self._end(job, ending)
-
-        self._governor.take()
-        self._spawn(run())
-
-    def _spawn(self, work: Coroutine[Any, Any, object]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         task: asyncio.Task[object] = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._ended)
+        return task
 
     def _ended(self, task: asyncio.Task[object]) -> None:
         self._tasks.discard(task)
@@ -322,12 +449,23 @@ class Account:
         return self._tools.clock.monotonic_s()
 
     def _arm(self) -> None:
-        """Pump again when the next delayed entry is due or a pause ends."""
+        """Pump again when the next delayed entry is due, or a record type may be probed."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
         now_s = self._now_s()
-        due_s = [at for at in (self._schedule.due_s(), self._governor.opens_at_s(now_s)) if at is not None]
-        if due_s and not self._stopping:
-            at_s = self._governor.opens_at_s(now_s) or min(due_s)
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, at_s - now_s), self.pump)
+        moments = [self._schedule.due_s(), *(breaker.opens_at_s(now_s) for breaker in self._types.values())]
+        due_s = min((at_s for at_s in moments if at_s is not None), default=None)
+        if due_s is not None and not self._stopping and self._calls < self._gate.room():
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, due_s - now_s), self.pump)
+
+
+def _entry(key: str, desired: Desired) -> Entry:
+    parent = desired.parent.record_key if desired.parent is not None else None
+    return Entry(key, desired.record_key, desired.generation, desired.cause, desired.flow, desired.lane, parent)
+
+
+def _without_call(desired: Desired) -> Ending:
+    if desired.action == "rejected":
+        return Ending("dead_lettered", desired.reason or "", "map", "MAPPING")
+    return Ending("ignored", desired.reason or desired.action)

@@ -8,32 +8,26 @@ import signal
 import sys
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from functools import partial
 from typing import Final
 
-import httpx2
 from confluent_kafka import OFFSET_BEGINNING
 
 from ml_connector.common import logs, telemetry, topics
 from ml_connector.common.clock import Clock, Deadline, SystemClock
-from ml_connector.common.credentials import NetsuiteM2M
+from ml_connector.common.codec import Wire
 from ml_connector.common.directory import Directory
 from ml_connector.common.errors import InvalidSettings, MustStop
-from ml_connector.common.flows import Flow
 from ml_connector.common.health import HealthServer
 from ml_connector.common.kafka.admin import TopicSpec, identity, refuse_other_partitions
 from ml_connector.common.kafka.consumer import AssignedConsumer, GroupConsumer
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
-from ml_connector.common.keys import attempt_key
+from ml_connector.common.keys import attempt_key, job_key
 from ml_connector.common.logs import get_logger
-from ml_connector.common.wire import Attempt, Hydrate
-from ml_connector.netsuite_writer.account import Account
-from ml_connector.netsuite_writer.govern import Governor
+from ml_connector.common.wire import Attempt, BatchJob, Hydrate, Standing
+from ml_connector.netsuite_writer.accounts import Accounts
 from ml_connector.netsuite_writer.job import Tools
-from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
-from ml_connector.netsuite_writer.netsuite.tokens import Tokens
 from ml_connector.netsuite_writer.partition import Partition
 from ml_connector.netsuite_writer.settings import WriterSettings
 from ml_connector.netsuite_writer.settlement import Settler
@@ -57,12 +51,20 @@ class KafkaMessages:
         self._requests = topics.PIPEDRIVE_REQUESTS.full_name(prefix)
 
     async def attempt(self, attempt: Attempt | None, record: str) -> None:
-        key = attempt_key(record).encode()
-        value = None if attempt is None else attempt.encode()
-        await self._producer.send(self._observed, key=key, value=value, partition=self._partition)
+        await self._observe(attempt_key(record), attempt)
+
+    async def job(self, job: BatchJob | None, idempotency_key: str) -> None:
+        await self._observe(job_key(idempotency_key), job)
+
+    async def standing(self, standing: Standing | None, key: str) -> None:
+        await self._observe(key, standing)
 
     async def hydrate(self, request: Hydrate, company: str) -> None:
         await self._producer.send(self._requests, key=company.encode(), value=request.encode())
+
+    async def _observe(self, key: str, value: Wire | None) -> None:
+        encoded = None if value is None else value.encode()
+        await self._producer.send(self._observed, key=key.encode(), value=encoded, partition=self._partition)
 
 
 class Writer:
@@ -83,13 +85,8 @@ class Writer:
             assignment=self,
         )
         self._companion = AssignedConsumer(settings.kafka(), topic=self._observed)
-        self._http = httpx2.AsyncClient(
-            timeout=httpx2.Timeout(settings.request_timeout_s, connect=10.0),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=1000),
-            follow_redirects=False,
-        )
+        self._accounts = Accounts(settings, self._directory, clock)
         self._partitions: dict[int, Partition] = {}
-        self._governors: dict[str, Governor] = {}
         self._identity = ""
         self._joined = False
         self._came_round_s = clock.monotonic_s()
@@ -135,7 +132,7 @@ class Writer:
         await self._companion.close()
         await self._directory.close()
         await self._producer.close()
-        await self._http.aclose()
+        await self._accounts.close()
 
     # -- what the group tells ----------------------------------------------------------------------------------------
 
@@ -189,37 +186,11 @@ class Writer:
             observed_topic=self._observed,
             tools=tools,
             producer=producer,
-            make_account=self._make_account,
+            make_account=self._accounts.make,
         )
-
-    def _make_account(self, name: str, flow_name: str, tools: Tools) -> Account | None:
-        live = self._directory.flow(flow_name)
-        if live is None:
-            return None
-        flow = live.flow
-        base_url = flow.netsuite.url
-        tokens = Tokens(self._http, base_url, credential=partial(self._credential, flow), clock=self._clock)
-        governor = self._governors.setdefault(name, Governor(1))
-        governor.limit = self._limit(name)
-        return Account(name, governor=governor, client=NetsuiteClient(self._http, base_url, tokens), tools=tools)
-
-    def _credential(self, flow: Flow) -> NetsuiteM2M:
-        return self._directory.secret(
-            NetsuiteM2M, owner=f"netsuite/{flow.netsuite.account}", environment=flow.environment
-        )
-
-    def _limit(self, account: str) -> int:
-        """The least that any flow of the account allows: NetSuite counts over all of them."""
-        limits = [
-            live.flow.netsuite.concurrency
-            for live in self._directory.flows()
-            if live.flow.netsuite.account.lower() == account
-        ]
-        return min(limits, default=1)
 
     def _flows_changed(self) -> None:
-        for name, governor in self._governors.items():
-            governor.limit = self._limit(name)
+        self._accounts.flows_changed()
         for partition in self._partitions.values():
             partition.flow_changed()
 
@@ -251,6 +222,7 @@ class Writer:
                     await self._leave_fenced(partition)
                 else:
                     await partition.tick()
+            self._accounts.read_limits()
             offsets = {n: p.position() for n, p in self._partitions.items() if p.started}
             await self._group.commit({n: offset for n, offset in offsets.items() if offset is not None})
 

@@ -1,40 +1,24 @@
-"""Make one record's call: references, attempt, request, verdict. It runs in one slot.
+"""Make one record's request: references, strategy, digest; announce its attempt; ask NetSuite; say what it told.
 
 In: a job whose parent is settled. Out: how it ended, or what NetSuite said. Never: scheduling, settling, pauses.
 """
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import dataclass
-from typing import Any
-
 from opentelemetry.trace import SpanKind
 
 from ml_connector.common import telemetry
 from ml_connector.common.directory import LiveFlow
-from ml_connector.common.errors import ConnectorError, SecretUnreadable, TryLater
-from ml_connector.common.logs import get_logger
-from ml_connector.common.wire import Attempt, Try
+from ml_connector.common.errors import TryLater
+from ml_connector.common.wire import Attempt, Desired, Try
 from ml_connector.netsuite_writer import doubt, settle, write
-from ml_connector.netsuite_writer.job import Job, Tools
+from ml_connector.netsuite_writer.job import Ready, Told, Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, Response
-from ml_connector.netsuite_writer.netsuite.tokens import TokenRefused
 from ml_connector.netsuite_writer.outcome import Ending
 from ml_connector.netsuite_writer.references import References, Unknown
 from ml_connector.netsuite_writer.settle import Answer
 
-log = get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What NetSuite said to a job's request, with the bytes of both."""
-
-    verdict: settle.Verdict
-    request: bytes = b""
-    response: bytes = b""
-    digest: str = ""
+SAME = "NetSuite already holds exactly this"
 
 
 class NotOurs(TryLater):
@@ -44,15 +28,16 @@ class NotOurs(TryLater):
 class Caller:
     """Calls of one account."""
 
-    def __init__(self, account: str, *, client: NetsuiteClient, tools: Tools) -> None:
-        self._account = account
+    def __init__(self, *, client: NetsuiteClient, tools: Tools) -> None:
         self._client = client
         self._tools = tools
         self._references = References(client, tools.clock)
 
-    async def make(self, job: Job, live: LiveFlow, parent_id: str | None) -> Ending | Told:
+    async def make(self, job: Ready) -> Ending | Told:
         """Raises NotOurs when no call may be made."""
-        request = await self._request(job, live, parent_id)
+        request = await self.prepare(job)
+        if isinstance(request, write.Request) and request.kind == "upsert" and looks_up(job.desired, job.live):
+            request = await self._create_or_update(job, request)
         if isinstance(request, Ending):
             return request
         if isinstance(request, Answer):
@@ -60,58 +45,97 @@ class Caller:
         await self._announce(job)
         return await self._ask(job, request)
 
-    async def _request(self, job: Job, live: LiveFlow, parent_id: str | None) -> write.Request | Ending | Answer:
+    async def prepare(self, job: Ready) -> write.Request | Ending | Answer:
+        """The request; or how the job ends without one; or the answer that says why nobody knows."""
         desired = job.desired
         if desired.action == "inactivate":
-            statuses = live.flow.statuses
-            request = write.inactivate(desired, lost_status=statuses.get("deleted") or statuses.get("lost"))
-            return request or Ending("ignored", "the flow names no status for deleted deals (statuses.deleted)")
-        found = await self._guarded(self._references.find(desired.references))
+            statuses = job.live.flow.statuses
+            made = write.inactivate(desired, lost_status=statuses.get("deleted") or statuses.get("lost"))
+            if made is None:
+                return Ending("ignored", "the flow names no status for deleted deals (statuses.deleted)")
+            return self._unless_held(job, made)
+        found = await self._references.find(desired.references)
         if isinstance(found, Answer):
             return found
         if isinstance(found, Unknown):
             text = f"field {found.field!r}: NetSuite has no such {found.kind}"
             return Ending("dead_lettered", text, "write", "UNKNOWN_REFERENCE", tries=job.entry.tries)
         observed = self._tools.store.observed(desired.record_key)
-        return write.upsert(desired, observed=observed, parent_id=parent_id, found=found)
+        request = write.upsert(desired, observed=observed, parent_id=job.parent_id, found=found)
+        if job.entry.adopts is not None:
+            return request.as_("adopt", job.entry.adopts)
+        return self._unless_held(job, request)
 
-    async def _announce(self, job: Job) -> None:
-        """Before a call its attempt is in the topic, and the partition was ours a moment ago."""
-        attempt = self._attempt(job)
+    async def prove(self) -> None:
+        """The partition was ours a moment ago. Raises NotOurs."""
+        settler = self._tools.settler
+        if settler.proved:
+            return
         try:
-            _, ours = await asyncio.gather(
-                self._tools.messages.attempt(attempt, job.entry.record), self._tools.settler.prove()
-            )
+            ours = await settler.prove()
         except TryLater as error:
-            raise NotOurs("the broker did not take the attempt") from error
+            raise NotOurs("the broker does not answer") from error
         if not ours:
             raise NotOurs("somebody else owns the partition")
+
+    def _unless_held(self, job: Ready, request: write.Request) -> write.Request | Ending:
+        """Skip what NetSuite is known to hold; not while a call of an unknown outcome may yet change it."""
+        record = job.desired.record_key
+        observed = self._tools.store.observed(record)
+        if observed is None or job.desired.force or observed.digest != request.digest or observed.outcome != "written":
+            return request
+        attempt = self._tools.store.attempt(record)
+        if attempt is not None and attempt.doubts:
+            return request
+        return Ending("written", SAME, internal_id=observed.internal_id, digest=request.digest, tries=job.entry.tries)
+
+    async def _create_or_update(self, job: Ready, request: write.Request) -> write.Request | Answer:
+        """For an account that does not take PUT: PATCH what is there, else POST."""
+        known = self._tools.store.observed(job.desired.record_key)
+        if known is not None and known.internal_id is not None:
+            return request.as_("update")
+        found = (await self._client.find(request, traceparent=job.traceparent)).answer
+        if found.status == 404:
+            return request.as_("create")
+        return request.as_("update") if found.status == 200 else found
+
+    async def _announce(self, job: Ready) -> None:
+        """Before a call its attempt is in the topic."""
+        attempt = self._attempt(job)
+        try:
+            await self._tools.messages.attempt(attempt, job.entry.record)
+        except TryLater as error:
+            raise NotOurs("the broker did not take the attempt") from error
         with self._tools.store.change():
             self._tools.store.put_attempt(job.entry.record, attempt.encode())
 
-    async def _ask(self, job: Job, request: write.Request) -> Told:
+    async def _ask(self, job: Ready, request: write.Request) -> Told:
         response = await self._call(job, request)
         verdict = settle.settle(response.answer, request.kind)
         if isinstance(verdict, settle.Landed):
             verdict, response = await self._landed(job, request)
+        elif isinstance(verdict, settle.Vanished) and request.kind == "update":
+            request = request.as_("create")
+            response = await self._call(job, request)
+            verdict = settle.settle(response.answer, request.kind)
         if isinstance(verdict, settle.Written) and verdict.internal_id is None:
             verdict = settle.Written(await self._look_up(job, request))
-        return Told(verdict, request.body, response.body, request.digest)
+        return Told(verdict, request.payload, response.body, request.digest)
 
-    async def _landed(self, job: Job, request: write.Request) -> tuple[settle.Verdict, Response]:
-        """Our external id exists: then the same upsert is an update now. Otherwise somebody else has the name."""
-        found = await self._guarded_response(self._client.find(request, traceparent=job.traceparent))
+    async def _landed(self, job: Ready, request: write.Request) -> tuple[settle.Verdict, Response]:
+        """Our external id exists: then the same state is an update now. Otherwise somebody else has the name."""
+        found = await self._client.find(request, traceparent=job.traceparent)
         if found.answer.status == 404:
             return settle.Reject("DUPLICATE", "This entity already exists, under another external id."), found
         if found.answer.status != 200:
             return settle.settle(found.answer, request.kind), found
-        again = await self._call(job, request)
+        again = await self._call(job, request.as_("update" if looks_up(job.desired, job.live) else "upsert"))
         verdict = settle.settle(again.answer, request.kind)
         if isinstance(verdict, settle.Landed):
             verdict = settle.Reject(again.answer.code, again.answer.detail)
         return verdict, again
 
-    async def _call(self, job: Job, request: write.Request) -> Response:
+    async def _call(self, job: Ready, request: write.Request) -> Response:
         """One request, noted in the entry's tries, inside one span of the event's trace."""
         started_ms = self._tools.clock.now_ms()
         parent = job.traceparent.encode()
@@ -119,17 +143,16 @@ class Caller:
         with telemetry.span(
             name, SpanKind.CLIENT, parent=parent, attributes={"http.request.method": request.method}
         ) as span:
-            response = await self._guarded_response(self._client.write(request, traceparent=span.traceparent))
+            response = await self._client.write(request, traceparent=span.traceparent, admit=self.prove)
             span.tell("http.response.status_code", response.answer.status)
         took_ms = self._tools.clock.now_ms() - started_ms
         answer = response.answer
-        path = f"{request.record_type}/eid:{request.external_id}"
         job.entry.tries.append(
-            Try(started_ms, took_ms, request.method, path, answer.status, answer.code, answer.detail)
+            Try(started_ms, took_ms, request.method, request.address, answer.status, answer.code, answer.detail)
         )
         return response
 
-    def _attempt(self, job: Job) -> Attempt:
+    def _attempt(self, job: Ready) -> Attempt:
         desired = job.desired
         before = self._tools.store.attempt(desired.record_key)
         return Attempt(
@@ -144,24 +167,14 @@ class Caller:
             doubts=doubt.restored(before).doubts if before is not None else (),
         )
 
-    async def _look_up(self, job: Job, request: write.Request) -> str | None:
+    async def _look_up(self, job: Ready, request: write.Request) -> str | None:
         """A written record whose answer did not name its id: children need it."""
         before = self._tools.store.observed(job.desired.record_key)
         if before is not None and before.internal_id is not None:
             return before.internal_id
-        found = await self._guarded_response(self._client.find(request, traceparent=job.traceparent))
-        return found.answer.internal_id
+        return (await self._client.find(request, traceparent=job.traceparent)).answer.internal_id
 
-    async def _guarded(self, work: Any) -> Any:
-        """What a refused or unreachable token endpoint means is the same as for any other request."""
-        try:
-            return await work
-        except (TokenRefused, SecretUnreadable) as error:
-            log.warning("credentials_refused", account=self._account, problem=str(error))
-            return Answer(401)
-        except ConnectorError as error:
-            return Answer(0, detail=str(error), sent=False)
 
-    async def _guarded_response(self, work: Any) -> Response:
-        found = await self._guarded(work)
-        return found if isinstance(found, Response) else Response(found)
+def looks_up(desired: Desired, live: LiveFlow) -> bool:
+    """Whether its account does not take PUT for this record type (docs/unproven.md)."""
+    return desired.record_type == "opportunity" and live.flow.netsuite.opportunities == "look-up"

@@ -37,7 +37,13 @@ class Hydrates:
         record = attempt.record_key
         if doubt.must_assert_again(attempt, self._tools.store.observed(record)):
             asked = await self._send(
-                attempt.flow, attempt.company, attempt.entity, attempt.source_id, lane="live", reason="in doubt"
+                attempt.flow,
+                attempt.company,
+                attempt.entity,
+                attempt.source_id,
+                lane="live",
+                reason="in doubt",
+                force=True,  # a late call may have changed what NetSuite is believed to hold
             )
             if not asked:
                 return
@@ -48,7 +54,17 @@ class Hydrates:
         with self._tools.store.change():
             self._tools.store.put_attempt(record, None)
 
-    async def _send(self, flow: str, company: str, entity: Entity, source_id: str, *, lane: Lane, reason: str) -> bool:
+    async def _send(
+        self,
+        flow: str,
+        company: str,
+        entity: Entity,
+        source_id: str,
+        *,
+        lane: Lane,
+        reason: str,
+        force: bool = False,
+    ) -> bool:
         now_ms = self._tools.clock.now_ms()
         request = Hydrate(
             request_id=f"{flow}-{entity}-{source_id}-{now_ms}",
@@ -58,6 +74,7 @@ class Hydrates:
             lane=lane,
             reason=reason,
             at_ms=now_ms,
+            force=force,
         )
         try:
             await self._tools.messages.hydrate(request, company)

@@ -15,16 +15,19 @@ from ml_connector.common.errors import Malformed, MustStop, UnknownSchema
 from ml_connector.common.headers import TRACEPARENT, text
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
+from ml_connector.common.keys import DesiredKey
 from ml_connector.common.logs import get_logger
-from ml_connector.common.wire import Attempt, Desired
+from ml_connector.common.wire import Attempt, BatchJob, Desired
 from ml_connector.netsuite_writer import doubt
 from ml_connector.netsuite_writer.account import Account
+from ml_connector.netsuite_writer.batch import in_doubt
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.store import Waiting
 
 log = get_logger()
 
-_ATTEMPT = "attempt/"
+_ATTEMPT, _JOB = "attempt/", "job/"
+_STANDINGS = ("account/", "flow/")
 LOOK_AGAIN_S = 30.0  # how often what is blocked is judged anew; usually its release does that at once
 
 
@@ -61,6 +64,7 @@ class Partition:
         self._make_account = make_account
         self._accounts: dict[str, Account] = {}
         self._fold = Fold()
+        self._resumed: set[str] = set()
         self._looked_s = tools.clock.monotonic_s()
         self._settling = asyncio.create_task(tools.settler.run(), name=f"settle-{number}")
 
@@ -113,23 +117,48 @@ class Partition:
             self._start_if_complete()
 
     def _fold_one_observed(self, key: str, value: bytes | None) -> None:
-        store = self._tools.store
-        record = key.removeprefix(_ATTEMPT)
         if self._fold.observed:
-            attempt = Attempt.decode(value) if value is not None and key.startswith(_ATTEMPT) else None
-            if attempt is not None and attempt.open and attempt.owner != self._tools.owner:
-                log.warning("attempt_of_a_former_owner", partition=self.number, record_key=record)
-                store.put_attempt(record, doubt.restored(attempt).encode())
-        elif key.startswith(_ATTEMPT):
+            self._fold_afterwards(key, value)
+            return
+        store = self._tools.store
+        if key.startswith(_ATTEMPT):
+            record = key.removeprefix(_ATTEMPT)
             store.put_attempt(record, None if value is None else doubt.restored(Attempt.decode(value)).encode())
+        elif key.startswith(_JOB):
+            store.put_job(key.removeprefix(_JOB), value)
+        elif key.startswith(_STANDINGS):
+            store.put_standing(key, value)
         else:
             store.put_observed(key, value)
+
+    def _fold_afterwards(self, key: str, value: bytes | None) -> None:
+        """What a former owner wrote that does not know yet that it is one: its records are in doubt."""
+        store, owner = self._tools.store, self._tools.owner
+        if value is None:
+            return
+        if key.startswith(_ATTEMPT):
+            attempt = Attempt.decode(value)
+            if attempt.open and attempt.owner != owner:
+                log.warning("attempt_of_a_former_owner", partition=self.number, record_key=attempt.record_key)
+                store.put_attempt(attempt.record_key, doubt.restored(attempt).encode())
+        elif key.startswith(_JOB):
+            job = BatchJob.decode(value)
+            if job.owner != owner and job.idempotency_key not in self._resumed:
+                log.warning("batch_of_a_former_owner", partition=self.number, records=len(job.members))
+                for member in job.members:
+                    attempt = in_doubt(member, DesiredKey.parse(member.desired_key).generation, self._tools)
+                    store.put_attempt(attempt.record_key, attempt.encode())
 
     def _start_if_complete(self) -> None:
         if not self._fold.complete:
             return
         waiting = list(self._tools.store.all_desired())
         log.info("partition_started", partition=self.number, waiting=len(waiting))
+        for job in self._tools.store.jobs():
+            account = self._account(job.account.lower(), job.members[0].flow)
+            if account is not None:
+                self._resumed.add(job.idempotency_key)
+                account.resume(job)
         self._accept(waiting)
 
     def _accept(self, waiting: list[Waiting]) -> None:

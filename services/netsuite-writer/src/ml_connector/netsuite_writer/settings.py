@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -34,12 +34,38 @@ class WriterSettings(Settings):
         int,
         Field(ge=1, description="transient failures of one record, while others succeed, before it is dead-lettered"),
     ] = 8
-    overload_pause_s: Annotated[
-        float, Field(gt=0, description="longest pause of an account after NetSuite refused a request for concurrency")
-    ] = 1.0
     suspend_s: Annotated[
-        float, Field(gt=0, description="pause of an account whose credentials NetSuite refuses, before the next probe")
+        float, Field(gt=0, description="first pause of an account whose credentials NetSuite refuses, before a probe")
     ] = 30.0
+    suspend_longest_s: Annotated[
+        float, Field(gt=0, description="longest pause between two probes of a suspended account")
+    ] = 60.0
+    outage_run: Annotated[
+        int,
+        Field(ge=1, description="requests in a row without an answer, or with a server error, that suspend an account"),
+    ] = 10
+    flood_run: Annotated[
+        int, Field(ge=2, description="rejections alike in a row, without a record written, that halt a flow")
+    ] = 25
+    flood_ratio: Annotated[
+        float, Field(gt=0, le=1, description="and their share of the flow's last 100 records, at least")
+    ] = 0.9
+    hold_s: Annotated[
+        float, Field(ge=0, description="how long an unanswered request counts as in flight: after a time-out, a crash")
+    ] = 5.0
+    turns_live: Annotated[int, Field(ge=1, description="of the turns, with work in every lane, for live events")] = 12
+    turns_replay: Annotated[int, Field(ge=1, description="for replays")] = 3
+    turns_backfill: Annotated[int, Field(ge=1, description="for backfills")] = 1
+    batch_from: Annotated[
+        int, Field(ge=2, description="records of one type and lane that wait before a batch is worth its requests")
+    ] = 100
+    batch_size: Annotated[int, Field(ge=2, le=100, description="records of one batch; NetSuite takes 100")] = 100
+    batch_parallel: Annotated[bool, Field(description="NetSuite may write the records of a batch side by side")] = True
+    jobs_at_once: Annotated[int, Field(ge=0, description="batches of one account under way; 0: single calls only")] = 2
+    batch_doubtful: Annotated[
+        Literal["results", "calls"],
+        Field(description="what the read-back leaves open is read from the job's results, or written again singly"),
+    ] = "results"
     hydrate_again_s: Annotated[
         float, Field(gt=0, description="an unanswered hydrate is asked again after this long")
     ] = 300.0

@@ -82,11 +82,16 @@ class Settler:
                 group.append(self._queue.get_nowait())
             await self._commit(group)
 
+    @property
+    def proved(self) -> bool:
+        """Whether the last proof is fresh enough."""
+        return self._proved_s + self._proof_s > self._clock.monotonic_s() and not self.fenced.is_set()
+
     async def prove(self) -> bool:
         """Whether the partition is still ours: a process that was stopped for a while learns it before it calls."""
         async with self._proving:
-            if self._proved_s + self._proof_s > self._clock.monotonic_s() or self.fenced.is_set():
-                return not self.fenced.is_set()
+            if self.proved or self.fenced.is_set():
+                return self.proved
             started_s = self._clock.monotonic_s()
             try:
                 async with self._producer.transaction() as transaction:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from ml_connector.common.topics import TOMBSTONE_RETENTION_MS
-from ml_connector.common.wire import Attempt, Observed
+from ml_connector.common.wire import Attempt, BatchJob, Observed, Standing
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 # Half of the retention: the cleaner may start to drop tombstones right at its end.
 OLDEST_MS: Final = TOMBSTONE_RETENTION_MS // 2
 
@@ -24,6 +24,8 @@ _TABLES: Final = """
 CREATE TABLE desired (key TEXT PRIMARY KEY, trace TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE observed (record TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE attempt (record TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE job (record TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE standing (record TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE position (topic TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -131,6 +133,20 @@ class Store:
 
     def attempts(self) -> list[Attempt]:
         return [Attempt.decode(row[0]) for row in self._db.execute("SELECT body FROM attempt")]
+
+    def put_job(self, idempotency_key: str, body: bytes | None) -> None:
+        self._put("job", idempotency_key, body)
+
+    def jobs(self) -> list[BatchJob]:
+        return [BatchJob.decode(row[0]) for row in self._db.execute("SELECT body FROM job")]
+
+    def put_standing(self, key: str, body: bytes | None) -> None:
+        """`key`: as in the topic."""
+        self._put("standing", key, body)
+
+    def standing(self, key: str) -> Standing | None:
+        row = self._db.execute("SELECT body FROM standing WHERE record = ?", (key,)).fetchone()
+        return None if row is None else Standing.decode(row[0])
 
     def _put(self, table: str, record: str, body: bytes | None) -> None:
         if body is None:

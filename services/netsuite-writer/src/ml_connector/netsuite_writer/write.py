@@ -7,38 +7,69 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 from ml_connector.common.codec import encode_json
 from ml_connector.common.keys import RecordType
 from ml_connector.common.wire import Desired, Observed
 from ml_connector.netsuite_writer.parents import PARENT_FIELD
+from ml_connector.netsuite_writer.settle import Kind
 
 # Opportunities have no isInactive (facts/netsuite.md section 12): a deleted deal becomes a lost one.
 _CAN_BE_INACTIVE: frozenset[RecordType] = frozenset({"customer", "contact"})
 
 
+_METHODS: Final[dict[Kind, str]] = {
+    "upsert": "PUT", "update": "PATCH", "create": "POST", "adopt": "PATCH", "inactivate": "PATCH",
+}  # fmt: skip
+_TYPES_PATH: Final = "/services/rest/record/v1/"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One write. `kind` upsert is PUT by external id, inactivate is PATCH by external id."""
+    """One write. `internal_id`: of the record to be adopted, as the match query has just found it."""
 
-    kind: Literal["upsert", "inactivate"]
+    kind: Kind
     record_type: RecordType
     external_id: str
     body: bytes
+    internal_id: str | None = None
 
     @property
     def method(self) -> str:
-        return "PUT" if self.kind == "upsert" else "PATCH"
+        return _METHODS[self.kind]
+
+    @property
+    def address(self) -> str:
+        """Record type and name, as in its path."""
+        if self.kind == "create":
+            return self.record_type
+        name = self.internal_id if self.kind == "adopt" else f"eid:{self.external_id}"
+        return f"{self.record_type}/{name}"
 
     @property
     def path(self) -> str:
-        return f"/services/rest/record/v1/{self.record_type}/eid:{self.external_id}"
+        return _TYPES_PATH + self.address
+
+    @property
+    def payload(self) -> bytes:
+        """The body; with the external id where the path does not name it."""
+        return named(self.external_id, self.body) if self.kind in {"create", "adopt"} else self.body
 
     @property
     def digest(self) -> str:
+        """Of what NetSuite shall hold, however it gets there."""
         return hashlib.sha256(self.body).hexdigest()[:32]
+
+    def as_(self, kind: Kind, internal_id: str | None = None) -> Request:
+        return replace(self, kind=kind, internal_id=internal_id)
+
+
+def named(external_id: str, body: bytes) -> bytes:
+    """A body with its external id as first member. It needs no escaping: letters, digits, `_` and `-` only."""
+    rest = body[1:] if body == b"{}" else b"," + body[1:]
+    return b'{"externalId":"' + external_id.encode() + b'"' + rest
 
 
 def upsert(desired: Desired, *, observed: Observed | None, parent_id: str | None, found: Mapping[str, str]) -> Request:

@@ -163,6 +163,7 @@ class Core:
             merged_to=mapped.merged_to,
             reason=reason or None,
             replay_of=h.text(message.headers, h.REPLAY_OF) or None,
+            force=h.FORCE in message.headers,
         )
 
     def _answer(
@@ -255,6 +256,7 @@ def _as_read(message: Message, request: Hydrate, plan: FlowPlan, read: Read) -> 
         h.RECEIVED_AT_MS: b"%d" % request.at_ms,
         h.VERIFIED_BY: b"hydrate",
         h.LANE: request.lane.encode(),
+        **({h.FORCE: b"1"} if request.force else {}),
     }
     return message._replace(value=encode_json(read.data), headers=headers)
 

@@ -53,7 +53,7 @@ def _answer(standin: NetsuiteStandIn, request: Request, path: list[str]) -> Repl
         case (_, ["faults"]):
             return _faults(standin, request)
         case ("POST", ["settings"]):
-            _set_latency(standin, request.json())
+            _set(standin, request.json())
             return Reply(204)
         case ("POST", ["clock"]):
             standin.clock.advance(float(request.json()["advance_s"]))
@@ -76,8 +76,11 @@ def _faults(standin: NetsuiteStandIn, request: Request) -> Reply:
     return json_reply(405, {"error": "POST, GET or DELETE"})
 
 
-def _set_latency(standin: NetsuiteStandIn, facts: dict[str, Any]) -> None:
-    """`{"latency_ms": 50}` for all, or `{"latency": {"write": {"median_ms": 400}, "other": ...}, "seed": 1}`."""
+def _set(standin: NetsuiteStandIn, facts: dict[str, Any]) -> None:
+    """`{"latency_ms": 50}` for all, or `{"latency": {"write": {"median_ms": 400}, "other": ...}, "seed": 1}`; and
+    `{"keep_bodies": true}`."""
+    if "keep_bodies" in facts:
+        standin.journal.keep_bodies = bool(facts["keep_bodies"])
     if "latency_ms" in facts:
         standin.latency.set({"other": {"fixed_ms": float(facts["latency_ms"])}})
     if "latency" in facts:

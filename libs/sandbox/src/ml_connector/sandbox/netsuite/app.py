@@ -120,7 +120,9 @@ class NetsuiteStandIn:
 
     def _record(self, account: Account, request: Request, line: Line) -> Reply:
         if "respond-async" in request.headers.get("prefer", ""):
-            return self.jobs.submit(account, request)
+            accepted = self.jobs.submit(account, request)
+            line.submitted = accepted.headers["location"].rpartition("/")[2]
+            return accepted
         if "type=collection" in request.headers.get("content-type", "").replace(" ", ""):
             raise not_allowed("Batches are always asynchronous: Prefer: respond-async.")
         done = self.service.handle(account, request)
@@ -169,8 +171,9 @@ class NetsuiteStandIn:
     def _commit_late(self, delay_s: float, account: Account | None, request: Request, line: Line) -> None:
         async def commit() -> None:
             await asyncio.sleep(delay_s)
+            ended_ms = line.end_ms
             self._execute(account, request, line)
-            line.status, line.code = 0, "late_commit"  # what the client saw
+            line.end_ms, line.status, line.code = ended_ms, 0, "late_commit"  # what the client saw
 
         task = asyncio.create_task(commit())
         self._late.add(task)

@@ -16,12 +16,12 @@ import msgspec
 from ml_connector.sandbox.clock import Clock
 from ml_connector.sandbox.netsuite.accounts import Account
 from ml_connector.sandbox.netsuite.errors import NetsuiteError, invalid_content, malformed, no_such_record, not_allowed
+from ml_connector.sandbox.netsuite.journal import IDEMPOTENCY_KEY
 from ml_connector.sandbox.netsuite.schema import TYPES
 from ml_connector.sandbox.netsuite.shown import RECORD_PATH, links, moment
 from ml_connector.sandbox.web import Reply, Request, json_reply
 
 JOB_PATH: Final = "/services/rest/async/v1/job"
-IDEMPOTENCY_KEY: Final = "x-netsuite-idempotency-key"
 MAX_RECORDS: Final = 100
 Execute = Callable[[Account, Request, str], Awaitable[Reply]]
 

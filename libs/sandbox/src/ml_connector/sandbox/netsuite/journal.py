@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from ml_connector.sandbox.web import Request
+
+IDEMPOTENCY_KEY: Final = "x-netsuite-idempotency-key"
 
 
 @dataclass(slots=True)
 class Line:
     """One request, or one record of the asynchronous job `job`. Times in ms since the epoch; `commit_seq` orders all
-    writes of all accounts."""
+    writes of all accounts.
+
+    `submitted`: the job that this request started. `key`: the idempotency key of an asynchronous request. `body`: what
+    was sent, while the journal keeps bodies.
+    """
 
     seq: int
     account: str
@@ -30,6 +36,9 @@ class Line:
     commit_seq: int | None = None
     commit_ms: float | None = None
     internal_id: str = ""
+    submitted: str = ""
+    key: str = ""
+    body: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__slots__}
@@ -40,6 +49,7 @@ class Journal:
 
     def __init__(self) -> None:
         self.lines: list[Line] = []
+        self.keep_bodies = False
         self._last_seq = 0
         self._last_commit = 0
 
@@ -48,8 +58,10 @@ class Journal:
         self._last_seq += 1
         line = Line(
             self._last_seq, account, request.method, request.path, kind, external_id, time.time() * 1000, in_flight,
-            trace=request.headers.get("traceparent", ""), job=job,
+            trace=request.headers.get("traceparent", ""), job=job, key=_key(request),
         )  # fmt: skip
+        if self.keep_bodies and account:  # without one it asks for a token, and its body is a secret
+            line.body = request.body.decode("utf-8", "replace")
         self.lines.append(line)
         return line
 
@@ -71,6 +83,11 @@ class Journal:
 
     def clear(self) -> None:
         self.lines.clear()
+
+
+def _key(request: Request) -> str:
+    """It means nothing to a synchronous request."""
+    return request.headers.get(IDEMPOTENCY_KEY, "") if "respond-async" in request.headers.get("prefer", "") else ""
 
 
 def _subject(path: str) -> tuple[str, str]:

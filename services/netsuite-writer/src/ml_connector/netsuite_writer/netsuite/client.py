@@ -1,27 +1,40 @@
-"""One NetSuite account over HTTP: write a record, find one, ask a question in SuiteQL.
+"""One NetSuite account over HTTP: write a record, find one, run a batch, ask a question in SuiteQL.
 
 Only customer, contact and opportunity can be written, and only by external id: NetSuite's own ids mean something else
-after a sandbox refresh. Never: retries, limits, decisions; those are `settle.py` and `govern.py`.
+after a sandbox refresh. (One exception: adopting a record that the match query has just found.)
+Every request passes the account's gate. Never: retries, limits, decisions; those are `settle.py` and `gate.py`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import httpx2
 import msgspec
 
+from ml_connector.common.errors import ConnectorError, SecretUnreadable
 from ml_connector.common.headers import TRACEPARENT
-from ml_connector.netsuite_writer.netsuite.tokens import Tokens
+from ml_connector.common.keys import RecordType
+from ml_connector.common.logs import get_logger
+from ml_connector.netsuite_writer.gate import Gate
+from ml_connector.netsuite_writer.netsuite.tokens import TokenRefused, Tokens
 from ml_connector.netsuite_writer.settle import Answer
 from ml_connector.netsuite_writer.write import Request
+
+log = get_logger()
 
 WRITABLE: Final = frozenset({"customer", "contact", "opportunity"})
 MAX_KEPT_BYTES: Final = 64 * 1024  # of an answer, for the audit and dead letters
 MAX_DETAIL_CHARS: Final = 300
+JOB_PATH: Final = "/services/rest/async/v1/job"
 
 _NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
+# A misspelt field is an error, not dropped (facts/netsuite.md section 5).
+_STRICT: Final = {"x-netsuite-propertynamevalidation": "error"}
+_JSON: Final = {"content-type": "application/json"}
+_COLLECTION: Final = {"content-type": "application/vnd.oracle.resource+json; type=collection"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,29 +45,61 @@ class Response:
     body: bytes = b""
 
 
-class NetsuiteClient:
-    """Requests of one account. Raises what `Tokens.get` raises; every other failure is an `Answer`."""
+# Awaited in the slot, as the last thing before a request that changes something; may raise to prevent it.
+Admit = Callable[[], Awaitable[None]]
 
-    def __init__(self, http: httpx2.AsyncClient, base_url: str, tokens: Tokens) -> None:
+
+async def _always() -> None:
+    """Questions harm nobody."""
+
+
+class NetsuiteClient:
+    """Requests of one account. Every failure is an `Answer`; only what `admit` raises comes through."""
+
+    def __init__(self, http: httpx2.AsyncClient, base_url: str, tokens: Tokens, gate: Gate) -> None:
         self._http = http
         self._base_url = base_url
         self._tokens = tokens
+        self._gate = gate
 
-    async def write(self, request: Request, *, traceparent: str) -> Response:
-        """PUT or PATCH by external id; a misspelt field is an error, not dropped (facts/netsuite.md section 5)."""
+    async def write(self, request: Request, *, traceparent: str, admit: Admit) -> Response:
+        """One record."""
         if request.record_type not in WRITABLE:
             raise ValueError(f"{request.record_type} is not a record type that ml-connector may write")
-        headers = {"content-type": "application/json", "x-netsuite-propertynamevalidation": "error"}
-        return await self._send(request.method, request.path, request.body, {**headers, TRACEPARENT: traceparent})
+        headers = {**_JSON, **_STRICT, TRACEPARENT: traceparent}
+        return await self._send(request.method, request.path, request.payload, headers, admit, urgent=False)
 
     async def find(self, request: Request, *, traceparent: str) -> Response:
         """The record under the request's external id; its internal id, or status 404."""
-        return await self._send("GET", request.path, b"", {TRACEPARENT: traceparent})
+        path = request.as_("upsert").path
+        return await self._send("GET", path, b"", {TRACEPARENT: traceparent}, urgent=False)
+
+    async def submit(
+        self, record_type: RecordType, items: list[bytes], *, idempotency_key: str, parallel: bool, admit: Admit
+    ) -> Response:
+        """Upsert up to 100 records of one type asynchronously (Oracle article_0127092747).
+
+        The answer's `location` names the job: after status 202, or 400 IDEMPOTENCY_ERROR when an earlier try arrived.
+        """
+        if record_type not in WRITABLE:
+            raise ValueError(f"{record_type} is not a record type that ml-connector may write")
+        prefer = 'respond-async, batch-processing="parallel"' if parallel else "respond-async"
+        headers = {**_COLLECTION, **_STRICT, "prefer": prefer, "x-netsuite-idempotency-key": idempotency_key}
+        body = b'{"items":[' + b",".join(items) + b"]}"
+        return await self._send("PUT", f"/services/rest/record/v1/{record_type}", body, headers, admit)
+
+    async def job(self, path: str) -> Response:
+        """`<job id>`, `<job id>/task/` or `<job id>/task/<n>/result`."""
+        return await self._send("GET", f"{JOB_PATH}/{path}", b"", {})
+
+    async def governance_limits(self) -> Response:
+        """What the account grants; administrators only (Oracle article_0625010817)."""
+        return await self._send("GET", "/services/rest/system/v1/governanceLimits", b"", {})
 
     async def query(self, suiteql: str) -> tuple[Answer, list[dict[str, Any]]]:
         """The first 1000 rows."""
         body = msgspec.json.encode({"q": suiteql})
-        headers = {"content-type": "application/json", "prefer": "transient"}
+        headers = {**_JSON, "prefer": "transient"}
         response = await self._send("POST", "/services/rest/query/v1/suiteql?limit=1000", body, headers)
         if response.answer.status != 200:
             return response.answer, []
@@ -64,14 +109,60 @@ class NetsuiteClient:
             return Answer(502, detail="the answer is not a SuiteQL page"), []
         return response.answer, rows
 
-    async def _send(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Response:
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
+        admit: Admit = _always,
+        *,
+        urgent: bool = True,
+    ) -> Response:
         """One request; a refused token is renewed once: tokens can be revoked before they end."""
-        response = Response(Answer(0, sent=False))
-        for _ in range(2):
+        response = await self._governed(method, path, body, headers, admit, urgent=urgent, last=False)
+        if response.answer.status == 401 and not response.answer.under_load:
+            response = await self._governed(method, path, body, headers, admit, urgent=urgent, last=True)
+        return response
+
+    async def _governed(
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        headers: dict[str, str],
+        admit: Admit,
+        *,
+        urgent: bool,
+        last: bool,
+    ) -> Response:
+        """In a slot. A first 401 says nothing yet."""
+        slot = await self._gate.enter(urgent=urgent)
+        told: Answer | None = None
+        try:
+            response = await self._authorized(method, path, body, headers, admit, slot.started_s)
+            if last or response.answer.status != 401 or response.answer.under_load:
+                told = response.answer
+        finally:
+            self._gate.leave(told, slot)
+        return response
+
+    async def _authorized(
+        self, method: str, path: str, body: bytes, headers: dict[str, str], admit: Admit, started_s: float
+    ) -> Response:
+        try:
             token = await self._tokens.get()
-            response = await self._once(method, path, body, {**headers, "authorization": f"Bearer {token}"})
-            if response.answer.status != 401:
-                break
+        except (TokenRefused, SecretUnreadable) as error:
+            log.warning("credentials_refused", problem=str(error))
+            return Response(Answer(401, sent=False))
+        except ConnectorError as error:
+            return Response(Answer(0, detail=str(error), sent=False))
+        await admit()
+        response = await self._once(method, path, body, {**headers, "authorization": f"Bearer {token}"})
+        if response.answer.status == 401:
+            if self._gate.succeeded_since(started_s):
+                # Overload can look like a refused login (facts/netsuite.md section 9).
+                return Response(replace(response.answer, under_load=True), response.body)
             self._tokens.drop(token)
         return response
 
@@ -86,17 +177,20 @@ class NetsuiteClient:
 
 
 def read_answer(response: httpx2.Response) -> Answer:
-    if response.status_code < 300:
-        return Answer(response.status_code, internal_id=_internal_id(response))
-    code, detail = _error(response.content)
-    return Answer(response.status_code, code, detail[:MAX_DETAIL_CHARS])
+    """A status below 300 with an error body is an error all the same: results of batches may come so."""
+    location = str(response.headers.get("location", ""))
+    if response.status_code < 300 and b"o:errorDetails" not in response.content:
+        return Answer(response.status_code, internal_id=_internal_id(response, location), location=location)
+    code, detail, status = _error(response.content)
+    if response.status_code >= 300:
+        status = response.status_code
+    return Answer(status, code, detail[:MAX_DETAIL_CHARS], location=location)
 
 
-def _internal_id(response: httpx2.Response) -> str | None:
+def _internal_id(response: httpx2.Response, location: str) -> str | None:
     """After a write the last segment of `Location`; after a read the member `id`."""
-    location = response.headers.get("location")
     if location:
-        return str(location).rstrip("/").rpartition("/")[2] or None
+        return location.rstrip("/").rpartition("/")[2] or None
     try:
         found = msgspec.json.decode(response.content)
     except msgspec.DecodeError:
@@ -104,14 +198,19 @@ def _internal_id(response: httpx2.Response) -> str | None:
     return str(found["id"]) if isinstance(found, dict) and "id" in found else None
 
 
-def _error(body: bytes) -> tuple[str, str]:
-    """The code and text of the first detail; the printed 429 has a misleading code at top level."""
+def _error(body: bytes) -> tuple[str, str, int]:
+    """Code and text of the first detail, and the status; the printed 429 has a misleading code at top level."""
     try:
         found = msgspec.json.decode(body)
     except msgspec.DecodeError:
-        return "", "the answer is not JSON"
+        return "", "the answer is not JSON", 502
     if not isinstance(found, dict):
-        return "", "the answer is not an error body"
+        return "", "the answer is not an error body", 502
     details = found.get("o:errorDetails")
     first = details[0] if isinstance(details, list) and details and isinstance(details[0], dict) else found
-    return str(first.get("o:errorCode", "")), str(first.get("detail") or found.get("title") or "")
+    status = found.get("status")
+    return (
+        str(first.get("o:errorCode", "")),
+        str(first.get("detail") or found.get("title") or ""),
+        status if isinstance(status, int) and status >= 400 else 400,
+    )

@@ -1,0 +1,149 @@
+"""Make accounts: each with its own connections, token and gate, which outlive an assignment of its partition."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import ssl
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import httpx2
+import msgspec
+
+from ml_connector.common.clock import Clock
+from ml_connector.common.credentials import NetsuiteM2M
+from ml_connector.common.directory import Directory
+from ml_connector.common.flows import Flow
+from ml_connector.common.logs import get_logger
+from ml_connector.netsuite_writer.account import Account
+from ml_connector.netsuite_writer.gate import Gate
+from ml_connector.netsuite_writer.govern import Governor
+from ml_connector.netsuite_writer.job import Tools
+from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
+from ml_connector.netsuite_writer.netsuite.tokens import Tokens
+from ml_connector.netsuite_writer.settings import WriterSettings
+
+log = get_logger()
+
+SMALLEST: Final = 5  # what every account grants (Oracle bridgehead_1500275603); until governanceLimits has been read
+READ_LIMITS_S: Final = 3600.0
+KEPT_IDLE: Final = 100  # connections of one account
+
+
+@dataclass(frozen=True, slots=True)
+class _Door:
+    """The way to one account's NetSuite."""
+
+    http: httpx2.AsyncClient
+    client: NetsuiteClient
+    gate: Gate
+
+
+class Accounts:
+    """What a process knows of accounts, whichever partitions it owns."""
+
+    def __init__(self, settings: WriterSettings, directory: Directory, clock: Clock) -> None:
+        self._settings = settings
+        self._directory = directory
+        self._clock = clock
+        self._chance = random.Random()  # noqa: S311  jitter, not a secret
+        self._doors: dict[str, _Door] = {}
+        self._granted: dict[str, int] = {}  # as governanceLimits said
+        self._read_s: dict[str, float] = {}
+        self._tls = ssl.create_default_context()  # making one takes longer than many requests
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def make(self, name: str, flow_name: str, tools: Tools) -> Account | None:
+        """None while the flow is not known."""
+        live = self._directory.flow(flow_name)
+        if live is None:
+            return None
+        if name not in self._doors:
+            self._doors[name] = self._open(name, live.flow)
+        door = self._doors[name]
+        door.gate.governor.bound(self._limit(name))
+        self._hold(name, door.gate, tools)
+        return Account(name, gate=door.gate, client=door.client, tools=tools)
+
+    def flows_changed(self) -> None:
+        for name, door in self._doors.items():
+            door.gate.governor.bound(self._limit(name))
+            door.gate.wake()
+
+    def read_limits(self) -> None:
+        """Now and then, for flows that leave the limit to NetSuite."""
+        now_s = self._clock.monotonic_s()
+        for name, door in self._doors.items():
+            due = now_s - self._read_s.get(name, float("-inf")) >= READ_LIMITS_S
+            if due and any(flow.netsuite.concurrency == "auto" for flow in self._flows(name)):
+                self._read_s[name] = now_s
+                task = asyncio.create_task(self._read_limit(name, door))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*(door.http.aclose() for door in self._doors.values()))
+
+    def _open(self, name: str, flow: Flow) -> _Door:
+        settings, base_url = self._settings, flow.netsuite.url
+        http = httpx2.AsyncClient(
+            verify=self._tls,
+            timeout=httpx2.Timeout(settings.request_timeout_s, connect=10.0),
+            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=KEPT_IDLE),
+            follow_redirects=False,
+        )
+        governor = Governor(self._limit(name), chance=self._chance)
+        gate = Gate(governor, settings=settings, clock=self._clock, chance=self._chance)
+        tokens = Tokens(http, base_url, credential=partial(self._credential, flow), clock=self._clock)
+        return _Door(http, NetsuiteClient(http, base_url, tokens, gate), gate)
+
+    def _credential(self, flow: Flow) -> NetsuiteM2M:
+        return self._directory.secret(
+            NetsuiteM2M, owner=f"netsuite/{flow.netsuite.account}", environment=flow.environment
+        )
+
+    def _hold(self, name: str, gate: Gate, tools: Tools) -> None:
+        """Calls of a former owner may still be under way at NetSuite: for a moment they count as in flight."""
+        hold_ms = int(self._settings.hold_s * 1000)
+        now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
+        for attempt in tools.store.attempts():
+            newest_ms = max((doubt.at_ms for doubt in attempt.doubts), default=0)
+            if attempt.record_key.startswith(f"{name}/") and newest_ms + hold_ms > now_ms:
+                gate.hold(now_s + (newest_ms + hold_ms - now_ms) / 1000)
+
+    def _limit(self, name: str) -> int:
+        """The least that any flow of the account allows, less what stays for others; NetSuite counts over all."""
+        sides = [flow.netsuite for flow in self._flows(name)]
+        granted = self._granted.get(name, SMALLEST)
+        limits = [granted if side.concurrency == "auto" else side.concurrency for side in sides]
+        return max(1, min(limits, default=1) - max((side.reserve for side in sides), default=0))
+
+    def _flows(self, name: str) -> list[Flow]:
+        return [live.flow for live in self._directory.flows() if live.flow.netsuite.account.lower() == name]
+
+    async def _read_limit(self, name: str, door: _Door) -> None:
+        response = await door.client.governance_limits()
+        granted = granted_by(response.body) if response.answer.status == 200 else None
+        if granted is None:
+            log.warning("limits_unreadable", account=name, status=response.answer.status, used=self._limit(name))
+            return
+        self._granted[name] = granted
+        door.gate.governor.bound(self._limit(name))
+        door.gate.wake()
+
+
+def granted_by(body: bytes) -> int | None:
+    """Requests in flight that governanceLimits grants this integration (Oracle article_0625010817)."""
+    try:
+        found = msgspec.json.decode(body, type=dict[str, int | str])
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
+    name = "integrationConcurrencyLimit"
+    if found.get("integrationLimitType") != "integrationSpecific":
+        name = "accountUnallocatedConcurrencyLimit"
+    limit = found.get(name, found.get("accountConcurrencyLimit"))
+    return limit if isinstance(limit, int) and limit > 0 else None

@@ -1,0 +1,94 @@
+"""Look for records that exist in NetSuite already, before a record is written for the first time.
+
+In: jobs of records never seen in NetSuite, whose flow has match rules. Out: the same jobs, told whom to adopt.
+One query for many jobs, one query at a time for each record type, so that two records never take over the same one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from ml_connector.common.keys import RecordType
+from ml_connector.netsuite_writer import match, settle
+from ml_connector.netsuite_writer.job import Desk, Ready, Told
+from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
+from ml_connector.netsuite_writer.outcome import Ending
+
+MOST: Final = 100  # records that one query asks for
+
+Spawn = Callable[[Coroutine[Any, Any, object]], object]
+
+
+class Adoption:
+    """The match queries of one account."""
+
+    def __init__(self, client: NetsuiteClient, desk: Desk, spawn: Spawn) -> None:
+        self._client = client
+        self._desk = desk
+        self._spawn = spawn
+        self._waiting: dict[RecordType, list[Ready]] = {}
+        self._asking: set[RecordType] = set()
+        self._claims: dict[str, str] = {}  # internal id -> record key that takes it over
+
+    @staticmethod
+    def rules(job: Ready) -> tuple[str, ...]:
+        """The body fields that must be equal; none: nothing to look for."""
+        mapping = job.live.flow.mapping_of(job.desired.entity)
+        return mapping.match if mapping is not None else ()
+
+    def full(self) -> list[RecordType]:
+        """Types of which enough jobs wait for the next query."""
+        return [kind for kind, jobs in self._waiting.items() if len(jobs) >= MOST]
+
+    def ask(self, job: Ready) -> None:
+        """The job is given back to the desk once the answer is there."""
+        kind = job.desired.record_type
+        self._waiting.setdefault(kind, []).append(job)
+        if kind not in self._asking:
+            self._asking.add(kind)
+            self._spawn(self._ask_all(kind))
+
+    async def _ask_all(self, kind: RecordType) -> None:
+        try:
+            while waiting := self._waiting[kind]:
+                fields = self.rules(waiting[0])
+                group = [job for job in waiting if self.rules(job) == fields][:MOST]
+                self._waiting[kind] = [job for job in waiting if job not in group]
+                await self._ask(kind, fields, group)
+        finally:
+            self._asking.discard(kind)
+
+    async def _ask(self, kind: RecordType, fields: tuple[str, ...], group: list[Ready]) -> None:
+        wanted = {job.entry.record: match.wanted(job.desired, fields) for job in group}
+        asked = [one for one in wanted.values() if one is not None]
+        found: dict[str, match.Found] = {}
+        if asked:
+            answer, rows = await self._client.query(match.query(kind, fields, asked))
+            if answer.status != 200:
+                for job in group:
+                    await self._refused(job, Told(settle.settle(answer, "upsert")))
+                return
+            taken = {internal_id for internal_id, record in self._claims.items() if record not in wanted}
+            found = match.decide(fields, asked, rows, claimed=taken)
+        for job in group:
+            await self._tell(job, fields, found.get(job.entry.record, match.Nobody()))
+
+    async def _tell(self, job: Ready, fields: tuple[str, ...], found: match.Found) -> None:
+        match found:
+            case match.Unsure():
+                await self._ask(job.desired.record_type, fields, [job])
+            case match.Adopt(internal_id=internal_id):
+                self._claims[internal_id] = job.entry.record
+                job.entry.adopts = internal_id
+                self._desk.go_first(job, "single")
+            case match.Exists() | match.Nobody():
+                self._desk.go_first(job, "any")
+            case match.Several(internal_ids=candidates):
+                reason = f"{len(candidates)} records of NetSuite match: {', '.join(candidates[:20])}"
+                await self._desk.end(job, Ending("dead_lettered", reason, "write", "SEVERAL_MATCHES"))
+
+    async def _refused(self, job: Ready, told: Told) -> None:
+        ending = self._desk.follow(job, told)
+        if ending is not None:
+            await self._desk.end(job, ending)

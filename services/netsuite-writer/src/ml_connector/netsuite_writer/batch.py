@@ -1,0 +1,372 @@
+"""Write many records of one type in one asynchronous request (Oracle article_0127092747), exactly once for each.
+
+In: jobs that may be written now. Out: their endings. A batch lives in `netsuite.observed` from before its submission until
+all its records are settled: whoever owns the account then finds its job again by the idempotency key.
+
+Its cost in slots is a submission, a poll at the moment when it should have ended, and one SuiteQL query that shows for
+which records NetSuite holds what was sent. Only the others are asked one by one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import msgspec
+
+from ml_connector.common.errors import TryLater
+from ml_connector.common.logs import get_logger
+from ml_connector.common.wire import Attempt, BatchJob, Doubt, Member, Try
+from ml_connector.netsuite_writer import readback, settle
+from ml_connector.netsuite_writer.call import Caller, NotOurs
+from ml_connector.netsuite_writer.job import Desk, Job, Ready, Told, Tools
+from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, Response
+from ml_connector.netsuite_writer.outcome import Ending
+from ml_connector.netsuite_writer.settle import Answer
+from ml_connector.netsuite_writer.turnaround import Turnaround
+from ml_connector.netsuite_writer.write import Request, named
+
+log = get_logger()
+
+IDEMPOTENCY_ERROR: Final = "IDEMPOTENCY_ERROR"
+TRIES: Final = 5  # of one question about a job, before its records go by single calls
+
+
+class _Refused(Exception):
+    """NetSuite has not taken the batch, for another reason than load: its records go by single calls."""
+
+
+class _Gone(Exception):
+    """NetSuite does not know the job: what became of its records is in doubt."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Member:
+    job: Ready
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """`known_order`: NetSuite got the members in this order; after a crash nobody can tell."""
+
+    stored: BatchJob
+    members: Sequence[_Member]
+    known_order: bool
+
+
+class Batches:
+    """The batches of one account."""
+
+    def __init__(self, account: str, *, client: NetsuiteClient, caller: Caller, desk: Desk, tools: Tools) -> None:
+        self._account = account
+        self._client = client
+        self._caller = caller
+        self._desk = desk
+        self._tools = tools
+        self._turnaround = Turnaround()
+        self.under_way = 0
+
+    def worth(self, depth: int, *, calls_per_s: float) -> bool:
+        """Whether a batch ends before single calls would have come to the end of the queue."""
+        settings = self._tools.settings
+        if self.under_way >= settings.jobs_at_once or depth < settings.batch_from:
+            return False
+        return depth >= calls_per_s * self._turnaround.expected_s(settings.batch_size)
+
+    async def run(self, jobs: Sequence[Ready]) -> None:
+        """From the first line to the last."""
+        members = await self._prepared(jobs)
+        if len(members) < 2:
+            for member in members:
+                self._desk.go_first(member.job, "single")
+            return
+        stored = BatchJob(
+            idempotency_key=str(uuid.uuid4()),
+            account=self._account,
+            record_type=members[0].request.record_type,
+            members=tuple(_member(member.job) for member in members),
+            at_ms=self._tools.clock.now_ms(),
+            owner=self._tools.owner,
+        )
+        try:
+            await self._announce(stored)
+        except NotOurs:
+            for member in members:
+                self._desk.go_later(member.job, "any")
+            return
+        await self._see_through(_Batch(stored, members, known_order=True))
+
+    async def resume(self, stored: BatchJob, jobs: Sequence[Ready]) -> None:
+        """A batch of a former owner; `jobs` are those of its records that are not settled yet."""
+        members = await self._prepared(jobs, held=True)
+        await self._see_through(_Batch(stored, members, known_order=False))
+
+    async def _see_through(self, batch: _Batch) -> None:
+        try:
+            job_id = batch.stored.job_id or await self._submitted(batch)
+            await self._completed(job_id, len(batch.members), at_once=not batch.known_order)
+            await self._settle(batch, job_id)
+        except _Refused:
+            for member in batch.members:
+                self._desk.go_first(member.job, "single")
+        except _Gone:
+            log.warning("batch_gone", account=self._account, job=batch.stored.job_id)
+            await self._doubt(batch.members)
+        await self._forget(batch.stored)
+
+    # -- before ------------------------------------------------------------------------------------------------------
+
+    async def _prepared(self, jobs: Sequence[Ready], *, held: bool = False) -> list[_Member]:
+        """Those that need a request; the others end here. `held`: they are in a batch already, so nothing is skipped."""
+        members: list[_Member] = []
+        endings: list[tuple[Job, Ending]] = []
+        for job in jobs:
+            made = await self._caller.prepare(job)
+            if isinstance(made, Request):
+                members.append(_Member(job, made))
+                continue
+            if held and not isinstance(made, Ending):
+                self._desk.go_later(job, "single")
+                continue
+            ending = made if isinstance(made, Ending) else self._desk.follow(job, Told(settle.settle(made, "upsert")))
+            if ending is not None:
+                endings.append((job, ending))
+        await self._end(endings)
+        return members
+
+    async def _announce(self, stored: BatchJob) -> None:
+        """Before the request its members and its key are in the topic. Raises NotOurs."""
+        try:
+            await self._tools.messages.job(stored, stored.idempotency_key)
+        except TryLater as error:
+            raise NotOurs("the broker did not take the batch") from error
+        self._store(stored)
+
+    async def _submitted(self, batch: _Batch) -> str:
+        """The job's id. Asked again with the same key until there is an answer: NetSuite takes a key only once."""
+        items = [named(member.request.external_id, member.request.body) for member in batch.members]
+        stored = batch.stored
+        failures = 0
+        while items:
+            answer = await self._submit(stored, items)
+            if answer.location and (answer.status == 202 or answer.code == IDEMPOTENCY_ERROR):
+                job_id = answer.location.rstrip("/").rpartition("/")[2]
+                await self._note(msgspec.structs.replace(stored, job_id=job_id))
+                return job_id
+            if answer.status != 202 and settle.fault_of(answer) is None:
+                log.warning("batch_refused", account=self._account, status=answer.status, code=answer.code)
+                raise _Refused
+            failures += 1
+            await self._pause(failures)
+        raise _Refused
+
+    async def _submit(self, stored: BatchJob, items: list[bytes]) -> Answer:
+        try:
+            response = await self._client.submit(
+                stored.record_type,
+                items,
+                idempotency_key=stored.idempotency_key,
+                parallel=self._tools.settings.batch_parallel,
+                admit=self._caller.prove,
+            )
+        except NotOurs as error:  # an earlier try may have arrived
+            return Answer(0, detail=str(error), sent=False)
+        return response.answer
+
+    async def _note(self, stored: BatchJob) -> None:
+        """Only spares the next owner a question."""
+        self._store(stored)
+        try:
+            await self._tools.messages.job(stored, stored.idempotency_key)
+        except TryLater as error:
+            log.warning("job_not_kept", account=self._account, problem=str(error))
+
+    # -- meanwhile ---------------------------------------------------------------------------------------------------
+
+    async def _completed(self, job_id: str, records: int, *, at_once: bool) -> None:
+        """Return once the job has ended. Raises _Gone."""
+        clock = self._tools.clock
+        began_s, polls, lost = clock.monotonic_s(), 0, 0
+        wait_s = 0.0 if at_once else self._turnaround.first_poll_s(records)
+        while True:
+            await clock.sleep(wait_s)
+            response = await self._client.job(job_id)
+            polls += 1
+            elapsed_s = clock.monotonic_s() - began_s
+            if response.answer.status == 200 and _is_completed(response.body):
+                if not at_once:
+                    self._turnaround.ended(records, elapsed_s, polls)
+                return
+            lost = lost + 1 if response.answer.status == 404 else 0
+            if lost >= TRIES:
+                raise _Gone
+            wait_s = self._turnaround.next_poll_s(elapsed_s)
+
+    # -- after -------------------------------------------------------------------------------------------------------
+
+    async def _settle(self, batch: _Batch, job_id: str) -> None:
+        tried = Try(
+            batch.stored.at_ms,
+            self._tools.clock.now_ms() - batch.stored.at_ms,
+            "PUT",
+            f"{batch.stored.record_type} (job {job_id})",
+            202,
+        )
+        for member in batch.members:
+            member.job.entry.tries.append(tried)
+        held = await self._held(batch)
+        endings: list[tuple[Job, Ending]] = []
+        doubtful: list[_Member] = []
+        for member in batch.members:
+            internal_id = held.get(member.request.external_id)
+            if internal_id is None:
+                doubtful.append(member)
+            else:
+                told = Told(settle.Written(internal_id), member.request.payload, b"", member.request.digest)
+                self._collect(member, told, endings)
+        await asyncio.gather(self._end(endings), self._settle_doubtful(batch, job_id, doubtful))
+
+    async def _held(self, batch: _Batch) -> dict[str, str]:
+        """External id -> internal id of the records that NetSuite holds exactly as they were sent."""
+        kind = batch.stored.record_type
+        bodies = {member.request.external_id: _object(member.request.body) for member in batch.members}
+        if not bodies:
+            return {}
+        suiteql = readback.query(kind, bodies)
+        for failures in range(1, TRIES + 1):
+            answer, rows = await self._client.query(suiteql)
+            if answer.status == 200:
+                return readback.held(kind, bodies, rows)
+            if settle.fault_of(answer) is None:
+                break
+            await self._pause(failures)
+        log.warning("read_back_refused", account=self._account, record_type=kind, code=answer.code)
+        return {}
+
+    async def _settle_doubtful(self, batch: _Batch, job_id: str, doubtful: Sequence[_Member]) -> None:
+        by_results = batch.known_order and self._tools.settings.batch_doubtful == "results"
+        numbers = await self._task_numbers(job_id) if doubtful and by_results else []
+        if len(numbers) != len(batch.members):
+            for member in doubtful:
+                self._desk.go_first(member.job, "single")
+            return
+        places = {member.job.entry.record: number for member, number in zip(batch.members, numbers, strict=True)}
+        results = await asyncio.gather(
+            *(self._result(f"{job_id}/task/{places[member.job.entry.record]}/result", member) for member in doubtful)
+        )
+        endings: list[tuple[Job, Ending]] = []
+        for member, told in zip(doubtful, results, strict=True):
+            if told is None:
+                self._desk.go_later(member.job, "single")
+            else:
+                self._collect(member, told, endings)
+        await self._end(endings)
+
+    async def _task_numbers(self, job_id: str) -> list[str]:
+        """Ids of the tasks in order. Printed lists have several self links in one item: all are walked."""
+        response = await self._asked(f"{job_id}/task/")
+        if response.answer.status != 200:
+            return []
+        items = _object(response.body).get("items", [])
+        addresses = [link.get("href", "") for item in items for link in item.get("links", []) if link["rel"] == "self"]
+        return [address.rstrip("/").rpartition("/")[2] for address in addresses]
+
+    async def _result(self, path: str, member: _Member) -> Told | None:
+        """None: it does not say, or speaks of another record."""
+        response = await self._asked(path)
+        verdict = settle.settle(response.answer, "upsert")
+        known = self._tools.store.observed(member.job.entry.record)
+        known_id = known.internal_id if known is not None else None
+        match verdict:
+            case settle.Written(internal_id=str() as internal_id) if known_id in {None, internal_id}:
+                return Told(verdict, member.request.payload, response.body, member.request.digest)
+            case settle.Reject(code=code) if code not in {"NONEXISTENT_ID", "unclassified"}:
+                return Told(verdict, member.request.payload, response.body, member.request.digest)
+        return None
+
+    async def _asked(self, path: str) -> Response:
+        response = Response(Answer(0))
+        for failures in range(1, TRIES + 1):
+            response = await self._client.job(path)
+            if settle.fault_of(response.answer) is None:
+                break
+            await self._pause(failures)
+        return response
+
+    def _collect(self, member: _Member, told: Told, endings: list[tuple[Job, Ending]]) -> None:
+        ending = self._desk.follow(member.job, told)
+        if ending is not None:
+            endings.append((member.job, ending))
+
+    async def _end(self, endings: Sequence[tuple[Job, Ending]]) -> None:
+        await asyncio.gather(*(self._desk.end(job, ending) for job, ending in endings))
+
+    async def _doubt(self, members: Sequence[_Member]) -> None:
+        """As unanswered single calls: written again, and asserted once more after the quiet time."""
+        for member in members:
+            attempt = in_doubt(_member(member.job), member.job.desired.generation, self._tools)
+            try:
+                await self._tools.messages.attempt(attempt, attempt.record_key)
+            except TryLater as error:
+                log.warning("attempt_not_kept", account=self._account, problem=str(error))
+            with self._tools.store.change():
+                self._tools.store.put_attempt(attempt.record_key, attempt.encode())
+            self._desk.go_later(member.job, "single")
+
+    async def _forget(self, stored: BatchJob) -> None:
+        """All its records are settled or wait again. A message that is not taken costs the next owner a look."""
+        try:
+            await self._tools.messages.job(None, stored.idempotency_key)
+        except TryLater as error:
+            log.warning("job_not_forgotten", account=self._account, problem=str(error))
+        with self._tools.store.change():
+            self._tools.store.put_job(stored.idempotency_key, None)
+
+    def _store(self, stored: BatchJob) -> None:
+        with self._tools.store.change():
+            self._tools.store.put_job(stored.idempotency_key, stored.encode())
+
+    async def _pause(self, failures: int) -> None:
+        settings = self._tools.settings
+        most_s = min(settings.backoff_longest_s, settings.backoff_first_s * 2 ** min(failures, 16))
+        await self._tools.clock.sleep(self._tools.chance.uniform(most_s / 10, most_s))
+
+
+def in_doubt(member: Member, generation: Any, tools: Tools) -> Attempt:
+    """Its record's attempt with one more unanswered call."""
+    record = member.desired_key.partition("#")[0]
+    before = tools.store.attempt(record)
+    now_ms = tools.clock.now_ms()
+    return Attempt(
+        record_key=record,
+        flow=member.flow,
+        entity=member.entity,
+        source_id=member.source_id,
+        company=member.company,
+        generation=generation,
+        at_ms=now_ms,
+        owner=tools.owner,
+        open=False,
+        doubts=(*(before.doubts if before is not None else ()), Doubt(generation, now_ms)),
+    )
+
+
+def _member(job: Job) -> Member:
+    desired = job.desired
+    return Member(job.entry.key, desired.flow, desired.company, desired.entity, desired.source_id)
+
+
+def _is_completed(body: bytes) -> bool:
+    return _object(body).get("completed") is True
+
+
+def _object(body: bytes) -> dict[str, Any]:
+    try:
+        found = msgspec.json.decode(body)
+    except msgspec.DecodeError:
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -1,0 +1,182 @@
+"""The one way to a NetSuite account: every request of any kind enters here, and tells how it ended.
+
+In: requests that want to begin, answers. Out: a slot, when one is free and the account is not suspended.
+The rules are in `govern.py` and `protect.py`; here requests wait. Urgent ones (they settle or unblock many records)
+go before the others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Final, NamedTuple
+
+from ml_connector.common.clock import Clock
+from ml_connector.netsuite_writer.govern import Governor
+from ml_connector.netsuite_writer.protect import Breaker, Streak
+from ml_connector.netsuite_writer.settings import WriterSettings
+from ml_connector.netsuite_writer.settle import Answer, fault_of
+
+OUTAGE_FIRST_S: Final = 1.0
+REASONS: Final = {
+    "unauthorized": "NetSuite refuses the credentials, also with a new token",
+    "unavailable": "NetSuite answers nothing or with server errors, whatever is asked",
+}
+
+
+class Slot(NamedTuple):
+    """Since when, and how many were in flight then."""
+
+    started_s: float
+    among: int
+
+
+class Gate:
+    """The slots of one account, and whether it is suspended."""
+
+    def __init__(self, governor: Governor, *, settings: WriterSettings, clock: Clock, chance: random.Random) -> None:
+        self.governor = governor
+        self._clock = clock
+        self._hold_s = settings.hold_s
+        longest_s = settings.suspend_longest_s
+        self._credentials = Breaker(first_s=settings.suspend_s, longest_s=longest_s, chance=chance)
+        self._outage = Breaker(first_s=min(OUTAGE_FIRST_S, settings.suspend_s), longest_s=longest_s, chance=chance)
+        self._streak = Streak(settings.outage_run)
+        self._urgent: deque[asyncio.Future[None]] = deque()
+        self._others: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+        self._good_s = float("-inf")
+        self.write_s = 0.0  # how long one request takes, as a moving average
+        self.on_change: Callable[[], None] = lambda: None
+
+    @property
+    def suspended(self) -> str:
+        """Why no request may go but a probe; empty when they may."""
+        return self._credentials.reason or self._outage.reason
+
+    def restore(self, reason: str) -> None:
+        """A former owner has suspended the account: begin with a probe."""
+        breaker = self._credentials if reason == REASONS["unauthorized"] else self._outage
+        now_s = self._clock.monotonic_s()
+        breaker.trip(now_s, reason, started_s=now_s)
+
+    def limit(self) -> int:
+        return self.governor.limit(self._clock.monotonic_s())
+
+    def room(self) -> int:
+        """Single calls that may be under way: as many as slots, and a few that get ready meanwhile."""
+        return self.limit() + 1 + self.governor.ceiling // 8
+
+    # -- one request -------------------------------------------------------------------------------------------------
+
+    async def enter(self, *, urgent: bool = False) -> Slot:
+        """Wait for a slot and take it."""
+        now_s = self._clock.monotonic_s()
+        if self._urgent or self._others or self._free(now_s) < 1:
+            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            (self._urgent if urgent else self._others).append(turn)
+            self.wake()
+            try:
+                await turn
+            except asyncio.CancelledError:
+                if not turn.cancelled():
+                    self._give_back(self._clock.monotonic_s())
+                raise
+        else:
+            self._take(now_s)
+        return Slot(self._clock.monotonic_s(), self.governor.in_flight)
+
+    def leave(self, answer: Answer | None, slot: Slot) -> None:
+        """The request ended; None: it was given up, or says nothing."""
+        now_s = self._clock.monotonic_s()
+        if answer is None:
+            self._abandoned(slot.started_s)
+        else:
+            self._told(answer, now_s, slot)
+        self._give_back(now_s)
+
+    def succeeded_since(self, started_s: float) -> bool:
+        """Whether a request that ended since then succeeded: the credentials are good."""
+        return self._good_s > started_s
+
+    def wake(self) -> None:
+        """Let in as many as may begin now."""
+        now_s = self._clock.monotonic_s()
+        while (self._urgent or self._others) and self._free(now_s) > 0:
+            turn = (self._urgent or self._others).popleft()
+            if not turn.done():
+                self._take(now_s)
+                turn.set_result(None)
+        self._arm(now_s)
+
+    def hold(self, until_s: float) -> None:
+        """A request that nobody waits for any more may still occupy a slot."""
+        self.governor.hold(until_s)
+
+    # -- rules -------------------------------------------------------------------------------------------------------
+
+    def _free(self, now_s: float) -> int:
+        if not (self._credentials.admits(now_s) and self._outage.admits(now_s)):
+            return 0
+        free = self.governor.free(now_s)
+        return min(free, 1) if self.suspended else free
+
+    def _take(self, now_s: float) -> None:
+        self.governor.take()
+        if self.suspended:
+            self._credentials.begin(now_s)
+            self._outage.begin(now_s)
+
+    def _give_back(self, now_s: float) -> None:
+        self.governor.give_back()
+        if self._urgent or self._others:
+            self.wake()
+
+    def _told(self, answer: Answer, now_s: float, slot: Slot) -> None:
+        started_s = slot.started_s
+        match fault_of(answer):
+            case None:
+                self._well(now_s, started_s)
+            case "overloaded":
+                self.governor.overloaded(now_s, started_s=started_s, among=slot.among)
+                self._abandoned(started_s)
+            case "unauthorized":
+                self._trip(self._credentials, REASONS["unauthorized"], now_s, started_s)
+            case "unavailable":
+                if answer.status == 0 and answer.sent:
+                    self.governor.hold(now_s + self._hold_s)
+                if self._streak.failed() or self._outage.is_open:
+                    self._trip(self._outage, REASONS["unavailable"], now_s, started_s)
+
+    def _well(self, now_s: float, started_s: float) -> None:
+        self._good_s = now_s
+        took_s = now_s - started_s
+        self.write_s = took_s if self.write_s == 0.0 else self.write_s + (took_s - self.write_s) / 16
+        self._streak.succeeded()
+        if self.suspended:
+            self._credentials.succeeded()
+            self._outage.succeeded()
+            self.on_change()
+
+    def _trip(self, breaker: Breaker, reason: str, now_s: float, started_s: float) -> None:
+        if breaker.trip(now_s, reason, started_s=started_s):
+            self.on_change()
+        self._abandoned(started_s)
+
+    def _abandoned(self, started_s: float) -> None:
+        self._credentials.abandoned(started_s=started_s)
+        self._outage.abandoned(started_s=started_s)
+
+    def _arm(self, now_s: float) -> None:
+        """Wake again when a slot or a probe comes due by itself."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not (self._urgent or self._others):
+            return
+        moments = (self._credentials.opens_at_s(now_s), self._outage.opens_at_s(now_s), self.governor.opens_at_s(now_s))
+        due_s = min((at_s for at_s in moments if at_s is not None), default=None)
+        if due_s is not None:
+            self._timer = asyncio.get_running_loop().call_later(max(0.001, due_s - now_s), self.wake)

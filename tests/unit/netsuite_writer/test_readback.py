@@ -1,0 +1,294 @@
+"""Which members of a batch NetSuite holds as they were sent, through the stand-in's own SuiteQL."""
+
+from __future__ import annotations
+
+import string
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ml_connector.common.codec import encode_json
+from ml_connector.common.keys import RecordType
+from ml_connector.netsuite_writer import readback
+from ml_connector.sandbox.netsuite import content, suiteql
+from ml_connector.sandbox.netsuite.accounts import Account
+from ml_connector.sandbox.netsuite.schema import FIELDS
+from ml_connector.sandbox.netsuite.store import Record
+from ml_connector.sandbox.web import Request
+
+Bodies = dict[str, dict[str, Any]]
+KINDS: tuple[RecordType, ...] = ("customer", "contact", "opportunity")
+CUSTOMER = {
+    "companyName": "O'Brien & 100% \\ Söhne",
+    "email": "a@example.com",
+    "creditLimit": Decimal("12.50"),
+    "startDate": "2026-05-03",
+    "isInactive": False,
+    "isPerson": True,
+    "currency": {"id": "2"},
+    "category": {"id": "77"},
+    "comments": " two\nlines ",
+    "phone": None,
+    "custentity_tier": "12.0",
+    "custentity_score": 7,
+    "custentity_vip": True,
+}
+
+
+def write(account: Account, kind: RecordType, external_id: str, body: dict[str, Any]) -> str:
+    """As an upsert does: the stand-in checks the body and stores what it makes of it."""
+    request = Request("PUT", "", {}, {}, encode_json(body))
+    taken = content.read(account.records, kind, request, account.switches)
+    internal_id = account.records.next_id()
+    account.records.add(Record(internal_id, kind, external_id, taken.fields, 0, 0))
+    return internal_id
+
+
+def ask(account: Account, q: str) -> list[dict[str, Any]]:
+    request = Request("POST", suiteql.PATH, {"limit": "1000"}, {"prefer": "transient"}, msgspec.json.encode({"q": q}))
+    rows: list[dict[str, Any]] = msgspec.json.decode(suiteql.handle(account, request).body)["items"]
+    return rows
+
+
+def held(account: Account, kind: RecordType, bodies: Bodies) -> dict[str, str]:
+    return readback.held(kind, bodies, ask(account, readback.query(kind, bodies)))
+
+
+def shown(sent: Any, text: Any) -> bool:
+    """Whether a custom field counts as held when its row shows `text`."""
+    row = {"id": "7", "externalid": "pd-org-1", "custentity_x": text}
+    return readback.held("customer", {"pd-org-1": {"custentity_x": sent}}, [row]) == {"pd-org-1": "7"}
+
+
+# -- through the stand-in ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("nulls", ["absent", "null"])
+def test_a_customer_is_held_as_it_was_sent(nulls: str) -> None:
+    account = Account("A")
+    account.switches.null_columns = nulls  # type: ignore[assignment]  # one of the two
+    internal_id = write(account, "customer", "pd-org-1", CUSTOMER)
+
+    assert held(account, "customer", {"PD-org-1": CUSTOMER}) == {"PD-org-1": internal_id}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("companyName", "O'BRIEN & 100% \\ Söhne"),
+        ("email", None),
+        ("creditLimit", Decimal("12.51")),
+        ("startDate", "2026-03-05"),
+        ("isInactive", True),
+        ("isPerson", False),
+        ("currency", {"id": "1"}),
+        ("category", None),
+        ("comments", " two\nlines"),
+        ("phone", "1"),
+        ("custentity_tier", "12"),
+        ("custentity_score", 8),
+        ("custentity_vip", False),
+    ],
+)
+def test_one_field_that_differs_makes_a_member_doubtful(field: str, value: Any) -> None:
+    account = Account("A")
+    write(account, "customer", "pd-org-1", CUSTOMER)
+    other = write(account, "customer", "pd-org-2", CUSTOMER)
+
+    found = held(account, "customer", {"pd-org-1": {**CUSTOMER, field: value}, "pd-org-2": CUSTOMER})
+
+    assert found == {"pd-org-2": other}
+
+
+def test_a_contact_is_held_with_its_customer() -> None:
+    account = Account("A")
+    customer = write(account, "customer", "pd-org-1", {"companyName": "A"})
+    body = {"firstName": "Zoë", "lastName": "O'Neil", "company": {"id": customer}, "isInactive": True, "title": None}
+    person = write(account, "contact", "pd-person-1", body)
+
+    assert held(account, "contact", {"pd-person-1": body}) == {"pd-person-1": person}
+    assert held(account, "contact", {"pd-person-1": {**body, "company": None}}) == {}
+
+
+def test_an_opportunity_is_a_transaction() -> None:
+    account = Account("A")
+    customer = write(account, "customer", "pd-org-1", {"companyName": "A"})
+    body = {
+        "title": "Deal", "entity": {"id": customer}, "projectedTotal": Decimal("1000.10"), "probability": 50,
+        "expectedCloseDate": "2026-12-01", "entityStatus": {"id": "8"}, "salesRep": {"id": "5"},
+        "forecastType": {"id": "2"}, "custbody_reference": "X-1",
+    }  # fmt: skip
+    deal = write(account, "opportunity", "pd-deal-1", body)
+
+    assert held(account, "opportunity", {"pd-deal-1": body}) == {"pd-deal-1": deal}
+    assert held(account, "opportunity", {"pd-deal-1": {**body, "expectedCloseDate": "2026-01-12"}}) == {}
+    assert held(account, "opportunity", {"pd-deal-1": {**body, "salesRep": None}}) == {}
+    assert "FROM transaction WHERE type = 'Opprtnty' AND" in readback.query("opportunity", {"pd-deal-1": body})
+
+
+def test_who_is_not_there_is_doubtful() -> None:
+    account = Account("A")
+    there = write(account, "customer", "pd-org-1", {"companyName": "A"})
+
+    found = held(account, "customer", {"pd-org-1": {"companyName": "A"}, "pd-org-2": {"companyName": "A"}})
+
+    assert found == {"pd-org-1": there}
+
+
+def test_a_hundred_members_are_one_query() -> None:
+    account = Account("A")
+    bodies: Bodies = {f"pd-org-{n}": {**CUSTOMER, "companyName": f"Name {n}"} for n in range(100)}
+    ids = {external_id: write(account, "customer", external_id, body) for external_id, body in bodies.items()}
+
+    assert held(account, "customer", bodies) == ids
+
+
+@pytest.mark.parametrize("number", [0, 101])
+def test_a_batch_has_at_most_a_hundred_members(number: int) -> None:
+    with pytest.raises(ValueError, match="at most 100"):
+        readback.query("customer", {f"pd-org-{n}": {} for n in range(number)})
+
+
+def test_a_field_without_a_column_makes_only_its_member_doubtful() -> None:
+    """And is not asked for: an unknown column would spoil the query for all."""
+    account = Account("A")
+    plain, cleared = {"companyName": "A"}, {"companyName": "A", "terms": None}
+    first = write(account, "customer", "pd-org-1", plain)
+    write(account, "customer", "pd-org-2", plain)
+
+    assert held(account, "customer", {"pd-org-1": plain, "pd-org-2": cleared}) == {"pd-org-1": first}
+
+
+def test_the_external_id_in_an_item_of_a_batch_is_no_field() -> None:
+    account = Account("A")
+    first = write(account, "customer", "PD-ORG-1", {"companyName": "A"})
+
+    found = held(account, "customer", {"pd-org-1": {"externalId": "pd-org-1", "companyName": "A"}})
+
+    assert found == {"pd-org-1": first}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_field_that_counts_as_comparable_is_a_column(kind: RecordType) -> None:
+    every = {field: None for field in FIELDS[kind] if readback.comparable(kind, field)}
+
+    assert len(every) > 10
+    assert ask(Account("A"), readback.query(kind, {"x": every})) == []
+    assert every.keys() >= readback._FIELDS[kind]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_dates_of_the_schema_are_asked_for_as_iso(kind: RecordType) -> None:
+    dates = {name for name, field in FIELDS[kind].items() if field.kind == "date" and not name.startswith("cust")}
+
+    for name in dates:
+        if readback.comparable(kind, name):
+            assert f"TO_CHAR({name.lower()}, 'YYYY-MM-DD')" in readback.query(kind, {"x": {name: "2026-01-01"}})
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"),
+    [
+        ("customer", "custbody_x"),
+        ("opportunity", "custentity_x"),
+        ("opportunity", "isInactive"),
+        ("customer", "custentity_x) --"),
+        ("customer", "custentity_x\n"),
+        ("customer", "nonsense"),
+    ],
+)
+def test_what_is_no_column_is_not_comparable(kind: RecordType, field: str) -> None:
+    assert not readback.comparable(kind, field)
+
+
+def test_a_custom_date_stays_doubtful() -> None:
+    """It comes in the account's display format: the 3rd of May or the 5th of March."""
+    account = Account("A")
+    body = {"custentity_kickoff": "2026-05-03"}
+    write(account, "customer", "pd-org-1", body)
+
+    assert held(account, "customer", {"pd-org-1": body}) == {}
+
+
+# -- single values ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        (None, None), (None, ""), ("", None), ("a", "a"), ("12.0", "12.0"), (True, "T"), (False, "F"),
+        (12, "12.0"), (12.0, "12"), (12.5, "12.50"), (Decimal("0.50"), ".5"), (Decimal("0.1"), "1E-1"), (-3, "-3"),
+        ({"id": "12"}, "12"), ({"id": 12}, "12"),
+    ],
+)  # fmt: skip
+def test_equal(sent: Any, text: str | None) -> None:
+    assert shown(sent, text)
+
+
+@pytest.mark.parametrize(
+    ("sent", "text"),
+    [
+        (None, "0"), (None, "F"), ("a", "A"), ("a", "a "), ("a", None), ("12", "12.0"), (True, "F"), (False, None),
+        (True, "t"), (True, True), (1, "T"), (True, "1"), (0, None), (0, ""), (12, "12,0"), (12, "1_2"), (12, " 12"),
+        (12, "1٢"), (12, "twelve"), (float("nan"), "NaN"), (float("inf"), "Infinity"), ({"id": "12"}, "12.0"),
+        ({"id": None}, None), ({"id": "12", "externalId": "x"}, "12"), ({"externalId": "x"}, "x"), ({}, None),
+        ({"id": {"a": 1}}, "{'a': 1}"), ([], None), (["a"], "['a']"), ({"items": []}, None),
+    ],
+)  # fmt: skip
+def test_not_equal_or_not_comparable(sent: Any, text: Any) -> None:
+    assert not shown(sent, text)
+
+
+def test_two_rows_for_one_member_or_a_row_without_an_id_prove_nothing() -> None:
+    row = {"id": "7", "externalid": "e", "companyname": "A"}
+    bodies: Bodies = {"e": {"companyName": "A"}}
+
+    assert readback.held("customer", bodies, [row]) == {"e": "7"}
+    assert readback.held("customer", bodies, [row, {**row, "id": "8", "externalid": "E"}]) == {}
+    assert readback.held("customer", bodies, [{**row, "id": None}]) == {}
+    assert readback.held("customer", {"none": {"companyName": "A"}}, [{**row, "externalid": None}]) == {}
+
+
+# -- any value --------------------------------------------------------------------------------------------------------
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"), max_size=30) | st.text(
+    st.sampled_from("'\"%_\\?; .0" + string.ascii_letters), max_size=30
+)
+VALUES = st.fixed_dictionaries(
+    {},
+    optional={
+        "companyName": TEXTS,
+        "comments": TEXTS | st.none(),
+        "custentity_tier": TEXTS,
+        "creditLimit": st.integers(-(10**9), 10**9) | st.decimals(-(10**6), 10**6, places=2) | st.none(),
+        "custentity_vip": st.booleans(),
+        "startDate": st.dates(date(1900, 1, 1)).map(lambda day: day.isoformat()) | st.none(),
+        "category": st.integers(1, 99).map(lambda number: {"id": str(number)}) | st.none(),
+    },
+)
+
+
+@given(st.lists(VALUES, min_size=1, max_size=5), st.data())
+def test_held_is_who_was_written_as_sent(bodies: list[dict[str, Any]], data: st.DataObject) -> None:
+    """Some members were written as another body says; only those whose fields agree all the same are held."""
+    account = Account("A")
+    sent = {f"pd-org-{n}": body for n, body in enumerate(bodies)}
+    expected: dict[str, str] = {}
+    for external_id, body in sent.items():
+        landed = body if data.draw(st.booleans()) else data.draw(VALUES)
+        internal_id = write(account, "customer", external_id, landed)
+        shows = {"custentity_vip": False, **landed}  # a box is ticked or not
+        if all(_means(shows.get(field)) == _means(value) for field, value in body.items()):
+            expected[external_id] = internal_id
+
+    assert held(account, "customer", sent) == expected
+
+
+def _means(value: Any) -> Any:
+    """Nothing is an empty text."""
+    return None if value == "" else value
