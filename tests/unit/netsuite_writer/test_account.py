@@ -3,149 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
-from typing import Any, cast
+import json
+import time
+from typing import Any
 
 import httpx2
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+import pytest
 
-from ml_connector.common.clock import ManualClock
-from ml_connector.common.credentials import NetsuiteM2M
+from ml_connector.common import keys
 from ml_connector.common.directory import LiveFlow
-from ml_connector.common.errors import Fenced
 from ml_connector.common.flows import parse_flow
-from ml_connector.common.kafka.transaction import Transaction, TransactionalProducer
-from ml_connector.common.wire import Attempt, BatchJob, Desired, Hydrate, Outcome, Standing
-from ml_connector.netsuite_writer.account import Account
-from ml_connector.netsuite_writer.gate import Gate
-from ml_connector.netsuite_writer.govern import Governor
-from ml_connector.netsuite_writer.job import Tools
-from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
-from ml_connector.netsuite_writer.netsuite.tokens import TOKEN_PATH, Tokens
-from ml_connector.netsuite_writer.settings import WriterSettings
-from ml_connector.netsuite_writer.settlement import Settler
-from ml_connector.netsuite_writer.store import Store, Waiting
-from support.desired import ACCOUNT, FLOW, desired, key_of
+from support.desired import ACCOUNT, child, desired
+from support.office import DOCUMENT, TRIES, Office, Vendor, found_rows, refused, written
 
-Vendor = Callable[[httpx2.Request], httpx2.Response]
-
-KEY = ec.generate_private_key(ec.SECP256R1())
-PEM = KEY.private_bytes(
-    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-).decode()
-DOCUMENT = {
-    "flow": FLOW,
-    "environment": "sandbox",
-    "pipedrive": {"company": "acme-eu"},
-    "netsuite": {"account": ACCOUNT, "base_url": "https://netsuite.test"},
-    "external_ids": "pd",
-    "entities": {"organization": {"record": "customer", "fields": {"companyName": "data.name"}}},
-}
-TRIES = 3
-
-
-class FakeProducer:
-    """Commits are kept; `fenced` refuses them as a newer owner's producer would."""
-
-    def __init__(self) -> None:
-        self.committed: list[Transaction] = []
-        self.fenced = False
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        transaction = Transaction()
-        yield transaction
-        if self.fenced:
-            raise Fenced("another producer has taken over")
-        self.committed.append(transaction)
-
-    def outcomes(self) -> list[Outcome]:
-        sent = [message for transaction in self.committed for message in transaction.messages]
-        return [Outcome.decode(value) for topic, _, value, *_ in sent if topic == "audit" and value is not None]
-
-
-class FakeMessages:
-    async def attempt(self, attempt: Attempt | None, record: str) -> None: ...
-
-    async def job(self, job: BatchJob | None, idempotency_key: str) -> None: ...
-
-    async def standing(self, standing: Standing | None, key: str) -> None: ...
-
-    async def hydrate(self, request: Hydrate, company: str) -> None: ...
-
-
-class OneFlow:
-    def flow(self, name: str) -> LiveFlow | None:
-        return LiveFlow(parse_flow(DOCUMENT), 1, paused=False)
-
-
-class Office:
-    """An account with everything that it needs; the vendor is a function."""
-
-    def __init__(self, vendor: Vendor) -> None:
-        self.clock = ManualClock()
-        self.producer = FakeProducer()
-        self.store = Store.in_memory()
-        self.calls: list[str] = []
-        self._vendor = vendor
-        settings = WriterSettings(kafka_bootstrap_servers="nowhere:1", store_dir=Path("unused"), tries=TRIES)
-        producer = cast(TransactionalProducer, self.producer)
-        self.settler = Settler(
-            0, producer=producer, store=self.store, prefix="", session_timeout_s=10, clock=self.clock
-        )
-        self._settling = asyncio.create_task(self.settler.run())
-        http = httpx2.AsyncClient(transport=httpx2.MockTransport(self._answer))
-        credential = NetsuiteM2M("client", "certificate", PEM, "ES256")
-        tokens = Tokens(http, "https://netsuite.test", credential=lambda: credential, clock=self.clock)
-        tools = Tools(
-            settings=settings,
-            clock=self.clock,
-            flows=OneFlow(),
-            store=self.store,
-            settler=self.settler,
-            messages=FakeMessages(),
-            owner="me",
-            chance=random.Random(1),
-        )
-        chance = random.Random(1)
-        self.gate = Gate(Governor(5, chance=chance), settings=settings, clock=self.clock, chance=chance)
-        client = NetsuiteClient(http, "https://netsuite.test", tokens, self.gate)
-        self.account = Account(ACCOUNT.lower(), gate=self.gate, client=client, tools=tools)
-
-    def _answer(self, request: httpx2.Request) -> httpx2.Response:
-        if request.url.path == TOKEN_PATH:
-            return httpx2.Response(200, json={"access_token": "t", "expires_in": 3600, "token_type": "Bearer"})
-        self.calls.append(request.url.path.rpartition(":")[2])
-        return self._vendor(request)
-
-    def accept(self, state: Desired) -> None:
-        with self.store.change():
-            self.store.put_desired(key_of(state), state.encode())
-        self.account.accept(Waiting(key_of(state), "", state.encode()))
-        self.account.pump()
-
-    async def pass_time(self, seconds: float) -> None:
-        """Move the clock, and let everything that can run now run to its end."""
-        self.clock.advance(seconds)
-        self.gate.wake()
-        self.account.pump()
-        for _ in range(100):
-            await asyncio.sleep(0)
-
-    async def close(self) -> None:
-        await self.account.stop(1.0)
-        self._settling.cancel()
+CUSTOMERS = keys.account_key(ACCOUNT.lower(), "customer")
+NO_PERMISSION = refused(400, "USER_ERROR", "Your current role does not have permission to perform this action.")
 
 
 def broken_for(external_id: str) -> Vendor:
     def answer(request: httpx2.Request) -> httpx2.Response:
-        if request.url.path.endswith(external_id):
-            return httpx2.Response(500, json=_error("UNEXPECTED_ERROR"))
-        return httpx2.Response(204, headers={"location": "https://netsuite.test/customer/1"})
+        return refused(500, "UNEXPECTED_ERROR") if request.url.path.endswith(external_id) else written()
 
     return answer
 
@@ -176,19 +53,13 @@ async def test_a_record_that_fails_while_others_succeed_becomes_a_dead_letter() 
 
 
 async def test_refused_credentials_make_the_account_wait_and_dead_letter_nothing() -> None:
-    refused = True
-
-    def vendor(_: httpx2.Request) -> httpx2.Response:
-        if refused:
-            return httpx2.Response(401, json=_error("INVALID_LOGIN"))
-        return httpx2.Response(204, headers={"location": "https://netsuite.test/customer/1"})
-
-    office = Office(vendor)
+    locked_out = True
+    office = Office(lambda _: refused(401, "INVALID_LOGIN") if locked_out else written())
     office.accept(desired("organization", "1"))
     await office.pass_time(0)
     await office.pass_time(5)
     calls_while_refused = len(office.calls)
-    refused = False
+    locked_out = False
     await office.pass_time(30)
 
     assert calls_while_refused == 2  # one with the token that it had, one with a new one
@@ -212,17 +83,289 @@ async def test_a_former_owner_that_was_stopped_for_a_while_calls_nobody() -> Non
 async def test_a_hydrate_that_was_answered_twice_has_one_outcome() -> None:
     office = Office(broken_for("nothing"))
     first, again = (desired("organization", "1", version=version, cause="hyd:1") for version in (1, 2))
-    for state in (first, again):
-        with office.store.change():
-            office.store.put_desired(key_of(state), state.encode())
-        office.account.accept(Waiting(key_of(state), "", state.encode()))
-
+    office.accept(first, again)
     await office.pass_time(0)
+    await office.pass_time(1)
 
     assert [(outcome.cause, outcome.outcome) for outcome in office.producer.outcomes()] == [("hyd:1", "written")]
     assert list(office.store.all_desired()) == []
     await office.close()
 
 
-def _error(code: str) -> dict[str, Any]:
-    return {"title": "Error", "o:errorDetails": [{"detail": "An error.", "o:errorCode": code}]}
+async def test_an_outage_after_a_success_does_not_count_against_a_record() -> None:
+    """DESIGN rule 6: only what succeeds meanwhile makes a failure the record's own."""
+    office = Office(broken_for("pd-org-2"), tries=1)
+    office.accept(desired("organization", "1"))
+    await office.pass_time(1)
+
+    office.accept(desired("organization", "2"))
+    for _ in range(5):
+        await office.pass_time(60)
+
+    assert [one.outcome for one in office.producer.outcomes()] == ["written"]
+    await office.close()
+
+
+# -- refused credentials -----------------------------------------------------------------------------------------------
+
+
+async def test_while_suspended_one_request_at_a_time_probes() -> None:
+    office = Office(lambda _: refused(401, "INVALID_LOGIN"), suspend_s=30)
+    office.accept(*(desired("organization", str(number)) for number in range(20)))
+    await office.pass_time(0)
+    before = len(office.calls)
+
+    await office.pass_time(30)
+
+    assert len(office.calls) - before == 2  # with the token that it had, and with a new one
+    assert [standing.state for _, standing in office.messages.standings if standing] == ["suspended"]
+    await office.close()
+
+
+async def test_a_suspension_that_ended_leaves_a_tombstone() -> None:
+    locked_out = True
+    office = Office(lambda _: refused(401, "INVALID_LOGIN") if locked_out else written())
+    states = [desired("organization", str(number)) for number in range(20)]
+    office.accept(*states)
+    await office.pass_time(0)
+
+    locked_out = False
+    await office.pass_time(30)
+    await office.pass_time(1)
+
+    account = keys.account_key(ACCOUNT.lower())
+    assert [(key, standing is None) for key, standing in office.messages.standings] == [
+        (account, False),
+        (account, True),
+    ]
+    assert {office.outcome(state) for state in states} == {"written"}
+    await office.close()
+
+
+# -- a permission that is missing --------------------------------------------------------------------------------------
+
+
+def forbids_customers(request: httpx2.Request) -> httpx2.Response:
+    return NO_PERMISSION if "/customer/" in request.url.path else written()
+
+
+async def test_a_permission_missing_for_a_type_suspends_that_type_only() -> None:
+    office = Office(forbids_customers, suspend_s=30, suspend_longest_s=600)
+    customers = [desired("organization", str(number)) for number in range(10)]
+    person = desired("person", "1", fields={"lastName": "P"})
+    office.accept(*customers)
+    await office.pass_time(0)
+    office.accept(person)
+    await office.pass_time(1)
+
+    standing = office.store.standing(CUSTOMERS)
+    assert standing is not None and "permission" in standing.reason
+    assert [one.outcome for one in office.producer.outcomes()] == ["written"]
+    assert office.outcome(person) == "written"
+    before = len(office.calls)
+    await office.pass_time(30)
+    assert len(office.calls) - before == 1  # those refused together made one pause, and one probes
+    await office.close()
+
+
+async def test_a_type_resumes_by_itself() -> None:
+    granted = False
+    office = Office(lambda request: written() if granted else forbids_customers(request), suspend_s=30)
+    states = [desired("organization", str(number)) for number in range(10)]
+    office.accept(*states)
+    await office.pass_time(0)
+
+    granted = True
+    await office.pass_time(30)
+    await office.pass_time(1)
+
+    assert {office.outcome(state) for state in states} == {"written"}
+    assert office.store.standing(CUSTOMERS) is None
+    assert [standing is None for _, standing in office.messages.standings] == [False, True]
+    await office.close()
+
+
+async def test_a_probe_that_says_nothing_of_the_permission_lets_the_next_one_probe() -> None:
+    """It is rejected for what it says, or NetSuite breaks: nobody may wait for its verdict for ever."""
+    granted = False
+
+    def vendor(request: httpx2.Request) -> httpx2.Response:
+        if not granted:
+            return NO_PERMISSION
+        return refused(400, "USER_ERROR", "Bad.") if request.url.path.endswith("pd-org-0") else written()
+
+    office = Office(vendor, suspend_s=30)
+    states = [desired("organization", str(number)) for number in range(3)]
+    for state in states:
+        office.accept(state)
+        await office.pass_time(0)
+    granted = True
+    for _ in range(3):
+        await office.pass_time(60)
+
+    assert [office.outcome(state) for state in states] == ["dead_lettered", "written", "written"]
+    await office.close()
+
+
+async def test_a_suspended_type_is_probed_by_no_batch() -> None:
+    office = Office(forbids_customers, suspend_s=30, batch_from=2)
+    office.accept(desired("organization", "0"))
+    await office.pass_time(0)
+    office.accept(*(desired("organization", str(number)) for number in range(1, 50)))
+
+    await office.pass_time(30)
+
+    assert {request.method for request in office.requests} == {"PUT"}
+    assert not [request for request in office.requests if request.url.path.endswith("/customer")]
+    await office.close()
+
+
+async def test_one_forbidden_record_becomes_a_dead_letter_once_others_of_its_type_are_written() -> None:
+    office = Office(lambda request: NO_PERMISSION if request.url.path.endswith("pd-org-0") else written(), suspend_s=30)
+    secret, *others = (desired("organization", str(number)) for number in range(4))
+    office.accept(secret)
+    await office.pass_time(0)
+    office.accept(*others)
+    for _ in range(3):
+        await office.pass_time(60)
+
+    assert office.outcome(secret) == "dead_lettered"
+    assert {office.outcome(state) for state in others} == {"written"}
+    assert office.store.standing(CUSTOMERS) is None
+    await office.close()
+
+
+# -- adoption ----------------------------------------------------------------------------------------------------------
+
+MATCHING: dict[str, Any] = {
+    **DOCUMENT,
+    "entities": {
+        "organization": {"record": "customer", "match": ["companyName"], "fields": {"companyName": "data.name"}},
+    },
+}
+
+
+def is_query(request: httpx2.Request) -> bool:
+    return request.url.path.endswith("/suiteql")
+
+
+async def test_a_record_of_a_flow_that_is_not_known_yet_is_looked_for_all_the_same() -> None:
+    """A new flow's first events may be here before the flow is."""
+    office = Office(lambda request: found_rows() if is_query(request) else written(), documents=[DOCUMENT])
+    office.accept(desired("organization", "1", flow="new"))
+    await office.pass_time(0)
+    assert office.requests == []
+
+    office.flows.known["new"] = LiveFlow(parse_flow({**MATCHING, "flow": "new"}), 1, paused=False)
+    office.account.look_again()
+    await office.pass_time(1)
+
+    assert [request.method for request in office.requests] == ["POST", "PUT"]
+    assert is_query(office.requests[0])
+    await office.close()
+
+
+async def test_an_inactive_record_that_is_adopted_comes_back_to_life() -> None:
+    row = {"id": "7", "companyname": "Organization 1", "isinactive": "T"}
+    office = Office(lambda request: found_rows(row) if is_query(request) else written("7"), documents=[MATCHING])
+
+    office.accept(desired("organization", "1"))
+    await office.pass_time(1)
+
+    adoption = office.requests[1]
+    assert (adoption.method, adoption.url.path.rpartition("/")[2]) == ("PATCH", "7")
+    assert json.loads(adoption.content) == {
+        "externalId": "pd-org-1", "companyName": "Organization 1", "isInactive": False
+    }  # fmt: skip
+    await office.close()
+
+
+async def test_a_match_query_that_failed_is_asked_again_although_nothing_else_happens() -> None:
+    broken = True
+    office = Office(
+        lambda request: (
+            refused(500, "UNEXPECTED_ERROR") if broken else found_rows() if is_query(request) else written()
+        ),
+        documents=[MATCHING],
+        backoff_first_s=0.01,
+    )
+    office.accept(desired("organization", "1"))
+    await until_true(lambda: len(office.requests) == 1)
+
+    broken = False
+    office.clock.advance(1)
+
+    await until_true(lambda: len(office.requests) == 3)
+    await office.close()
+
+
+# -- what NetSuite holds -----------------------------------------------------------------------------------------------
+
+
+async def test_a_restored_record_comes_back_to_life_although_its_first_try_was_rejected() -> None:
+    office = Office(lambda request: refused(400, "USER_ERROR") if b"bad" in request.content else written())
+    states = [
+        desired(version=1),
+        desired(version=2, action="inactivate", fields={}),
+        desired(version=3, fields={"companyName": "bad"}),
+        desired(version=4, action="gone", fields={}),
+        desired(version=5, fields={"companyName": "good"}),
+    ]
+
+    for state in states:
+        office.accept(state)
+        await office.pass_time(1)
+
+    assert [office.outcome(state) for state in states] == ["written", "written", "dead_lettered", "ignored", "written"]
+    assert json.loads(office.requests[-1].content) == {"companyName": "good", "isInactive": False}
+    await office.close()
+
+
+@pytest.mark.parametrize("answer", [refused(503, "UNEXPECTED_ERROR"), refused(404, "NONEXISTENT_ID")])
+async def test_a_written_record_whose_id_is_not_known_is_written_again(answer: httpx2.Response) -> None:
+    """Without it its children would be orphans."""
+    answers = [httpx2.Response(204), answer, written("7")]
+    office = Office(lambda _: answers.pop(0))
+    state = desired()
+
+    office.accept(state)
+    await office.pass_time(0)
+    assert office.outcome(state) == ""
+    await office.pass_time(60)
+    await office.pass_time(1)
+
+    assert [request.method for request in office.requests] == ["PUT", "GET", "PUT"]
+    assert [(one.outcome, one.internal_id) for one in office.producer.outcomes()] == [("written", "7")]
+    await office.close()
+
+
+# -- parents -----------------------------------------------------------------------------------------------------------
+
+
+async def test_ten_thousand_children_of_one_parent_ask_for_it_once_and_are_written_after_it() -> None:
+    office = Office(lambda _: written(), jobs_at_once=0)
+    people = [child("person", str(number), of="7", fields={"lastName": "P"}) for number in range(10_000)]
+    office.accept(*people)
+    await office.pass_time(0)
+    office.account.look_again()
+    await office.pass_time(60)
+    assert office.requests == []
+    assert [(one.entity, one.source_id) for one in office.messages.hydrates] == [("organization", "7")]
+
+    office.accept(desired("organization", "7"))
+    while len(office.producer.outcomes()) < len(people) + 1:
+        before = len(office.requests)
+        await office.pass_time(1)
+        assert len(office.requests) > before or len(office.requests) == len(people) + 1
+
+    assert office.calls[0] == "pd-org-7"
+    assert sorted(office.calls[1:]) == sorted(person.external_id for person in people)
+    assert len(office.messages.hydrates) == 1
+    await office.close()
+
+
+async def until_true(condition: Any) -> None:
+    deadline = time.monotonic() + 5
+    while not condition():
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.005)

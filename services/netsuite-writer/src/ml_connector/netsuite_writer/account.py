@@ -94,9 +94,11 @@ class Account:
             self._endings.replaced(loser, winner)
 
     def _way(self, desired: Desired, *, exists: bool) -> Way:
-        live = self._tools.flows.flow(desired.flow)
-        if desired.action != "upsert" or live is None:
+        if desired.action != "upsert":
             return "single"
+        live = self._tools.flows.flow(desired.flow)
+        if live is None:  # it is looked at again once the flow is known
+            return "match"
         mapping = live.flow.mapping_of(desired.entity)
         if not exists and mapping is not None and mapping.match:
             return "match"
@@ -139,9 +141,10 @@ class Account:
         self.pump()
 
     def look_again(self) -> None:
-        """Now and then: whatever is blocked is judged anew from the stored state."""
+        """Now and then what is blocked is judged anew from the stored state: one entry of each key, which releases the
+        others if it may go (ten thousand children of one parent would hold up everybody else)."""
         for on in self._schedule.blocked_on():
-            self._schedule.release(on)
+            self._schedule.release_one(on)
         self.pump()
 
     def unsettled(self, record: str) -> bool:
@@ -153,6 +156,8 @@ class Account:
     async def stop(self, within_s: float) -> None:
         """Start nothing more; wait for what is in flight, then give it up. Batches are left to the next owner."""
         self._stopping = True
+        if self._gate.on_change == self._gate_changed:  # the gate stays, for the next owner
+            self._gate.on_change = lambda: None
         if self._timer is not None:
             self._timer.cancel()
         for task in self._jobs:
@@ -176,6 +181,7 @@ class Account:
         if live is None or live.paused or self._standings.halted(live):
             self._block(entry, keys.flow_key(entry.flow))
             return None
+        self._schedule.release(keys.flow_key(entry.flow))
         desired = job.desired
         if desired.action == "inactivate":
             return Ready(entry, desired, job.traceparent, live)
@@ -192,6 +198,8 @@ class Account:
         decision = parents.decide(desired, known, parent_waits=waits)
         match decision:
             case parents.Go(internal_id=internal_id):
+                if parent is not None:
+                    self._schedule.release(parent.record_key)
                 return self._known(Ready(entry, desired, job.traceparent, live, internal_id))
             case parents.Orphan(reason=reason):
                 self._spawn(self.end(job, Ending("dead_lettered", reason, "orphan", "ORPHAN", tries=entry.tries)))
@@ -223,13 +231,15 @@ class Account:
 
     def _call(self, job: Ready) -> None:
         """A single call."""
-        breaker = self._types.get(job.entry.kind)
+        started_s, breaker = self._now_s(), self._types.get(job.entry.kind)
         if breaker is not None:
-            breaker.begin(self._now_s())
+            breaker.begin(started_s)
+        if job.entry.successes_seen is None:
+            job.entry.successes_seen = self._written.total()
         self._calls += 1
-        self._spawn(self._called(job))
+        self._spawn(self._called(job, started_s))
 
-    async def _called(self, job: Ready) -> None:
+    async def _called(self, job: Ready, started_s: float) -> None:
         ending = None
         try:
             told = await self._caller.make(job)
@@ -238,9 +248,13 @@ class Account:
             self._again(job.entry, self._backoff_s(job.entry))
         except Exception as error:  # the top of a task: a fault of ours must not lose the record
             log.error("try_failed", account=self.name, exc_info=error)
+            self._doubt(job.entry.record)
             self._again(job.entry, self._tools.settings.backoff_longest_s)
         finally:
             self._calls -= 1
+            breaker = self._types.get(job.entry.kind)
+            if breaker is not None:  # if it was the probe, and did not decide, the next one may
+                breaker.abandoned(started_s=started_s)
         self.pump()
         if ending is not None:
             await self.end(job, ending)
@@ -256,7 +270,7 @@ class Account:
         for lane in _LANES:
             for kind in _KINDS:
                 queue = queue_of(kind, "any")
-                if queue in closed:
+                if queue in closed or (kind in self._types and self._types[kind].is_open):
                     continue
                 while self._batches.worth(self._schedule.depth(lane, queue), calls_per_s=calls_per_s):
                     jobs = self._gather(lane, queue)
@@ -318,7 +332,7 @@ class Account:
         entry = job.entry
         entry.failures += 1
         successes = self._written.total()
-        if successes > entry.successes_seen:
+        if entry.successes_seen is not None and successes > entry.successes_seen:
             entry.counted += 1  # others succeeded meanwhile: it may be this record
         entry.successes_seen = successes
         if unknown:
@@ -337,7 +351,8 @@ class Account:
             return Ending("dead_lettered", verdict.message, "write", verdict.code or "FORBIDDEN", **facts)
         entry.refused_after = written
         now_s = self._now_s()
-        if self._breaker(entry.kind).trip(now_s, verdict.message, started_s=now_s):
+        started_s = now_s - (entry.tries[-1].took_ms / 1000 if entry.tries else 0.0)
+        if self._breaker(entry.kind).trip(now_s, verdict.message, started_s=started_s):
             self._standings.suspend(keys.account_key(self.name, entry.kind), verdict.message)
         self._again(entry, 0.0)
         return None
@@ -374,6 +389,7 @@ class Account:
 
     def _again(self, entry: Entry, after_s: float) -> None:
         self._superseded_by(self._schedule.put_back(entry, at_s=self._now_s() + after_s), entry)
+        self._arm()
 
     # -- suspension --------------------------------------------------------------------------------------------------
 
@@ -422,8 +438,7 @@ class Account:
             self.put_in_doubt(doubt.restored(attempt))
 
     def put_in_doubt(self, attempt: Attempt) -> None:
-        with self._tools.store.change():
-            self._tools.store.put_attempt(attempt.record_key, attempt.encode())
+        self._tools.store.put_attempt(attempt.record_key, attempt)
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         task: asyncio.Task[object] = asyncio.create_task(work)

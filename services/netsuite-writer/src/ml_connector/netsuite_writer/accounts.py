@@ -22,21 +22,25 @@ from ml_connector.netsuite_writer.gate import Gate
 from ml_connector.netsuite_writer.govern import Governor
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
+from ml_connector.netsuite_writer.netsuite.connections import Connections
 from ml_connector.netsuite_writer.netsuite.tokens import Tokens
 from ml_connector.netsuite_writer.settings import WriterSettings
+from ml_connector.netsuite_writer.settle import fault_of
 
 log = get_logger()
 
-SMALLEST: Final = 5  # what every account grants (Oracle bridgehead_1500275603); until governanceLimits has been read
+SMALLEST: Final = 5  # what every account grants (Oracle bridgehead_1500275603), if governanceLimits cannot be read
+UNTIL_READ: Final = 1  # this integration's share may be smaller
 READ_LIMITS_S: Final = 3600.0
-KEPT_IDLE: Final = 100  # connections of one account
+READ_AGAIN_S: Final = 60.0  # when NetSuite was down, or full
 
 
 @dataclass(frozen=True, slots=True)
 class _Door:
     """The way to one account's NetSuite."""
 
-    http: httpx2.AsyncClient
+    http: httpx2.AsyncClient  # of the token endpoint
+    connections: Connections
     client: NetsuiteClient
     gate: Gate
 
@@ -51,7 +55,7 @@ class Accounts:
         self._chance = random.Random()  # noqa: S311  jitter, not a secret
         self._doors: dict[str, _Door] = {}
         self._granted: dict[str, int] = {}  # as governanceLimits said
-        self._read_s: dict[str, float] = {}
+        self._read_at_s: dict[str, float] = {}  # when they are read next
         self._tls = ssl.create_default_context()  # making one takes longer than many requests
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -65,6 +69,7 @@ class Accounts:
         door = self._doors[name]
         door.gate.governor.bound(self._limit(name))
         self._hold(name, door.gate, tools)
+        self.read_limits()
         return Account(name, gate=door.gate, client=door.client, tools=tools)
 
     def flows_changed(self) -> None:
@@ -76,9 +81,9 @@ class Accounts:
         """Now and then, for flows that leave the limit to NetSuite."""
         now_s = self._clock.monotonic_s()
         for name, door in self._doors.items():
-            due = now_s - self._read_s.get(name, float("-inf")) >= READ_LIMITS_S
+            due = now_s >= self._read_at_s.get(name, now_s)
             if due and any(flow.netsuite.concurrency == "auto" for flow in self._flows(name)):
-                self._read_s[name] = now_s
+                self._read_at_s[name] = now_s + READ_LIMITS_S
                 task = asyncio.create_task(self._read_limit(name, door))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -86,20 +91,20 @@ class Accounts:
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*(door.http.aclose() for door in self._doors.values()))
+        doors = tuple(self._doors.values())
+        await asyncio.gather(*(door.http.aclose() for door in doors), *(door.connections.close() for door in doors))
 
     def _open(self, name: str, flow: Flow) -> _Door:
         settings, base_url = self._settings, flow.netsuite.url
-        http = httpx2.AsyncClient(
-            verify=self._tls,
-            timeout=httpx2.Timeout(settings.request_timeout_s, connect=10.0),
-            limits=httpx2.Limits(max_connections=None, max_keepalive_connections=KEPT_IDLE),
-            follow_redirects=False,
-        )
+        http, connections = self._client(), Connections(self._client)
         governor = Governor(self._limit(name), chance=self._chance)
         gate = Gate(governor, settings=settings, clock=self._clock, chance=self._chance)
         tokens = Tokens(http, base_url, credential=partial(self._credential, flow), clock=self._clock)
-        return _Door(http, NetsuiteClient(http, base_url, tokens, gate), gate)
+        return _Door(http, connections, NetsuiteClient(connections, base_url, tokens, gate), gate)
+
+    def _client(self) -> httpx2.AsyncClient:
+        timeout = httpx2.Timeout(self._settings.request_timeout_s, connect=10.0)
+        return httpx2.AsyncClient(verify=self._tls, timeout=timeout, follow_redirects=False)
 
     def _credential(self, flow: Flow) -> NetsuiteM2M:
         return self._directory.secret(
@@ -118,7 +123,7 @@ class Accounts:
     def _limit(self, name: str) -> int:
         """The least that any flow of the account allows, less what stays for others; NetSuite counts over all."""
         sides = [flow.netsuite for flow in self._flows(name)]
-        granted = self._granted.get(name, SMALLEST)
+        granted = self._granted.get(name, UNTIL_READ)
         limits = [granted if side.concurrency == "auto" else side.concurrency for side in sides]
         return max(1, min(limits, default=1) - max((side.reserve for side in sides), default=0))
 
@@ -128,10 +133,13 @@ class Accounts:
     async def _read_limit(self, name: str, door: _Door) -> None:
         response = await door.client.governance_limits()
         granted = granted_by(response.body) if response.answer.status == 200 else None
-        if granted is None:
+        if granted is not None:
+            self._granted[name] = granted
+        else:
+            self._granted.setdefault(name, SMALLEST)
             log.warning("limits_unreadable", account=name, status=response.answer.status, used=self._limit(name))
-            return
-        self._granted[name] = granted
+            if fault_of(response.answer) is not None:
+                self._read_at_s[name] = self._clock.monotonic_s() + READ_AGAIN_S
         door.gate.governor.bound(self._limit(name))
         door.gate.wake()
 
@@ -139,7 +147,7 @@ class Accounts:
 def granted_by(body: bytes) -> int | None:
     """Requests in flight that governanceLimits grants this integration (Oracle article_0625010817)."""
     try:
-        found = msgspec.json.decode(body, type=dict[str, int | str])
+        found = msgspec.json.decode(body, type=dict[str, object])
     except (msgspec.DecodeError, msgspec.ValidationError):
         return None
     name = "integrationConcurrencyLimit"

@@ -102,8 +102,12 @@ class Batches:
 
     async def resume(self, stored: BatchJob, jobs: Sequence[Ready]) -> None:
         """A batch of a former owner; `jobs` are those of its records that are not settled yet."""
-        members = await self._prepared(jobs, held=True)
+        made = [(job, await self._caller.prepare(job, unless_held=False)) for job in jobs]
+        members = [_Member(job, request) for job, request in made if isinstance(request, Request)]
         await self._see_through(_Batch(stored, members, known_order=False))
+        for job, request in made:  # locked until now, as it may have been in the batch
+            if not isinstance(request, Request):
+                self._desk.go_first(job, "single")
 
     async def _see_through(self, batch: _Batch) -> None:
         try:
@@ -120,17 +124,14 @@ class Batches:
 
     # -- before ------------------------------------------------------------------------------------------------------
 
-    async def _prepared(self, jobs: Sequence[Ready], *, held: bool = False) -> list[_Member]:
-        """Those that need a request; the others end here. `held`: they are in a batch already, so nothing is skipped."""
+    async def _prepared(self, jobs: Sequence[Ready]) -> list[_Member]:
+        """Those that need a request; the others end here."""
         members: list[_Member] = []
         endings: list[tuple[Job, Ending]] = []
         for job in jobs:
             made = await self._caller.prepare(job)
             if isinstance(made, Request):
                 members.append(_Member(job, made))
-                continue
-            if held and not isinstance(made, Ending):
-                self._desk.go_later(job, "single")
                 continue
             ending = made if isinstance(made, Ending) else self._desk.follow(job, Told(settle.settle(made, "upsert")))
             if ending is not None:
@@ -258,12 +259,20 @@ class Batches:
         results = await asyncio.gather(
             *(self._result(f"{job_id}/task/{places[member.job.entry.record]}/result", member) for member in doubtful)
         )
+        told_of = {member.job.entry.record: told for member, told in zip(doubtful, results, strict=True)}
         endings: list[tuple[Job, Ending]] = []
-        for member, told in zip(doubtful, results, strict=True):
-            if told is None:
-                self._desk.go_later(member.job, "single")
-            else:
+        went_on = False
+        for member in reversed(batch.members):
+            record = member.job.entry.record
+            told = told_of.get(record)
+            if record not in told_of or (told is not None and isinstance(told.verdict, settle.Written)):
+                went_on = True
+            if told is not None and (went_on or not isinstance(told.verdict, settle.Reject)):
                 self._collect(member, told, endings)
+            elif told is not None:  # a batch may stop at a failure, and then those behind it failed in name only
+                self._desk.go_first(member.job, "single")
+            elif record in told_of:
+                self._desk.go_later(member.job, "single")
         await self._end(endings)
 
     async def _task_numbers(self, job_id: str) -> list[str]:
@@ -313,8 +322,7 @@ class Batches:
                 await self._tools.messages.attempt(attempt, attempt.record_key)
             except TryLater as error:
                 log.warning("attempt_not_kept", account=self._account, problem=str(error))
-            with self._tools.store.change():
-                self._tools.store.put_attempt(attempt.record_key, attempt.encode())
+            self._tools.store.put_attempt(attempt.record_key, attempt)
             self._desk.go_later(member.job, "single")
 
     async def _forget(self, stored: BatchJob) -> None:
@@ -323,12 +331,10 @@ class Batches:
             await self._tools.messages.job(None, stored.idempotency_key)
         except TryLater as error:
             log.warning("job_not_forgotten", account=self._account, problem=str(error))
-        with self._tools.store.change():
-            self._tools.store.put_job(stored.idempotency_key, None)
+        self._tools.store.put_job(stored.idempotency_key, None)
 
     def _store(self, stored: BatchJob) -> None:
-        with self._tools.store.change():
-            self._tools.store.put_job(stored.idempotency_key, stored.encode())
+        self._tools.store.put_job(stored.idempotency_key, stored)
 
     async def _pause(self, failures: int) -> None:
         settings = self._tools.settings

@@ -45,8 +45,11 @@ class Caller:
         await self._announce(job)
         return await self._ask(job, request)
 
-    async def prepare(self, job: Ready) -> write.Request | Ending | Answer:
-        """The request; or how the job ends without one; or the answer that says why nobody knows."""
+    async def prepare(self, job: Ready, *, unless_held: bool = True) -> write.Request | Ending | Answer:
+        """The request; or how the job ends without one; or the answer that says why nobody knows.
+
+        `unless_held`: none for what NetSuite is known to hold.
+        """
         desired = job.desired
         if desired.action == "inactivate":
             statuses = job.live.flow.statuses
@@ -60,11 +63,13 @@ class Caller:
         if isinstance(found, Unknown):
             text = f"field {found.field!r}: NetSuite has no such {found.kind}"
             return Ending("dead_lettered", text, "write", "UNKNOWN_REFERENCE", tries=job.entry.tries)
-        observed = self._tools.store.observed(desired.record_key)
-        request = write.upsert(desired, observed=observed, parent_id=job.parent_id, found=found)
-        if job.entry.adopts is not None:
-            return request.as_("adopt", job.entry.adopts)
-        return self._unless_held(job, request)
+        observed, adopts = self._tools.store.observed(desired.record_key), job.entry.adopts
+        request = write.upsert(
+            desired, observed=observed, parent_id=job.parent_id, found=found, revive=adopts is not None
+        )
+        if adopts is not None:
+            return request.as_("adopt", adopts)
+        return self._unless_held(job, request) if unless_held else request
 
     async def prove(self) -> None:
         """The partition was ours a moment ago. Raises NotOurs."""
@@ -106,8 +111,7 @@ class Caller:
             await self._tools.messages.attempt(attempt, job.entry.record)
         except TryLater as error:
             raise NotOurs("the broker did not take the attempt") from error
-        with self._tools.store.change():
-            self._tools.store.put_attempt(job.entry.record, attempt.encode())
+        self._tools.store.put_attempt(job.entry.record, attempt)
 
     async def _ask(self, job: Ready, request: write.Request) -> Told:
         response = await self._call(job, request)
@@ -119,7 +123,7 @@ class Caller:
             response = await self._call(job, request)
             verdict = settle.settle(response.answer, request.kind)
         if isinstance(verdict, settle.Written) and verdict.internal_id is None:
-            verdict = settle.Written(await self._look_up(job, request))
+            verdict = await self._look_up(job, request)
         return Told(verdict, request.payload, response.body, request.digest)
 
     async def _landed(self, job: Ready, request: write.Request) -> tuple[settle.Verdict, Response]:
@@ -167,12 +171,13 @@ class Caller:
             doubts=doubt.restored(before).doubts if before is not None else (),
         )
 
-    async def _look_up(self, job: Ready, request: write.Request) -> str | None:
-        """A written record whose answer did not name its id: children need it."""
+    async def _look_up(self, job: Ready, request: write.Request) -> settle.Written | settle.TryAgain:
+        """A written record whose answer did not name its id: children need it. Not found: it was not written."""
         before = self._tools.store.observed(job.desired.record_key)
         if before is not None and before.internal_id is not None:
-            return before.internal_id
-        return (await self._client.find(request, traceparent=job.traceparent)).answer.internal_id
+            return settle.Written(before.internal_id)
+        internal_id = (await self._client.find(request, traceparent=job.traceparent)).answer.internal_id
+        return settle.TryAgain(unknown=True) if internal_id is None else settle.Written(internal_id)
 
 
 def looks_up(desired: Desired, live: LiveFlow) -> bool:

@@ -25,6 +25,13 @@ def unanswered(attempt: Attempt) -> Attempt:
     return msgspec.structs.replace(attempt, open=False, doubts=doubts)
 
 
+def joined(attempt: Attempt, known: Attempt | None) -> Attempt:
+    """An attempt of somebody else, beside what is in doubt already."""
+    others = known.doubts if known is not None else ()
+    found = restored(attempt)
+    return msgspec.structs.replace(found, doubts=(*others, *(one for one in found.doubts if one not in others)))
+
+
 def settled(attempt: Attempt, generation: Generation) -> Attempt | None:
     """What stays after `generation` was settled: unanswered calls of the same generation carried the same state."""
     doubts = tuple(doubt for doubt in attempt.doubts if doubt.generation != generation)

@@ -51,8 +51,7 @@ class Hydrates:
             await self._tools.messages.attempt(None, record)
         except TryLater:
             return  # the entry stays, and the timer comes back to it
-        with self._tools.store.change():
-            self._tools.store.put_attempt(record, None)
+        self._tools.store.put_attempt(record, None)
 
     async def _send(
         self,

@@ -76,13 +76,15 @@ def observed_after(desired: Desired, ending: Ending, before: Observed | None, *,
     """What is known of the record now. The internal id survives failures; a newer generation is never forgotten."""
     known = before.internal_id if before is not None else None
     digest = before.digest if before is not None else None
+    # What NetSuite was told last counts, not what it refused or was not asked for: an inactive record stays one.
+    kept = before.action if before is not None and known is not None and ending.outcome != "written" else desired.action
     return Observed(
         record_key=desired.record_key,
         flow=desired.flow,
         generation=max(desired.generation, before.generation if before is not None else Generation(0)),
         cause=desired.cause,
         outcome=ending.outcome,
-        action=desired.action,
+        action=kept,
         at_ms=now_ms,
         internal_id=ending.internal_id or known,
         digest=ending.digest or digest,

@@ -17,7 +17,7 @@ from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
 from ml_connector.common.keys import DesiredKey
 from ml_connector.common.logs import get_logger
-from ml_connector.common.wire import Attempt, BatchJob, Desired
+from ml_connector.common.wire import Attempt, BatchJob, Desired, Standing
 from ml_connector.netsuite_writer import doubt
 from ml_connector.netsuite_writer.account import Account
 from ml_connector.netsuite_writer.batch import in_doubt
@@ -123,11 +123,11 @@ class Partition:
         store = self._tools.store
         if key.startswith(_ATTEMPT):
             record = key.removeprefix(_ATTEMPT)
-            store.put_attempt(record, None if value is None else doubt.restored(Attempt.decode(value)).encode())
+            store.put_attempt(record, None if value is None else doubt.restored(Attempt.decode(value)))
         elif key.startswith(_JOB):
-            store.put_job(key.removeprefix(_JOB), value)
+            store.put_job(key.removeprefix(_JOB), None if value is None else BatchJob.decode(value))
         elif key.startswith(_STANDINGS):
-            store.put_standing(key, value)
+            store.put_standing(key, None if value is None else Standing.decode(value))
         else:
             store.put_observed(key, value)
 
@@ -140,14 +140,14 @@ class Partition:
             attempt = Attempt.decode(value)
             if attempt.open and attempt.owner != owner:
                 log.warning("attempt_of_a_former_owner", partition=self.number, record_key=attempt.record_key)
-                store.put_attempt(attempt.record_key, doubt.restored(attempt).encode())
+                store.put_attempt(attempt.record_key, doubt.joined(attempt, store.attempt(attempt.record_key)))
         elif key.startswith(_JOB):
             job = BatchJob.decode(value)
             if job.owner != owner and job.idempotency_key not in self._resumed:
                 log.warning("batch_of_a_former_owner", partition=self.number, records=len(job.members))
                 for member in job.members:
                     attempt = in_doubt(member, DesiredKey.parse(member.desired_key).generation, self._tools)
-                    store.put_attempt(attempt.record_key, attempt.encode())
+                    store.put_attempt(attempt.record_key, attempt)
 
     def _start_if_complete(self) -> None:
         if not self._fold.complete:

@@ -13,7 +13,8 @@ from collections import deque
 SIGNATURE_CHARACTERS = 120  # at most; enough to tell NetSuite's texts apart, short enough for a list
 # An apostrophe within a word ends no quotation, 'O'Brien' is one text; a quotation cut off ends with the message.
 _QUOTED = re.compile(
-    r"""(?<!\w)'.*?(?:'(?!\w)|\Z)|‘.*?(?:’(?!\w)|\Z)|"[^"]*(?:"|\Z)|“[^”]*(?:”|\Z)|«[^»]*(?:»|\Z)""", re.DOTALL
+    r"""(?<!\w)'.*?(?:'(?!\w)|\Z)|\u2018.*?(?:\u2019(?!\w)|\Z)|"[^"]*(?:"|\Z)|“[^”]*(?:”|\Z)|«[^»]*(?:»|\Z)""",
+    re.DOTALL,
 )
 _TOKEN = re.compile(r"[\w@.,:/#+-]+")
 
@@ -56,7 +57,7 @@ class Breaker:
             self._probing = True
 
     def abandoned(self, *, started_s: float) -> None:
-        """A request ended without saying anything (overload, cancelled); if it was the probe, the next one may probe."""
+        """A request ended without saying anything (overload, cancelled); if it was the probe, the next may probe."""
         if started_s >= self._until_s:
             self._probing = False
 

@@ -20,10 +20,11 @@ LOOK_AGAIN_S: Final = 60.0
 
 # What to ask, and which columns name a row. Internal ids always do.
 _QUERIES: Final[dict[ReferenceKind, tuple[str, tuple[str, ...]]]] = {
-    "currency": ("SELECT id, symbol, name FROM currency ORDER BY id", ("symbol", "name")),
-    "subsidiary": ("SELECT id, name FROM subsidiary ORDER BY id", ("name",)),
-    "employee": ("SELECT id, email FROM employee ORDER BY id", ("email",)),
+    "currency": ("SELECT id, symbol, name FROM currency", ("symbol", "name")),
+    "subsidiary": ("SELECT id, name FROM subsidiary", ("name",)),
+    "employee": ("SELECT id, email FROM employee", ("email",)),
 }
+MOST_ROWS: Final = 1000  # of one answer (facts/netsuite.md section 11)
 _ALREADY_IDS: Final = frozenset({"id", "status"})
 
 
@@ -80,10 +81,17 @@ class References:
         return table.ids.get(wanted)
 
     async def _read(self, kind: ReferenceKind, table: _Table) -> Answer | None:
+        """All rows, by pages; of two with the same name the newer one counts."""
         suiteql, names = _QUERIES[kind]
-        answer, rows = await self._queries.query(suiteql)
-        if answer.status != 200:
-            return answer
-        table.ids = {str(row[name]).casefold(): str(row["id"]) for row in rows for name in names if row.get(name)}
-        table.read_s = self._clock.monotonic_s()
+        ids: dict[str, str] = {}
+        last = 0
+        while True:
+            answer, rows = await self._queries.query(f"{suiteql} WHERE id > {last} ORDER BY id")
+            if answer.status != 200:
+                return answer
+            ids |= {str(row[name]).casefold(): str(row["id"]) for row in rows for name in names if row.get(name)}
+            if len(rows) < MOST_ROWS:
+                break
+            last = int(rows[-1]["id"])
+        table.ids, table.read_s = ids, self._clock.monotonic_s()
         return None

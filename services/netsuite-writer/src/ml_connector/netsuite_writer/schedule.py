@@ -52,7 +52,7 @@ class Entry:
     tries: list[Try] = field(default_factory=list)
     failures: int = 0  # transient ones in a row, for the backoff
     counted: int = 0  # transient ones while others succeeded
-    successes_seen: int = 0  # of the account, at the last try
+    successes_seen: int | None = None  # of the account, when it was tried first, then at its last failure
     refused_after: int | None = None  # records of its type that were written when NetSuite forbade it first
 
     @property
@@ -153,11 +153,12 @@ class Schedule:
                 return entry
         entry.contested |= any(other is not None and other.generation == entry.generation for other in (running, held))
         self._waiting[entry.record] = entry
-        if held is not None:
-            if _URGENCY[held.lane] < _URGENCY[entry.lane]:
-                entry.lane = held.lane  # whoever waited for the older state does not wait longer for the newer
-            if (held.lane, held.flow, held.queue) != (entry.lane, entry.flow, entry.queue):
-                self._ready[held.lane].remove(held)
+        # Whoever waited for an older state, or for a parent that nobody had seen, does not wait longer for this one.
+        for one in (held, *self._blocked.get(entry.record, {}).values()):
+            if one is not None and _URGENCY[one.lane] < _URGENCY[entry.lane]:
+                entry.lane = one.lane
+        if held is not None and (held.lane, held.flow, held.queue) != (entry.lane, entry.flow, entry.queue):
+            self._ready[held.lane].remove(held)
         if running is None:
             self._ready[entry.lane].add(entry)
         return held
@@ -234,6 +235,18 @@ class Schedule:
         for entry in self._blocked.pop(on, {}).values():
             if self._waiting.get(entry.record) is entry:
                 self._ready[entry.lane].add(entry)
+
+    def release_one(self, on: str) -> None:
+        """As `release`, for the first one that still waits."""
+        entries = self._blocked.get(on, {})
+        while entries:
+            record, entry = next(iter(entries.items()))
+            del entries[record]
+            if self._waiting.get(record) is entry:
+                self._ready[entry.lane].add(entry)
+                break
+        if not entries:
+            self._blocked.pop(on, None)
 
     def blocked_on(self) -> list[str]:
         return list(self._blocked)

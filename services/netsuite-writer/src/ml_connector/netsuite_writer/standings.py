@@ -87,8 +87,7 @@ class Standings:
         self._keep(key, Standing(state=state, reason=reason, at_ms=self._tools.clock.now_ms()))
 
     def _keep(self, key: str, standing: Standing | None) -> None:
-        with self._tools.store.change():
-            self._tools.store.put_standing(key, None if standing is None else standing.encode())
+        self._tools.store.put_standing(key, standing)
         sending = asyncio.create_task(self._send(key, standing))
         self._sending.add(sending)
         sending.add_done_callback(self._sending.discard)

@@ -8,10 +8,10 @@ from the topics is always right, only slower.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from ml_connector.common.topics import TOMBSTONE_RETENTION_MS
 from ml_connector.common.wire import Attempt, BatchJob, Observed, Standing
@@ -20,12 +20,12 @@ SCHEMA_VERSION: Final = 2
 # Half of the retention: the cleaner may start to drop tombstones right at its end.
 OLDEST_MS: Final = TOMBSTONE_RETENTION_MS // 2
 
+RECENT: Final = 10_000  # observed entries kept decoded
+
 _TABLES: Final = """
 CREATE TABLE desired (key TEXT PRIMARY KEY, trace TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE observed (record TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE attempt (record TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE job (record TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE standing (record TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE open (kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
 CREATE TABLE position (topic TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -44,6 +44,10 @@ class Store:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
+        self._recent: dict[str, Observed | None] = {}
+        self._attempts: dict[str, Attempt] = {}
+        self._jobs: dict[str, BatchJob] = {}
+        self._standings: dict[str, Standing] = {}
 
     @classmethod
     def open(cls, path: Path, *, identity: str, now_ms: int) -> Store:
@@ -58,6 +62,7 @@ class Store:
                 store._make_tables()
                 store._note("schema", str(SCHEMA_VERSION))
                 store._note("identity", identity)
+            store._load()
             store._note("clean", "no")
         return store
 
@@ -71,6 +76,7 @@ class Store:
     def close(self, *, now_ms: int) -> None:
         """Close cleanly: the next owner on this machine may resume from here."""
         with self.change():
+            self._save()
             self._note("clean", "yes")
             self._note("closed_at_ms", str(now_ms))
         self._db.close()
@@ -118,41 +124,64 @@ class Store:
             yield Waiting(*row)
 
     def put_observed(self, record: str, body: bytes | None) -> None:
-        self._put("observed", record, body)
+        self._recent.pop(record, None)
+        if body is None:
+            self._db.execute("DELETE FROM observed WHERE record = ?", (record,))
+        else:
+            self._db.execute("INSERT OR REPLACE INTO observed VALUES (?, ?)", (record, body))
 
     def observed(self, record: str) -> Observed | None:
+        """Asked several times for each record that is written: the last ones are kept decoded."""
+        if record in self._recent:
+            return self._recent[record]
         row = self._db.execute("SELECT body FROM observed WHERE record = ?", (record,)).fetchone()
-        return None if row is None else Observed.decode(row[0])
+        found = None if row is None else Observed.decode(row[0])
+        if len(self._recent) >= RECENT:
+            self._recent.clear()
+        self._recent[record] = found
+        return found
 
-    def put_attempt(self, record: str, body: bytes | None) -> None:
-        self._put("attempt", record, body)
+    # Of these there are few at a time, and they change often: they are in memory, and in the file once it is closed.
+
+    def put_attempt(self, record: str, attempt: Attempt | None) -> None:
+        _put(self._attempts, record, attempt)
 
     def attempt(self, record: str) -> Attempt | None:
-        row = self._db.execute("SELECT body FROM attempt WHERE record = ?", (record,)).fetchone()
-        return None if row is None else Attempt.decode(row[0])
+        return self._attempts.get(record)
 
     def attempts(self) -> list[Attempt]:
-        return [Attempt.decode(row[0]) for row in self._db.execute("SELECT body FROM attempt")]
+        return list(self._attempts.values())
 
-    def put_job(self, idempotency_key: str, body: bytes | None) -> None:
-        self._put("job", idempotency_key, body)
+    def put_job(self, idempotency_key: str, job: BatchJob | None) -> None:
+        _put(self._jobs, idempotency_key, job)
 
     def jobs(self) -> list[BatchJob]:
-        return [BatchJob.decode(row[0]) for row in self._db.execute("SELECT body FROM job")]
+        return list(self._jobs.values())
 
-    def put_standing(self, key: str, body: bytes | None) -> None:
+    def put_standing(self, key: str, standing: Standing | None) -> None:
         """`key`: as in the topic."""
-        self._put("standing", key, body)
+        _put(self._standings, key, standing)
 
     def standing(self, key: str) -> Standing | None:
-        row = self._db.execute("SELECT body FROM standing WHERE record = ?", (key,)).fetchone()
-        return None if row is None else Standing.decode(row[0])
+        return self._standings.get(key)
 
-    def _put(self, table: str, record: str, body: bytes | None) -> None:
-        if body is None:
-            self._db.execute(f"DELETE FROM {table} WHERE record = ?", (record,))  # noqa: S608  two names from above
-        else:
-            self._db.execute(f"INSERT OR REPLACE INTO {table} VALUES (?, ?)", (record, body))  # noqa: S608  two names from above
+    def _load(self) -> None:
+        for kind, key, body in self._db.execute("SELECT kind, key, body FROM open"):
+            into, decode = self._open_tables()[kind]
+            into[key] = decode(body)
+
+    def _save(self) -> None:
+        self._db.execute("DELETE FROM open")
+        for kind, (values, _) in self._open_tables().items():
+            rows = [(kind, key, value.encode()) for key, value in values.items()]
+            self._db.executemany("INSERT INTO open VALUES (?, ?, ?)", rows)
+
+    def _open_tables(self) -> dict[str, tuple[dict[str, Any], Callable[[bytes], Any]]]:
+        return {
+            "attempt": (self._attempts, Attempt.decode),
+            "job": (self._jobs, BatchJob.decode),
+            "standing": (self._standings, Standing.decode),
+        }
 
     def _make_tables(self) -> None:
         for statement in _TABLES.split(";\n"):
@@ -189,3 +218,10 @@ def _usable(path: Path, identity: str, now_ms: int) -> bool:
 def _delete(path: Path) -> None:
     for suffix in ("", "-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    if value is None:
+        values.pop(key, None)
+    else:
+        values[key] = value

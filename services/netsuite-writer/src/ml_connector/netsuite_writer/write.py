@@ -72,16 +72,24 @@ def named(external_id: str, body: bytes) -> bytes:
     return b'{"externalId":"' + external_id.encode() + b'"' + rest
 
 
-def upsert(desired: Desired, *, observed: Observed | None, parent_id: str | None, found: Mapping[str, str]) -> Request:
-    """`found`: body field -> internal id of each reference."""
+def upsert(
+    desired: Desired,
+    *,
+    observed: Observed | None,
+    parent_id: str | None,
+    found: Mapping[str, str],
+    revive: bool = False,
+) -> Request:
+    """`found`: body field -> internal id of each reference; `revive`: it may be inactive, and shall not be."""
     exists = observed is not None and observed.internal_id is not None
     body: dict[str, Any] = {name: value for name, value in desired.fields.items() if exists or value is not None}
     body.update({name: {"id": internal_id} for name, internal_id in found.items()})
     parent_field = PARENT_FIELD.get(desired.record_type)
     if parent_field is not None and (parent_id is not None or exists):
         body[parent_field] = None if parent_id is None else {"id": parent_id}
-    if observed is not None and observed.action == "inactivate" and desired.record_type in _CAN_BE_INACTIVE:
-        body.setdefault("isInactive", False)  # it was deleted, and is back
+    revive = revive or (observed is not None and observed.action == "inactivate")  # it was deleted, and is back
+    if revive and desired.record_type in _CAN_BE_INACTIVE:
+        body.setdefault("isInactive", False)
     return Request("upsert", desired.record_type, desired.external_id, encode_json(body))
 
 

@@ -19,6 +19,7 @@ from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.keys import RecordType
 from ml_connector.common.logs import get_logger
 from ml_connector.netsuite_writer.gate import Gate
+from ml_connector.netsuite_writer.netsuite.connections import Connections
 from ml_connector.netsuite_writer.netsuite.tokens import TokenRefused, Tokens
 from ml_connector.netsuite_writer.settle import Answer
 from ml_connector.netsuite_writer.write import Request
@@ -56,8 +57,8 @@ async def _always() -> None:
 class NetsuiteClient:
     """Requests of one account. Every failure is an `Answer`; only what `admit` raises comes through."""
 
-    def __init__(self, http: httpx2.AsyncClient, base_url: str, tokens: Tokens, gate: Gate) -> None:
-        self._http = http
+    def __init__(self, connections: Connections, base_url: str, tokens: Tokens, gate: Gate) -> None:
+        self._connections = connections
         self._base_url = base_url
         self._tokens = tokens
         self._gate = gate
@@ -119,30 +120,15 @@ class NetsuiteClient:
         *,
         urgent: bool = True,
     ) -> Response:
-        """One request; a refused token is renewed once: tokens can be revoked before they end."""
-        response = await self._governed(method, path, body, headers, admit, urgent=urgent, last=False)
-        if response.answer.status == 401 and not response.answer.under_load:
-            response = await self._governed(method, path, body, headers, admit, urgent=urgent, last=True)
-        return response
-
-    async def _governed(
-        self,
-        method: str,
-        path: str,
-        body: bytes,
-        headers: dict[str, str],
-        admit: Admit,
-        *,
-        urgent: bool,
-        last: bool,
-    ) -> Response:
-        """In a slot. A first 401 says nothing yet."""
+        """One request in a slot. A refused token is renewed once, in the same slot: tokens can be revoked before they
+        end, so a first 401 says nothing yet."""
         slot = await self._gate.enter(urgent=urgent)
         told: Answer | None = None
         try:
             response = await self._authorized(method, path, body, headers, admit, slot.started_s)
-            if last or response.answer.status != 401 or response.answer.under_load:
-                told = response.answer
+            if response.answer.status == 401 and response.answer.sent and not response.answer.under_load:
+                response = await self._authorized(method, path, body, headers, admit, slot.started_s)
+            told = response.answer
         finally:
             self._gate.leave(told, slot)
         return response
@@ -168,7 +154,8 @@ class NetsuiteClient:
 
     async def _once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Response:
         try:
-            answer = await self._http.request(method, f"{self._base_url}{path}", content=body or None, headers=headers)
+            url = f"{self._base_url}{path}"
+            answer = await self._connections.request(method, url, content=body or None, headers=headers)
         except _NOT_SENT as error:
             return Response(Answer(0, detail=type(error).__name__, sent=False))
         except httpx2.HTTPError as error:
