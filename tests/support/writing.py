@@ -12,15 +12,17 @@ from typing import Any, Self
 import httpx2
 import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
+from cryptography.hazmat.primitives import serialization
 
 from ml_connector.cli.stack import Stack, StackOptions
 from ml_connector.common import topics
 from ml_connector.common.cause import of_hydrate
 from ml_connector.common.codec import Wire
-from ml_connector.common.flows import ActiveFlow
+from ml_connector.common.flows import ActiveFlow, FlowVersion
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import base_config
 from ml_connector.common.kafka.record import Record, of_message
+from ml_connector.common.vault import Vault
 from ml_connector.common.wire import Desired, Hydrate, Outcome, Reference
 from support.desired import ACCOUNT, FLOW, RECORD_TYPES, key_of
 from support.judging import Evidence
@@ -46,6 +48,7 @@ class Writing:
         )
         self._http = httpx2.AsyncClient(timeout=10)
         self._followed: dict[str, tuple[Consumer, list[Record]]] = {}
+        self._reading = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         await self.stack.__aenter__()
@@ -64,25 +67,54 @@ class Writing:
 
     # -- in ----------------------------------------------------------------------------------------------------------
 
-    async def emit(self, *states: Desired, traceparent: str = "") -> None:
-        """What the resolver would have sent."""
+    async def emit(self, *states: Desired, traceparent: str = "") -> int:
+        """What the resolver would have sent. The offset after the last of them, if all are of one account."""
         headers: dict[str, str | bytes | None] | None = {"traceparent": traceparent} if traceparent else None
-        partition = partition_for(ACCOUNT.encode(), PARTITIONS)
+        offsets: list[int] = []
         for state in states:
             self._producer.produce(
-                topics.DESIRED.name, key=key_of(state), value=state.encode(), headers=headers, partition=partition
+                topics.DESIRED.name,
+                key=key_of(state),
+                value=state.encode(),
+                headers=headers,
+                partition=partition_for(state.account.encode(), PARTITIONS),
+                on_delivery=lambda _, message: offsets.append(message.offset() or 0),
             )
+            self._producer.poll(0)
         assert await asyncio.to_thread(self._producer.flush, 10) == 0
+        return max(offsets, default=-1) + 1
 
-    async def pause(self, paused: bool) -> None:
-        self._send(topics.FLOWS, FLOW, ActiveFlow(flow=FLOW, version=1, paused=paused))
+    async def pause(self, paused: bool, *, flow: str = FLOW) -> None:
+        self._send(topics.FLOWS, flow, ActiveFlow(flow=flow, version=1, paused=paused))
+
+    async def add_account(self, account: str, **switches: Any) -> None:
+        """One more account at NetSuite, and the secret that opens it."""
+        names = {"client_id": f"client-{account}", "certificate_id": f"certificate-{account}"}
+        key = {"public_key_pem": self._public_key_pem()}
+        await self._post("accounts", {"account": account, **names, **key, **switches})
+        credential = {"private_key_pem": self.stack.private_key_pem, "algorithm": "ES256", **names}
+        vault = Vault.from_text(self.stack.vault_key)
+        secret = vault.encrypt(f"netsuite/{account}", "oauth2-m2m", "sandbox", version=1, value=credential)
+        self._send(topics.SECRETS, secret.key, secret)
+
+    async def add_flow(self, document: Mapping[str, Any]) -> None:
+        flow = str(document["flow"])
+        version = FlowVersion(flow=flow, version=1, document=dict(document), applied_at_ms=0, applied_by="test")
+        self._send(topics.FLOWS, f"{flow}/v1", version)
+        await self.pause(False, flow=flow)
+
+    def _public_key_pem(self) -> str:
+        key = serialization.load_pem_private_key(self.stack.private_key_pem.encode(), password=None)
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return key.public_key().public_bytes(serialization.Encoding.PEM, form).decode()
 
     def _send(self, topic: topics.Topic, key: str, value: Wire) -> None:
         self._producer.produce(topic.name, key=key, value=value.encode())
         assert self._producer.flush(10) == 0
 
-    async def fault(self, kind: str, **facts: Any) -> None:
-        await self._post("faults", {"kind": kind, **facts})
+    async def fault(self, kind: str, **facts: Any) -> int:
+        """Its id."""
+        return int((await self._post("faults", {"kind": kind, **facts})).json()["id"])
 
     async def latency(self, ms: float) -> None:
         await self._post("settings", {"latency_ms": ms})
@@ -158,16 +190,32 @@ class Writing:
         await until(none_waits)
         return [found[cause][0] for cause in causes]
 
-    async def evidence(self, states: Sequence[Desired], *, slots: int) -> Evidence:
+    async def evidence(self, states: Sequence[Desired], *, slots: int, account: str = ACCOUNT) -> Evidence:
         """For the judge. `states`: all that were ever emitted here. Bodies must have been kept from the first one on."""
-        outcomes = await self.outcomes()
+        outcomes = [outcome for same in (await self.outcomes()).values() for outcome in same]
         return Evidence(
-            log=await self.log(),
-            records={ACCOUNT: {kind: await self._get(f"records/{ACCOUNT}/{kind}") for kind in RECORD_TYPES.values()}},
+            log=[line for line in await self.log() if line["account"] == account],
+            records={account: await self.records(account)},
             states=states,
-            outcomes=[outcome for same in outcomes.values() for outcome in same],
+            outcomes=[outcome for outcome in outcomes if outcome.record_key.startswith(f"{account.lower()}/")],
             slots=slots,
         )
+
+    async def put_there(self, kind: str, *rows: Mapping[str, Any], account: str = ACCOUNT) -> None:
+        """Records that NetSuite has already: `externalId` (or none) and `fields`, unchecked."""
+        await self._post(f"records/{account}/{kind}", rows)
+
+    async def forget_log(self) -> None:
+        (await self._http.delete(f"{self.stack.urls['netsuite']}/_sandbox/log")).raise_for_status()
+
+    async def records(self, account: str = ACCOUNT) -> dict[str, list[dict[str, Any]]]:
+        """All that NetSuite holds, by record type."""
+        return {kind: await self._get(f"records/{account}/{kind}") for kind in RECORD_TYPES.values()}
+
+    async def fault_hits(self) -> list[dict[str, Any]]:
+        """Every fault that is set, with how often it was met."""
+        found: list[dict[str, Any]] = await self._get("faults")
+        return found
 
     async def live_keys(self) -> list[str]:
         """What waits: keys of `netsuite.desired` without a tombstone."""
@@ -180,7 +228,8 @@ class Writing:
 
     async def read(self, topic: topics.Topic) -> list[Record]:
         """Everything in a topic that is committed, from its beginning."""
-        return await asyncio.to_thread(self._read, topic.name)
+        async with self._reading:
+            return await asyncio.to_thread(self._read, topic.name)
 
     def _read(self, name: str) -> list[Record]:
         if name not in self._followed:
@@ -197,8 +246,8 @@ class Writing:
     async def _get(self, path: str) -> Any:
         return (await self._http.get(f"{self.stack.urls['netsuite']}/_sandbox/{path}")).raise_for_status().json()
 
-    async def _post(self, path: str, body: Any) -> None:
-        (await self._http.post(f"{self.stack.urls['netsuite']}/_sandbox/{path}", json=body)).raise_for_status()
+    async def _post(self, path: str, body: Any) -> httpx2.Response:
+        return (await self._http.post(f"{self.stack.urls['netsuite']}/_sandbox/{path}", json=body)).raise_for_status()
 
 
 def _read_to_the_ends(consumer: Consumer, found: list[Record]) -> None:

@@ -295,3 +295,22 @@ def test_jobs_are_forgotten_after_a_while(netsuite: NetsuiteProcess) -> None:
         assert account.request("GET", submitted.headers["location"]).status_code == 404
     finally:
         netsuite.admin("POST", "clock", {"advance_s": -61})
+
+
+def test_one_account_may_be_slower_than_the_others(netsuite: NetsuiteProcess) -> None:
+    slow, other = (unique("1") for _ in range(2))
+    for name in (slow, other):
+        upsert(netsuite.account(name))  # there is a token after this
+    netsuite.admin("POST", "settings", {"latency": {"other": {"fixed_ms": 300}}, "account": slow})
+    for name in (slow, other):
+        upsert(netsuite.account(name), "pd-org-2")
+    netsuite.admin("POST", "settings", {"latency": {}, "account": slow})
+    upsert(netsuite.account(slow), "pd-org-3")
+
+    took_ms = {
+        (line["account"], line["external_id"]): line["end_ms"] - line["start_ms"]
+        for line in netsuite.log()
+        if line["account"] in {slow, other} and line["external_id"] != "pd-org-1"
+    }
+    assert took_ms.pop((slow, "pd-org-2")) >= 299
+    assert max(took_ms.values()) < 299

@@ -14,7 +14,7 @@ from ml_connector.common import keys
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.flows import parse_flow
 from support.desired import ACCOUNT, child, desired
-from support.office import DOCUMENT, TRIES, Office, Vendor, found_rows, refused, written
+from support.office import DOCUMENT, TOKEN, TRIES, Office, Vendor, found_rows, refused, written
 
 CUSTOMERS = keys.account_key(ACCOUNT.lower(), "customer")
 NO_PERMISSION = refused(400, "USER_ERROR", "Your current role does not have permission to perform this action.")
@@ -122,6 +122,23 @@ async def test_while_suspended_one_request_at_a_time_probes() -> None:
     await office.close()
 
 
+async def test_credentials_that_no_token_is_given_for_are_tried_once_in_a_while() -> None:
+    office = Office(lambda _: written(), suspend_s=30)
+    office.token_answer = httpx2.Response(400, json={"error": "invalid_grant"})
+    office.accept(*(desired("organization", str(number)) for number in range(20)))
+    await office.pass_time(0)
+    asked_at_once = office.tokens_asked
+
+    await office.pass_time(30)
+    assert office.tokens_asked - asked_at_once == 1
+    office.token_answer = TOKEN
+    await office.pass_time(60)
+    await office.pass_time(1)
+
+    assert [one.outcome for one in office.producer.outcomes()] == ["written"] * 20
+    await office.close()
+
+
 async def test_a_suspension_that_ended_leaves_a_tombstone() -> None:
     locked_out = True
     office = Office(lambda _: refused(401, "INVALID_LOGIN") if locked_out else written())
@@ -165,6 +182,22 @@ async def test_a_permission_missing_for_a_type_suspends_that_type_only() -> None
     before = len(office.calls)
     await office.pass_time(30)
     assert len(office.calls) - before == 1  # those refused together made one pause, and one probes
+    await office.close()
+
+
+async def test_those_that_were_refused_together_make_one_pause() -> None:
+    def vendor(request: httpx2.Request) -> httpx2.Response:
+        office.clock.advance(0.1)
+        return NO_PERMISSION
+
+    office = Office(vendor, suspend_s=30, suspend_longest_s=600)
+    office.accept(*(desired("organization", str(number)) for number in range(5)))
+    await office.pass_time(0)
+    assert len(office.calls) == 5
+
+    await office.pass_time(30)
+
+    assert len(office.calls) == 6
     await office.close()
 
 
@@ -307,8 +340,8 @@ async def test_a_restored_record_comes_back_to_life_although_its_first_try_was_r
     states = [
         desired(version=1),
         desired(version=2, action="inactivate", fields={}),
-        desired(version=3, fields={"companyName": "bad"}),
-        desired(version=4, action="gone", fields={}),
+        desired(version=3, action="ignore", fields={}),
+        desired(version=4, fields={"companyName": "bad"}),
         desired(version=5, fields={"companyName": "good"}),
     ]
 
@@ -316,7 +349,7 @@ async def test_a_restored_record_comes_back_to_life_although_its_first_try_was_r
         office.accept(state)
         await office.pass_time(1)
 
-    assert [office.outcome(state) for state in states] == ["written", "written", "dead_lettered", "ignored", "written"]
+    assert [office.outcome(state) for state in states] == ["written", "written", "ignored", "dead_lettered", "written"]
     assert json.loads(office.requests[-1].content) == {"companyName": "good", "isInactive": False}
     await office.close()
 

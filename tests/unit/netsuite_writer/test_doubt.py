@@ -34,17 +34,20 @@ def test_an_attempt_found_open_is_in_doubt() -> None:
 
 
 def test_a_settled_attempt_without_doubts_leaves_nothing() -> None:
-    assert doubt.settled(attempt(1), Generation(1)) is None
+    assert doubt.settled(attempt(1)) is None
 
 
-def test_an_unanswered_call_of_the_same_state_needs_no_second_look() -> None:
-    tried_twice = attempt(1, Doubt(Generation(1), 500))
+def test_an_unanswered_call_of_the_same_state_is_remembered_until_its_quiet_time_is_over() -> None:
+    """A newer state may be written before that, and then the late call would undo it."""
+    left = doubt.settled(attempt(1, Doubt(Generation(1), 500)))
 
-    assert doubt.settled(tried_twice, Generation(1)) is None
+    assert left is not None
+    assert not doubt.must_assert_again(left, observed(desired(version=1)))
+    assert doubt.must_assert_again(left, observed(desired(version=2)))
 
 
 def test_an_unanswered_call_of_an_older_state_outlives_the_newer_ones_success() -> None:
-    left = doubt.settled(attempt(2, Doubt(Generation(1), 500)), Generation(2))
+    left = doubt.settled(attempt(2, Doubt(Generation(1), 500)))
 
     assert left is not None
     assert left.doubts == (Doubt(Generation(1), 500),)

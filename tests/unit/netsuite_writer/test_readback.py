@@ -23,6 +23,11 @@ from ml_connector.sandbox.web import Request
 
 Bodies = dict[str, dict[str, Any]]
 KINDS: tuple[RecordType, ...] = ("customer", "contact", "opportunity")
+US, UK, GERMAN = "{0.month}/{0.day}/{0.year}", "{0:%d/%m/%Y}", "{0.day}.{0.month}.{0.year}"
+DISPLAYS = (
+    US, UK, GERMAN, "{0:%m/%d/%Y}", "{0.day}/{0.month}/{0.year}", "{0:%d.%m.%Y}", "{0:%Y/%m/%d}", "{0:%Y-%m-%d}",
+    "{0.year}-{0.month}-{0.day}",
+)  # fmt: skip
 CUSTOMER = {
     "companyName": "O'Brien & 100% \\ Söhne",
     "email": "a@example.com",
@@ -40,12 +45,15 @@ CUSTOMER = {
 }
 
 
-def write(account: Account, kind: RecordType, external_id: str, body: dict[str, Any]) -> str:
+def write(
+    account: Account, kind: RecordType, external_id: str, body: dict[str, Any], *, on: date = date(2026, 11, 24)
+) -> str:
     """As an upsert does: the stand-in checks the body and stores what it makes of it."""
     request = Request("PUT", "", {}, {}, encode_json(body))
     taken = content.read(account.records, kind, request, account.switches)
     internal_id = account.records.next_id()
-    account.records.add(Record(internal_id, kind, external_id, taken.fields, 0, 0))
+    at_ms = (on - date(1970, 1, 1)).days * 86_400_000
+    account.records.add(Record(internal_id, kind, external_id, taken.fields, at_ms, at_ms))
     return internal_id
 
 
@@ -55,8 +63,22 @@ def ask(account: Account, q: str) -> list[dict[str, Any]]:
     return rows
 
 
-def held(account: Account, kind: RecordType, bodies: Bodies) -> dict[str, str]:
-    return readback.held(kind, bodies, ask(account, readback.query(kind, bodies)))
+def held(account: Account, kind: RecordType, bodies: Bodies, *, display: str = US) -> dict[str, str]:
+    """`display`: how the user's preferences show a date. The stand-in knows only M/D/YYYY; it is shown anew here."""
+    q = readback.query(kind, bodies)
+    bare_dates = suiteql.translated(q)[1]
+    rows = [
+        {name: redisplayed(text, display) if name in bare_dates else text for name, text in row.items()}
+        for row in ask(account, q)
+    ]
+    return readback.held(kind, bodies, rows)
+
+
+def redisplayed(text: str | None, display: str) -> str | None:
+    if not text:
+        return text
+    month, day, year = map(int, text.split("/"))
+    return display.format(date(year, month, day))
 
 
 def shown(sent: Any, text: Any) -> bool:
@@ -206,13 +228,166 @@ def test_what_is_no_column_is_not_comparable(kind: RecordType, field: str) -> No
     assert not readback.comparable(kind, field)
 
 
-def test_a_custom_date_stays_doubtful() -> None:
-    """It comes in the account's display format: the 3rd of May or the 5th of March."""
-    account = Account("A")
-    body = {"custentity_kickoff": "2026-05-03"}
-    write(account, "customer", "pd-org-1", body)
+# -- custom dates -----------------------------------------------------------------------------------------------------
 
-    assert held(account, "customer", {"pd-org-1": body}) == {}
+KICKOFF = {"custentity_kickoff": "2026-05-03"}
+MAY_5 = date(2026, 5, 5)
+
+
+@pytest.mark.parametrize("display", DISPLAYS)
+def test_a_custom_date_is_held_in_the_display_of_a_known_date(display: str) -> None:
+    """The 3rd of May or the 5th of March: a date that is known in both forms tells."""
+    account = Account("A")
+    internal_id = write(account, "customer", "pd-org-1", KICKOFF)
+
+    assert held(account, "customer", {"pd-org-1": KICKOFF}, display=display) == {"pd-org-1": internal_id}
+    for other in ("2026-03-05", "2026-05-04", "2025-05-03"):
+        assert held(account, "customer", {"pd-org-1": {"custentity_kickoff": other}}, display=display) == {}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_has_custom_dates(kind: RecordType) -> None:
+    account = Account("A")
+    field = {"customer": "custentity_kickoff", "contact": "custentity_birthday", "opportunity": "custbody_kickoff"}[
+        kind
+    ]
+    name = {"customer": "companyName", "contact": "lastName", "opportunity": "title"}[kind]
+    body = {name: "A", field: "2026-05-03"}
+    internal_id = write(account, kind, "x", body) if kind != "opportunity" else _deal(account, body)
+
+    assert held(account, kind, {"x": body}) == {"x": internal_id}
+
+
+def _deal(account: Account, body: dict[str, Any]) -> str:
+    customer = write(account, "customer", "pd-org-1", {"companyName": "A"})
+    return write(account, "opportunity", "x", {**body, "entity": {"id": customer}})
+
+
+@pytest.mark.parametrize("display", [US, UK])
+def test_a_known_date_of_equal_numbers_does_not_tell_the_order(display: str) -> None:
+    """Then only a date that reads alike in both is held."""
+    account = Account("A")
+    both = {"pd-org-1": KICKOFF, "pd-org-2": {"custentity_kickoff": "2026-07-07"}}
+    ids = {external_id: write(account, "customer", external_id, both[external_id], on=MAY_5) for external_id in both}
+
+    assert held(account, "customer", both, display=display) == {"pd-org-2": ids["pd-org-2"]}
+
+
+@pytest.mark.parametrize("display", [US, UK])
+def test_one_row_that_tells_the_order_decides_for_all(display: str) -> None:
+    account = Account("A")
+    clear = {"custentity_kickoff": "2026-05-24"}
+    first = write(account, "customer", "pd-org-1", KICKOFF, on=MAY_5)
+    by_known = write(account, "customer", "pd-org-2", {"companyName": "A"}, on=date(2026, 5, 6))
+
+    found = held(account, "customer", {"pd-org-1": KICKOFF, "pd-org-2": {"companyName": "A"}}, display=display)
+    assert found == {"pd-org-1": first, "pd-org-2": by_known}
+
+    account = Account("B")
+    first = write(account, "customer", "pd-org-1", KICKOFF, on=MAY_5)
+    by_column = write(account, "customer", "pd-org-2", clear, on=MAY_5)
+
+    found = held(account, "customer", {"pd-org-1": KICKOFF, "pd-org-2": clear}, display=display)
+    assert found == {"pd-org-1": first, "pd-org-2": by_column}
+
+
+@pytest.mark.parametrize(
+    ("known", "iso"),
+    [
+        ("24-Nov-2026", "2026-11-24"),
+        ("11/24/26", "2026-11-24"),
+        ("11/25/2026", "2026-11-24"),
+        ("24/11/2026", "2026-11-24"),
+        ("11.24.2026", "2026-11-24"),
+        ("11/24/2026", None),
+        (None, "2026-11-24"),
+        (None, None),
+        ("2/30/2026", "2026-02-30"),
+    ],
+)
+def test_a_display_that_is_not_understood_or_contradicts_itself_leaves_dates_doubtful(
+    known: str | None, iso: str | None
+) -> None:
+    bodies: Bodies = {"a": {"custentity_x": "2026-05-03"}, "b": {"custentity_x": "2026-05-03"}}
+    told = {"mlc_shown": "11/24/2026 11:05 pm", "mlc_iso": "2026-11-24"}
+    rows = [{"id": str(n), "externalid": e, "custentity_x": "5/3/2026", **told} for n, e in enumerate(bodies)]
+
+    assert readback.held("customer", bodies, rows) == {"a": "0", "b": "1"}
+    assert readback.held("customer", bodies, [rows[0], {**rows[1], "mlc_shown": known, "mlc_iso": iso}]) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["5/3/26", "5/3/2026 1:00 pm", " 5/3/2026", "5/3/2026\n", "5-3-2026", "5/3-2026", "\u0665/3/2026"]
+)
+def test_what_is_no_date_of_the_display_is_not_held(text: str) -> None:
+    row = {"id": "7", "externalid": "x", "custentity_x": text, "mlc_shown": "11/24/2026", "mlc_iso": "2026-11-24"}
+
+    assert readback.held("customer", {"x": {"custentity_x": "2026-05-03"}}, [row]) == {}
+
+
+@pytest.mark.parametrize("sent", ["2026-5-3", "5/3/2026 ", "2026-05-03\n", "2026-05-03T00:00:00", "20260503"])
+def test_only_a_plain_iso_date_is_taken_for_a_date(sent: str) -> None:
+    account = Account("A")
+    write(account, "customer", "pd-org-1", KICKOFF)
+    bodies: Bodies = {"pd-org-1": {"custentity_kickoff": sent}}
+
+    assert held(account, "customer", bodies) == {}
+    assert "mlc_" not in readback.query("customer", bodies)
+
+
+def test_a_text_that_looks_like_a_date_is_held_as_it_was_sent() -> None:
+    account = Account("A")
+    sent: Bodies = {f"pd-org-{n}": {"custentity_tier": text} for n, text in enumerate(("2026-05-03", "2026-02-30"))}
+    ids = {external_id: write(account, "customer", external_id, body) for external_id, body in sent.items()}
+
+    assert held(account, "customer", sent) == ids
+
+
+def test_a_column_that_shows_a_text_is_no_column_of_dates() -> None:
+    """Somebody typed a date into a text field; the write that puts it otherwise did not land, its neighbour's did."""
+    account = Account("A")
+    write(account, "customer", "pd-org-1", {"custentity_tier": "5/3/2026"})
+    landed = write(account, "customer", "pd-org-2", {"custentity_tier": "2026-05-04"})
+
+    found = held(
+        account,
+        "customer",
+        {"pd-org-1": {"custentity_tier": "2026-05-03"}, "pd-org-2": {"custentity_tier": "2026-05-04"}},
+    )
+
+    assert found == {"pd-org-2": landed}
+
+
+def test_the_known_date_is_asked_for_only_if_a_custom_field_may_be_a_date() -> None:
+    plain = readback.query("customer", {"x": CUSTOMER})
+    dated = readback.query("customer", {"x": CUSTOMER, "y": KICKOFF})
+
+    assert "lastmodifieddate" not in plain
+    assert "lastmodifieddate AS mlc_shown, TO_CHAR(lastmodifieddate, 'YYYY-MM-DD') AS mlc_iso" in dated
+
+
+DAYS = st.dates(date(1900, 1, 1), date(2100, 12, 31))
+# Those that a wrong order would mistake for one another, and days on which the order does not show.
+CLOSE = st.builds(date, st.just(2026), st.integers(1, 2), st.integers(1, 2))
+THREE = st.tuples(CLOSE, CLOSE, CLOSE) | st.tuples(DAYS, DAYS, DAYS)
+
+
+@given(st.lists(THREE, min_size=1, max_size=5), st.sampled_from(DISPLAYS))
+def test_another_date_is_never_held(members: list[tuple[date, date, date]], display: str) -> None:
+    """Each is written on one day, with a second one as its date, and asked for with a third; and once as it landed."""
+    account = Account("A")
+    landed: Bodies = {}
+    asked: Bodies = {}
+    ids: dict[str, str] = {}
+    for n, (on, there, wanted) in enumerate(members):
+        landed[f"x{n}"] = {"custentity_kickoff": there.isoformat()}
+        asked[f"x{n}"] = {"custentity_kickoff": wanted.isoformat()}
+        ids[f"x{n}"] = write(account, "customer", f"x{n}", landed[f"x{n}"], on=on)
+
+    found = held(account, "customer", asked, display=display)
+    assert found.items() <= {key: ids[key] for key in ids if asked[key] == landed[key]}.items()
+    if any(on.month != on.day for on, _, _ in members):
+        assert held(account, "customer", landed, display=display) == ids
 
 
 # -- single values ----------------------------------------------------------------------------------------------------

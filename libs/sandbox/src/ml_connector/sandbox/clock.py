@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 
 class Clock:
-    """`speed`: seconds of the stand-in in one real second."""
+    """`speed`: seconds of the stand-in in one real second. `wall_s`: real time, unless a test simulates it."""
 
-    def __init__(self, speed: float = 1.0) -> None:
+    def __init__(self, speed: float = 1.0, wall_s: Callable[[], float] = time.time) -> None:
         self.speed = speed
-        self._started_s = time.time()
+        self._wall_s = wall_s
+        self._started_s = wall_s()
         self._ahead_s = 0.0
 
     def now_s(self) -> float:
-        return self._started_s + (time.time() - self._started_s) * self.speed + self._ahead_s
+        return self._started_s + (self._wall_s() - self._started_s) * self.speed + self._ahead_s
 
     def now_ms(self) -> int:
         return int(self.now_s() * 1000)

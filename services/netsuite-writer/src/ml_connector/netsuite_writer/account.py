@@ -91,7 +91,7 @@ class Account:
         loser = self._schedule.accept(entry)
         winner = self._schedule.newest(entry.record)
         if loser is not None and winner is not None:
-            self._endings.replaced(loser, winner)
+            self._lost(loser, winner)
 
     def _way(self, desired: Desired, *, exists: bool) -> Way:
         if desired.action != "upsert":
@@ -113,6 +113,8 @@ class Account:
             if waiting is None or live is None:
                 continue
             desired = Desired.decode(waiting.body)
+            if self.unsettled(desired.record_key):  # it is in another one, too
+                continue
             entry = _entry(waiting.key, desired)
             self._schedule.resume(entry)
             parent = self._tools.store.observed(desired.parent.record_key) if desired.parent is not None else None
@@ -173,9 +175,12 @@ class Account:
 
     def _ready(self, entry: Entry) -> Ready | None:
         """The job, if its record may be written now; else it has been given somewhere to wait, or to end."""
+        entry.began_s = self._now_s()
         job = self._endings.job(entry)
         if job is None:  # its tombstone came in meanwhile
             self._schedule.done(entry)
+            for rival in entry.rivals.values():
+                self._endings.replaced(rival, entry)
             return None
         live = self._tools.flows.flow(entry.flow)
         if live is None or live.paused or self._standings.halted(live):
@@ -183,12 +188,20 @@ class Account:
             return None
         self._schedule.release(keys.flow_key(entry.flow))
         desired = job.desired
-        if desired.action == "inactivate":
+        if self._deletes(desired, live):
             return Ready(entry, desired, job.traceparent, live)
         if desired.action != "upsert":
             self._spawn(self.end(job, _without_call(desired)))
             return None
         return self._under_parent(job, live)
+
+    def _deletes(self, desired: Desired, live: LiveFlow) -> bool:
+        """A read that finds the object gone may come before the event that deleted it, and then stands in for it."""
+        if desired.action not in {"gone", "merged"}:
+            return desired.action == "inactivate"
+        mapping, observed = live.flow.mapping_of(desired.entity), self._tools.store.observed(desired.record_key)
+        may_exist = desired.force or (observed is not None and observed.internal_id is not None)
+        return may_exist and mapping is not None and mapping.on_delete == "inactivate"
 
     def _under_parent(self, job: Job, live: LiveFlow) -> Ready | None:
         desired, entry = job.desired, job.entry
@@ -227,19 +240,27 @@ class Account:
 
     def _superseded_by(self, newer: Entry | None, entry: Entry) -> None:
         if newer is not None:
-            self._endings.replaced(entry, newer)
+            self._lost(entry, newer)
+
+    def _lost(self, loser: Entry, winner: Entry) -> None:
+        """Of equal generations none is settled before the one that is written: a crash would make that the only one."""
+        if loser.generation == winner.generation and loser.cause != winner.cause:
+            winner.rivals |= {**loser.rivals, loser.key: loser}
+            return
+        for one in (loser, *loser.rivals.values()):
+            self._endings.replaced(one, winner)
 
     def _call(self, job: Ready) -> None:
         """A single call."""
-        started_s, breaker = self._now_s(), self._types.get(job.entry.kind)
+        breaker = self._types.get(job.entry.kind)
         if breaker is not None:
-            breaker.begin(started_s)
+            breaker.begin(job.entry.began_s)
         if job.entry.successes_seen is None:
             job.entry.successes_seen = self._written.total()
         self._calls += 1
-        self._spawn(self._called(job, started_s))
+        self._spawn(self._called(job))
 
-    async def _called(self, job: Ready, started_s: float) -> None:
+    async def _called(self, job: Ready) -> None:
         ending = None
         try:
             told = await self._caller.make(job)
@@ -254,7 +275,7 @@ class Account:
             self._calls -= 1
             breaker = self._types.get(job.entry.kind)
             if breaker is not None:  # if it was the probe, and did not decide, the next one may
-                breaker.abandoned(started_s=started_s)
+                breaker.abandoned(started_s=job.entry.began_s)
         self.pump()
         if ending is not None:
             await self.end(job, ending)
@@ -351,8 +372,7 @@ class Account:
             return Ending("dead_lettered", verdict.message, "write", verdict.code or "FORBIDDEN", **facts)
         entry.refused_after = written
         now_s = self._now_s()
-        started_s = now_s - (entry.tries[-1].took_ms / 1000 if entry.tries else 0.0)
-        if self._breaker(entry.kind).trip(now_s, verdict.message, started_s=started_s):
+        if self._breaker(entry.kind).trip(now_s, verdict.message, started_s=entry.began_s):
             self._standings.suspend(keys.account_key(self.name, entry.kind), verdict.message)
         self._again(entry, 0.0)
         return None
@@ -372,8 +392,6 @@ class Account:
         await self._endings.ended(job, ending)
         self._schedule.done(entry)
         self._schedule.release(entry.record)
-        if entry.contested:
-            await self.hydrates.ask(job.desired, job.desired.entity, job.desired.source_id, reason="equal generations")
         self.pump()
 
     def go_first(self, job: Job, way: Way) -> None:

@@ -22,7 +22,7 @@ from ml_connector.netsuite_writer.gate import Gate
 from ml_connector.netsuite_writer.govern import Governor
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
-from ml_connector.netsuite_writer.netsuite.connections import Connections
+from ml_connector.netsuite_writer.netsuite.connections import CONNECT_S, Connections, transport
 from ml_connector.netsuite_writer.netsuite.tokens import Tokens
 from ml_connector.netsuite_writer.settings import WriterSettings
 from ml_connector.netsuite_writer.settle import fault_of
@@ -96,15 +96,14 @@ class Accounts:
 
     def _open(self, name: str, flow: Flow) -> _Door:
         settings, base_url = self._settings, flow.netsuite.url
-        http, connections = self._client(), Connections(self._client)
+        http = httpx2.AsyncClient(
+            verify=self._tls, timeout=httpx2.Timeout(settings.request_timeout_s, connect=CONNECT_S)
+        )
+        connections = Connections(partial(transport, base_url, self._tls), timeout_s=settings.request_timeout_s)
         governor = Governor(self._limit(name), chance=self._chance)
         gate = Gate(governor, settings=settings, clock=self._clock, chance=self._chance)
         tokens = Tokens(http, base_url, credential=partial(self._credential, flow), clock=self._clock)
         return _Door(http, connections, NetsuiteClient(connections, base_url, tokens, gate), gate)
-
-    def _client(self) -> httpx2.AsyncClient:
-        timeout = httpx2.Timeout(self._settings.request_timeout_s, connect=10.0)
-        return httpx2.AsyncClient(verify=self._tls, timeout=timeout, follow_redirects=False)
 
     def _credential(self, flow: Flow) -> NetsuiteM2M:
         return self._directory.secret(

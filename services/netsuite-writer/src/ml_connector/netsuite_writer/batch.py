@@ -26,7 +26,7 @@ from ml_connector.netsuite_writer.job import Desk, Job, Ready, Told, Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, Response
 from ml_connector.netsuite_writer.outcome import Ending
 from ml_connector.netsuite_writer.settle import Answer
-from ml_connector.netsuite_writer.turnaround import Turnaround
+from ml_connector.netsuite_writer.turnaround import Guess, Turnaround
 from ml_connector.netsuite_writer.write import Request, named
 
 log = get_logger()
@@ -40,7 +40,7 @@ class _Refused(Exception):
 
 
 class _Gone(Exception):
-    """NetSuite does not know the job: what became of its records is in doubt."""
+    """NetSuite does not know the job, or a submission that may arrive yet: what becomes of its records is in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,12 +92,7 @@ class Batches:
             at_ms=self._tools.clock.now_ms(),
             owner=self._tools.owner,
         )
-        try:
-            await self._announce(stored)
-        except NotOurs:
-            for member in members:
-                self._desk.go_later(member.job, "any")
-            return
+        await self._announce(stored)
         await self._see_through(_Batch(stored, members, known_order=True))
 
     async def resume(self, stored: BatchJob, jobs: Sequence[Ready]) -> None:
@@ -105,21 +100,20 @@ class Batches:
         made = [(job, await self._caller.prepare(job, unless_held=False)) for job in jobs]
         members = [_Member(job, request) for job, request in made if isinstance(request, Request)]
         await self._see_through(_Batch(stored, members, known_order=False))
-        for job, request in made:  # locked until now, as it may have been in the batch
-            if not isinstance(request, Request):
-                self._desk.go_first(job, "single")
+        # Locked until now, as they may have been in the batch.
+        await self._doubt([job for job, request in made if not isinstance(request, Request)])
 
     async def _see_through(self, batch: _Batch) -> None:
         try:
             job_id = batch.stored.job_id or await self._submitted(batch)
-            await self._completed(job_id, len(batch.members), at_once=not batch.known_order)
+            await self._completed(job_id, len(batch.members))
             await self._settle(batch, job_id)
         except _Refused:
             for member in batch.members:
                 self._desk.go_first(member.job, "single")
         except _Gone:
             log.warning("batch_gone", account=self._account, job=batch.stored.job_id)
-            await self._doubt(batch.members)
+            await self._doubt([member.job for member in batch.members])
         await self._forget(batch.stored)
 
     # -- before ------------------------------------------------------------------------------------------------------
@@ -140,27 +134,36 @@ class Batches:
         return members
 
     async def _announce(self, stored: BatchJob) -> None:
-        """Before the request its members and its key are in the topic. Raises NotOurs."""
-        try:
-            await self._tools.messages.job(stored, stored.idempotency_key)
-        except TryLater as error:
-            raise NotOurs("the broker did not take the batch") from error
+        """Before the request its members and its key are in the topic. Tried until it is certain: the message may have
+        arrived, and then a later owner would find its records in this batch, whatever else became of them."""
+        failures = 0
+        while True:
+            try:
+                await self._tools.messages.job(stored, stored.idempotency_key)
+            except TryLater as error:
+                log.warning("batch_not_announced", account=self._account, problem=str(error))
+            else:
+                break
+            failures += 1
+            await self._pause(failures)
         self._store(stored)
 
     async def _submitted(self, batch: _Batch) -> str:
         """The job's id. Asked again with the same key until there is an answer: NetSuite takes a key only once."""
         items = [named(member.request.external_id, member.request.body) for member in batch.members]
         stored = batch.stored
-        failures = 0
+        failures, may_arrive = 0, not batch.known_order
         while items:
             answer = await self._submit(stored, items)
             if answer.location and (answer.status == 202 or answer.code == IDEMPOTENCY_ERROR):
                 job_id = answer.location.rstrip("/").rpartition("/")[2]
                 await self._note(msgspec.structs.replace(stored, job_id=job_id))
                 return job_id
-            if answer.status != 202 and settle.fault_of(answer) is None:
+            fault = settle.fault_of(answer)
+            if fault is None and answer.status != 202 and answer.code:
                 log.warning("batch_refused", account=self._account, status=answer.status, code=answer.code)
-                raise _Refused
+                raise _Gone if may_arrive else _Refused
+            may_arrive = may_arrive or (answer.sent and fault in {None, "unavailable"})
             failures += 1
             await self._pause(failures)
         raise _Refused
@@ -188,24 +191,19 @@ class Batches:
 
     # -- meanwhile ---------------------------------------------------------------------------------------------------
 
-    async def _completed(self, job_id: str, records: int, *, at_once: bool) -> None:
+    async def _completed(self, job_id: str, records: int) -> None:
         """Return once the job has ended. Raises _Gone."""
         clock = self._tools.clock
-        began_s, polls, lost = clock.monotonic_s(), 0, 0
-        wait_s = 0.0 if at_once else self._turnaround.first_poll_s(records)
-        while True:
-            await clock.sleep(wait_s)
+        guess, lost = Guess(records, clock.monotonic_s()), 0
+        while lost < TRIES:
+            await clock.sleep(self._turnaround.wait_s(guess, clock.monotonic_s()))
             response = await self._client.job(job_id)
-            polls += 1
-            elapsed_s = clock.monotonic_s() - began_s
+            guess.polls += 1
             if response.answer.status == 200 and _is_completed(response.body):
-                if not at_once:
-                    self._turnaround.ended(records, elapsed_s, polls)
+                self._turnaround.ended(guess, clock.monotonic_s())
                 return
             lost = lost + 1 if response.answer.status == 404 else 0
-            if lost >= TRIES:
-                raise _Gone
-            wait_s = self._turnaround.next_poll_s(elapsed_s)
+        raise _Gone
 
     # -- after -------------------------------------------------------------------------------------------------------
 
@@ -261,18 +259,19 @@ class Batches:
         )
         told_of = {member.job.entry.record: told for member, told in zip(doubtful, results, strict=True)}
         endings: list[tuple[Job, Ending]] = []
-        went_on = False
+        went_on = False  # whether a member behind this one was written
         for member in reversed(batch.members):
-            record = member.job.entry.record
-            told = told_of.get(record)
-            if record not in told_of or (told is not None and isinstance(told.verdict, settle.Written)):
+            told = told_of.get(member.job.entry.record)
+            if member.job.entry.record not in told_of:
                 went_on = True
-            if told is not None and (went_on or not isinstance(told.verdict, settle.Reject)):
-                self._collect(member, told, endings)
-            elif told is not None:  # a batch may stop at a failure, and then those behind it failed in name only
-                self._desk.go_first(member.job, "single")
-            elif record in told_of:
+            elif told is None:
                 self._desk.go_later(member.job, "single")
+            elif isinstance(told.verdict, settle.Reject) and not went_on:
+                # A batch may stop at a failure, and then those behind it failed in name only.
+                self._desk.go_first(member.job, "single")
+            else:
+                went_on = went_on or isinstance(told.verdict, settle.Written)
+                self._collect(member, told, endings)
         await self._end(endings)
 
     async def _task_numbers(self, job_id: str) -> list[str]:
@@ -285,8 +284,8 @@ class Batches:
         return [address.rstrip("/").rpartition("/")[2] for address in addresses]
 
     async def _result(self, path: str, member: _Member) -> Told | None:
-        """None: it does not say, or speaks of another record."""
-        response = await self._asked(path)
+        """None: it does not say, or speaks of another record. Asked once: it stays what it is."""
+        response = await self._client.result(path)
         verdict = settle.settle(response.answer, "upsert")
         known = self._tools.store.observed(member.job.entry.record)
         known_id = known.internal_id if known is not None else None
@@ -295,6 +294,8 @@ class Batches:
                 return Told(verdict, member.request.payload, response.body, member.request.digest)
             case settle.Reject(code=code) if code not in {"NONEXISTENT_ID", "unclassified"}:
                 return Told(verdict, member.request.payload, response.body, member.request.digest)
+            case settle.TryAgain(unknown=True):
+                await self._note_doubt(member.job)
         return None
 
     async def _asked(self, path: str) -> Response:
@@ -314,16 +315,19 @@ class Batches:
     async def _end(self, endings: Sequence[tuple[Job, Ending]]) -> None:
         await asyncio.gather(*(self._desk.end(job, ending) for job, ending in endings))
 
-    async def _doubt(self, members: Sequence[_Member]) -> None:
+    async def _doubt(self, jobs: Sequence[Ready]) -> None:
         """As unanswered single calls: written again, and asserted once more after the quiet time."""
-        for member in members:
-            attempt = in_doubt(_member(member.job), member.job.desired.generation, self._tools)
-            try:
-                await self._tools.messages.attempt(attempt, attempt.record_key)
-            except TryLater as error:
-                log.warning("attempt_not_kept", account=self._account, problem=str(error))
-            self._tools.store.put_attempt(attempt.record_key, attempt)
-            self._desk.go_later(member.job, "single")
+        for job in jobs:
+            await self._note_doubt(job)
+            self._desk.go_later(job, "single")
+
+    async def _note_doubt(self, job: Ready) -> None:
+        attempt = in_doubt(_member(job), job.desired.generation, self._tools)
+        try:
+            await self._tools.messages.attempt(attempt, attempt.record_key)
+        except TryLater as error:
+            log.warning("attempt_not_kept", account=self._account, problem=str(error))
+        self._tools.store.put_attempt(attempt.record_key, attempt)
 
     async def _forget(self, stored: BatchJob) -> None:
         """All its records are settled or wait again. A message that is not taken costs the next owner a look."""

@@ -51,7 +51,7 @@ class Caller:
         `unless_held`: none for what NetSuite is known to hold.
         """
         desired = job.desired
-        if desired.action == "inactivate":
+        if desired.action != "upsert":  # deleted, gone, merged
             statuses = job.live.flow.statuses
             made = write.inactivate(desired, lost_status=statuses.get("deleted") or statuses.get("lost"))
             if made is None:

@@ -32,10 +32,17 @@ def joined(attempt: Attempt, known: Attempt | None) -> Attempt:
     return msgspec.structs.replace(found, doubts=(*others, *(one for one in found.doubts if one not in others)))
 
 
-def settled(attempt: Attempt, generation: Generation) -> Attempt | None:
-    """What stays after `generation` was settled: unanswered calls of the same generation carried the same state."""
-    doubts = tuple(doubt for doubt in attempt.doubts if doubt.generation != generation)
-    return msgspec.structs.replace(attempt, open=False, doubts=doubts) if doubts else None
+def settled(attempt: Attempt) -> Attempt | None:
+    """What stays after the record's call was settled: unanswered ones, whatever they carried.
+
+    Also those of the settled state: they harm as soon as a newer one is written before their quiet time is over.
+    """
+    return msgspec.structs.replace(attempt, open=False) if attempt.doubts else None
+
+
+def contested(attempt: Attempt, at_ms: int) -> Attempt:
+    """After an equal generation was written: nothing is certain until the object was read again."""
+    return msgspec.structs.replace(attempt, open=False, doubts=(*attempt.doubts, Doubt(Generation(0), at_ms)))
 
 
 def quiet_at_ms(attempt: Attempt, quiet_ms: int) -> int:

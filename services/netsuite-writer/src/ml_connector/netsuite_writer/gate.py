@@ -20,6 +20,7 @@ from ml_connector.netsuite_writer.settings import WriterSettings
 from ml_connector.netsuite_writer.settle import Answer, fault_of
 
 OUTAGE_FIRST_S: Final = 1.0
+REFUSED_CROWDS: Final = 2  # logins refused in a row, per slot, until nobody takes them for overload any more
 REASONS: Final = {
     "unauthorized": "NetSuite refuses the credentials, also with a new token",
     "unavailable": "NetSuite answers nothing or with server errors, whatever is asked",
@@ -44,10 +45,11 @@ class Gate:
         self._credentials = Breaker(first_s=settings.suspend_s, longest_s=longest_s, chance=chance)
         self._outage = Breaker(first_s=min(OUTAGE_FIRST_S, settings.suspend_s), longest_s=longest_s, chance=chance)
         self._streak = Streak(settings.outage_run)
-        self._urgent: deque[asyncio.Future[None]] = deque()
-        self._others: deque[asyncio.Future[None]] = deque()
+        self._urgent: deque[asyncio.Future[Slot]] = deque()
+        self._others: deque[asyncio.Future[Slot]] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._good_s = float("-inf")
+        self._refused_logins = 0  # in a row
         self.write_s = 0.0  # how long one request takes, as a moving average
         self.on_change: Callable[[], None] = lambda: None
 
@@ -74,19 +76,17 @@ class Gate:
     async def enter(self, *, urgent: bool = False) -> Slot:
         """Wait for a slot and take it."""
         now_s = self._clock.monotonic_s()
-        if self._urgent or self._others or self._free(now_s) < 1:
-            turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            (self._urgent if urgent else self._others).append(turn)
-            self.wake()
-            try:
-                await turn
-            except asyncio.CancelledError:
-                if not turn.cancelled():
-                    self._give_back(self._clock.monotonic_s())
-                raise
-        else:
-            self._take(now_s)
-        return Slot(self._clock.monotonic_s(), self.governor.in_flight)
+        if not (self._urgent or self._others) and self._free(now_s) > 0:
+            return self._take(now_s)
+        turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
+        (self._urgent if urgent else self._others).append(turn)
+        self.wake()
+        try:
+            return await turn
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self.leave(None, turn.result())
+            raise
 
     def leave(self, answer: Answer | None, slot: Slot) -> None:
         """The request ended; None: it was given up, or says nothing."""
@@ -97,9 +97,14 @@ class Gate:
             self._told(answer, now_s, slot)
         self._give_back(now_s)
 
-    def succeeded_since(self, started_s: float) -> bool:
-        """Whether a request that ended since then succeeded: the credentials are good."""
-        return self._good_s > started_s
+    def disguises_overload(self, slot: Slot) -> bool:
+        """Whether a refused login may mean that too many are in flight (facts/netsuite.md section 9): others got in
+        meanwhile, or may yet, as some did before. Refused again and again, it is what it says."""
+        self._refused_logins += 1
+        if self._good_s > slot.started_s:
+            return True
+        others = self.governor.in_flight > 1 and self._good_s > float("-inf")
+        return others and self._refused_logins <= REFUSED_CROWDS * self.governor.ceiling
 
     def wake(self) -> None:
         """Let in as many as may begin now."""
@@ -107,8 +112,7 @@ class Gate:
         while (self._urgent or self._others) and self._free(now_s) > 0:
             turn = (self._urgent or self._others).popleft()
             if not turn.done():
-                self._take(now_s)
-                turn.set_result(None)
+                turn.set_result(self._take(now_s))
         self._arm(now_s)
 
     def hold(self, until_s: float) -> None:
@@ -123,11 +127,11 @@ class Gate:
         free = self.governor.free(now_s)
         return min(free, 1) if self.suspended else free
 
-    def _take(self, now_s: float) -> None:
-        self.governor.take()
+    def _take(self, now_s: float) -> Slot:
         if self.suspended:
             self._credentials.begin(now_s)
             self._outage.begin(now_s)
+        return Slot(now_s, self.governor.take())
 
     def _give_back(self, now_s: float) -> None:
         self.governor.give_back()
@@ -149,9 +153,10 @@ class Gate:
                     self.governor.hold(now_s + self._hold_s)
                 if self._streak.failed() or self._outage.is_open:
                     self._trip(self._outage, REASONS["unavailable"], now_s, started_s)
+                self._abandoned(started_s)  # of the credentials it says nothing
 
     def _well(self, now_s: float, started_s: float) -> None:
-        self._good_s = now_s
+        self._good_s, self._refused_logins = now_s, 0
         took_s = now_s - started_s
         self.write_s = took_s if self.write_s == 0.0 else self.write_s + (took_s - self.write_s) / 16
         self._streak.succeeded()

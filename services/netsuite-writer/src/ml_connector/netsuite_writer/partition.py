@@ -107,16 +107,19 @@ class Partition:
 
     def fold_observed(self, records: list[Record], *, ended: bool) -> None:
         """Until the end: what is known. After it: only attempts that are not ours."""
+        observed: dict[str, bytes | None] = {}
         with self._tools.store.change():
             for record in records:
-                self._fold_one_observed((record.key or b"").decode(), record.value)
+                self._fold_one_observed((record.key or b"").decode(), record.value, observed)
+            if observed:
+                self._tools.store.put_all_observed(observed)
             if records:
                 self._tools.store.move(self._observed_topic, records[-1].offset + 1)
         if ended and not self._fold.observed:
             self._fold.observed = True
             self._start_if_complete()
 
-    def _fold_one_observed(self, key: str, value: bytes | None) -> None:
+    def _fold_one_observed(self, key: str, value: bytes | None, observed: dict[str, bytes | None]) -> None:
         if self._fold.observed:
             self._fold_afterwards(key, value)
             return
@@ -129,7 +132,7 @@ class Partition:
         elif key.startswith(_STANDINGS):
             store.put_standing(key, None if value is None else Standing.decode(value))
         else:
-            store.put_observed(key, value)
+            observed[key] = value
 
     def _fold_afterwards(self, key: str, value: bytes | None) -> None:
         """What a former owner wrote that does not know yet that it is one: its records are in doubt."""

@@ -47,11 +47,13 @@ class Entry:
     lane: Lane
     parent: str | None = None
     contested: bool = False
+    rivals: dict[str, Entry] = field(default_factory=dict)  # of the same generation, by key; they end with this one
     way: Way = "any"
     adopts: str | None = None  # internal id of the existing record that becomes this one
     tries: list[Try] = field(default_factory=list)
     failures: int = 0  # transient ones in a row, for the backoff
     counted: int = 0  # transient ones while others succeeded
+    began_s: float = 0.0  # its last turn
     successes_seen: int | None = None  # of the account, when it was tried first, then at its last failure
     refused_after: int | None = None  # records of its type that were written when NetSuite forbade it first
 

@@ -61,7 +61,12 @@ class WriterSettings(Settings):
     ] = 100
     batch_size: Annotated[int, Field(ge=2, le=100, description="records of one batch; NetSuite takes 100")] = 100
     batch_parallel: Annotated[bool, Field(description="NetSuite may write the records of a batch side by side")] = True
-    jobs_at_once: Annotated[int, Field(ge=0, description="batches of one account under way; 0: single calls only")] = 2
+    jobs_at_once: Annotated[
+        int,
+        Field(
+            ge=0, description="batches of one account under way: as many as NetSuite runs at once; 0: single calls only"
+        ),
+    ] = 1
     batch_doubtful: Annotated[
         Literal["results", "calls"],
         Field(description="what the read-back leaves open is read from the job's results, or written again singly"),

@@ -39,6 +39,7 @@ class Settlement:
     clears_attempt: bool = False
     dead_letter: DeadLetter | None = None
     traceparent: str = ""
+    losses: list[Settlement] = field(default_factory=list)  # of the same record, committed with it
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -159,6 +160,8 @@ class Settler:
             stays = settlement.attempt.encode() if settlement.attempt is not None else None
             self._put(to, keys.attempt_key(settlement.record), stays)
         to.send(self._desired, key=settlement.desired_key.encode(), value=None, partition=self._partition)
+        for loss in settlement.losses:
+            self._send(to, loss)
 
     def _put(self, to: Transaction, key: str, value: bytes | None) -> None:
         to.send(self._observed, key=key.encode(), value=value, partition=self._partition)
@@ -166,7 +169,8 @@ class Settler:
     def _keep(self, group: list[Settlement]) -> None:
         with self._store.change():
             for settlement in group:
-                self._store.put_desired(settlement.desired_key, None)
+                for one in (settlement, *settlement.losses):
+                    self._store.put_desired(one.desired_key, None)
                 if settlement.observed is not None:
                     self._store.put_observed(settlement.record, settlement.observed.encode())
                 if settlement.clears_attempt:

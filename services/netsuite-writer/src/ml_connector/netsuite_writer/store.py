@@ -8,7 +8,7 @@ from the topics is always right, only slower.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -129,6 +129,15 @@ class Store:
             self._db.execute("DELETE FROM observed WHERE record = ?", (record,))
         else:
             self._db.execute("INSERT OR REPLACE INTO observed VALUES (?, ?)", (record, body))
+
+    def put_all_observed(self, entries: Mapping[str, bytes | None]) -> None:
+        """Many at once, as they are read from the topic."""
+        for record in entries:
+            self._recent.pop(record, None)
+        gone = [(record,) for record, body in entries.items() if body is None]
+        known = [(record, body) for record, body in entries.items() if body is not None]
+        self._db.executemany("DELETE FROM observed WHERE record = ?", gone)
+        self._db.executemany("INSERT OR REPLACE INTO observed VALUES (?, ?)", known)
 
     def observed(self, record: str) -> Observed | None:
         """Asked several times for each record that is written: the last ones are kept decoded."""

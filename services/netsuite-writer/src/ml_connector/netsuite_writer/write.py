@@ -87,7 +87,7 @@ def upsert(
     parent_field = PARENT_FIELD.get(desired.record_type)
     if parent_field is not None and (parent_id is not None or exists):
         body[parent_field] = None if parent_id is None else {"id": parent_id}
-    revive = revive or (observed is not None and observed.action == "inactivate")  # it was deleted, and is back
+    revive = revive or (observed is not None and observed.action != "upsert")  # it was deleted, and is back
     if revive and desired.record_type in _CAN_BE_INACTIVE:
         body.setdefault("isInactive", False)
     return Request("upsert", desired.record_type, desired.external_id, encode_json(body))

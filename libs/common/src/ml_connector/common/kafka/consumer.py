@@ -1,6 +1,6 @@
 """Two ways to read a topic: as a member of a group, and by assignment (companion topics, tables).
 
-Both commit by hand, read committed messages only, and slow down by pausing partitions while they go on polling.
+Both commit by hand, read committed messages only, and slow down: members of a group by pausing partitions while they go on polling, the other by not polling.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ log = get_logger()
 
 HIGH_WATER: Final = 5_000  # records handed over and not yet taken: pause
 LOW_WATER: Final = 1_000  # resume
+FETCHED_KBYTES: Final = 16 * 1024  # what the client may hold that nobody has polled
 END_TIMEOUT_S: Final = 5.0
 NEVER: Final = 2**63
 REVOKE_DEADLINE_S: Final = 30.0  # must stay below max.poll.interval.ms (300 s): callbacks run inside a poll
@@ -88,7 +89,7 @@ class _Reader:
         self._held -= len(records)
         if self._paused and self._held < LOW_WATER:
             self._paused = False
-            self._thread.call(_resume_all)
+            self._slow_down(False)
         return records, ended
 
     async def commit(self, offsets: Mapping[int, int]) -> None:
@@ -125,7 +126,11 @@ class _Reader:
         self._queue.put_nowait((records, ended))
         if not self._paused and self._held > HIGH_WATER:
             self._paused = True
-            self._thread.call(_pause_all)
+            self._slow_down(True)
+
+    def _slow_down(self, paused: bool) -> None:
+        """Pausing drops what the client has fetched already, and polling must go on: members of a group cannot do without."""
+        self._thread.call(_pause_all if paused else _resume_all)
 
     def _own(self, config: dict[str, Any]) -> OwnerThread:
         return OwnerThread(
@@ -255,11 +260,18 @@ class AssignedConsumer(_Reader):
 
     def __init__(self, kafka: Mapping[str, str], *, topic: str, group: str = "assigned") -> None:
         super().__init__(topic)
-        self._config = {**_base_config(kafka, group), "enable.partition.eof": True}
+        self._config = {
+            **_base_config(kafka, group),
+            "enable.partition.eof": True,
+            "queued.max.messages.kbytes": FETCHED_KBYTES,
+        }
 
     def start(self) -> None:
         self._owner = self._own(self._config)
         self._owner.start()
+
+    def _slow_down(self, paused: bool) -> None:
+        self._thread.hold(paused)
 
     async def assign(self, starts: Mapping[int, int]) -> None:
         """Add partitions, each from the given offset (OFFSET_BEGINNING: from the oldest message)."""

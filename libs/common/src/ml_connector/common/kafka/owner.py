@@ -42,6 +42,8 @@ class OwnerThread:
         self._crashed = crashed
         self._requests: queue.SimpleQueue[Callable[[Consumer], None]] = queue.SimpleQueue()
         self._stop = threading.Event()
+        self._polling = threading.Event()
+        self._polling.set()
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -62,6 +64,13 @@ class OwnerThread:
 
         self._requests.put(run)
         return future
+
+    def hold(self, held: bool) -> None:
+        """Poll no more for now. Not for members of a group: who does not poll for minutes loses its partitions."""
+        if held:
+            self._polling.clear()
+        else:
+            self._polling.set()
 
     async def close(self) -> None:
         """Leave the group (revoke callbacks run) and end the thread."""
@@ -90,6 +99,8 @@ class OwnerThread:
             self._requests.get()(consumer)
 
     def _poll(self, consumer: Consumer) -> None:
+        if not self._polling.wait(POLL_S):
+            return
         first = consumer.poll(POLL_S)  # returns at the first message; consume() would wait for all of them
         if first is None:
             return

@@ -77,13 +77,16 @@ def _faults(standin: NetsuiteStandIn, request: Request) -> Reply:
 
 
 def _set(standin: NetsuiteStandIn, facts: dict[str, Any]) -> None:
-    """`{"latency_ms": 50}` for all, or `{"latency": {"write": {"median_ms": 400}, "other": ...}, "seed": 1}`; and
-    `{"keep_bodies": true}`."""
+    """`{"latency_ms": 50}` for all, or `{"latency": {"write": {"median_ms": 400}, "other": ...}, "seed": 1}`,
+    with `account` the latter for this one until it is set for all again; and `{"keep_bodies": true}`."""
     if "keep_bodies" in facts:
         standin.journal.keep_bodies = bool(facts["keep_bodies"])
     if "latency_ms" in facts:
         standin.latency.set({"other": {"fixed_ms": float(facts["latency_ms"])}})
-    if "latency" in facts:
+    if "account" in facts:
+        account = standin.accounts.by_name[facts["account"]]
+        standin.latency.set_for(account.name, facts["latency"])
+    elif "latency" in facts:
         standin.latency.set(facts["latency"], int(facts.get("seed", 0)))
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import time
+from collections.abc import Callable
 from typing import Final
 
 from ml_connector.sandbox.clock import Clock
@@ -34,14 +36,14 @@ GOVERNANCE_PATH: Final = "/services/rest/system/v1/governanceLimits"
 class NetsuiteStandIn:
     """All accounts of one process."""
 
-    def __init__(self, *, latency_ms: float = 0.0) -> None:
-        self.clock = Clock()
+    def __init__(self, *, latency_ms: float = 0.0, wall_s: Callable[[], float] = time.time) -> None:
+        self.clock = Clock(wall_s=wall_s)
         self.accounts = Accounts()
         self.login = Login(self.accounts, self.clock)
         self.service = RecordService(self.clock)
         self.latency = Latency(latency_ms)
         self.faults = faults.Faults()
-        self.journal = Journal()
+        self.journal = Journal(wall_s)
         self.push = Push()
         self.jobs = Jobs(self.clock, self._execute_in_job)
         self._late: set[asyncio.Task[None]] = set()
@@ -88,8 +90,9 @@ class NetsuiteStandIn:
         return self._refused(line, too_many_requests(status=status, retry_after_s=switches.retry_after_s))
 
     async def _do(self, account: Account | None, request: Request, line: Line) -> Reply | Broken:
-        await self.latency.wait(kind_of(request.method, request.path))
-        fault = self.faults.hit(request, account.name if account is not None else "", in_job=bool(line.job))
+        name = account.name if account is not None else self.login.claimed(request)
+        await self.latency.wait(kind_of(request.method, request.path), name)
+        fault = self.faults.hit(request, name, in_job=bool(line.job))
         if fault is not None:
             return await self._fail(fault, account, request, line)
         return self._execute(account, request, line)

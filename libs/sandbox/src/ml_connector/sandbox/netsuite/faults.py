@@ -20,6 +20,8 @@ Kind = Literal[
     "token_revoked",
     "locked_record",
     "optimistic_lock",
+    "no_permission",
+    "insufficient_permission",
     "maintenance",
     "reset",
     # it is done, but the answer says otherwise or gets lost
@@ -122,6 +124,10 @@ def error_of(kind: Kind) -> NetsuiteError | None:
             return invalid_login()
         case "locked_record":
             return user_error("This record has been locked by a user defined workflow.")
+        case "no_permission":
+            return user_error("Your current role does not have permission to perform this action.")
+        case "insufficient_permission":
+            return NetsuiteError(403, "INSUFFICIENT_PERMISSION", "Permission violation.")
         case "optimistic_lock":
             return NetsuiteError(400, "RCRD_HAS_BEEN_CHANGED", "Record has been changed")
     return None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -47,9 +48,10 @@ class Line:
 class Journal:
     """All requests since the start or the last reset."""
 
-    def __init__(self) -> None:
+    def __init__(self, wall_s: Callable[[], float] = time.time) -> None:
         self.lines: list[Line] = []
         self.keep_bodies = False
+        self._wall_s = wall_s
         self._last_seq = 0
         self._last_commit = 0
 
@@ -57,7 +59,7 @@ class Journal:
         kind, external_id = _subject(request.path)
         self._last_seq += 1
         line = Line(
-            self._last_seq, account, request.method, request.path, kind, external_id, time.time() * 1000, in_flight,
+            self._last_seq, account, request.method, request.path, kind, external_id, self._wall_s() * 1000, in_flight,
             trace=request.headers.get("traceparent", ""), job=job, key=_key(request),
         )  # fmt: skip
         if self.keep_bodies and account:  # without one it asks for a token, and its body is a secret
@@ -68,12 +70,12 @@ class Journal:
     def commit(self, line: Line, internal_id: str, external_id: str | None) -> None:
         self._last_commit += 1
         line.commit_seq = self._last_commit
-        line.commit_ms = time.time() * 1000
+        line.commit_ms = self._wall_s() * 1000
         line.internal_id = internal_id
         line.external_id = external_id or line.external_id
 
     def end(self, line: Line, *, status: int, code: str = "") -> None:
-        line.end_ms = time.time() * 1000
+        line.end_ms = self._wall_s() * 1000
         line.status = status
         line.code = code
 

@@ -35,15 +35,27 @@ class Latency:
         self.set({"other": {"fixed_ms": fixed_ms}})
 
     def set(self, facts: dict[str, dict[str, float]], seed: int = 0) -> None:
-        """Raises ValueError (pydantic's) for unknown members."""
-        self._delays = {name: Delay.model_validate(delay) for name, delay in facts.items()}
+        """For all accounts. Raises ValueError (pydantic's) for unknown members."""
+        self._delays = _read(facts)
+        self._of_account: dict[str, dict[str, Delay]] = {}
         self._chance = random.Random(seed)  # noqa: S311  a model, no secret
 
-    async def wait(self, kind: Kind) -> None:
-        delay = self._delays.get(kind) or self._delays.get("other")
+    def set_for(self, account: str, facts: dict[str, dict[str, float]]) -> None:
+        """Wins over what holds for all; empty ends it."""
+        self._of_account.pop(account, None)
+        if facts:
+            self._of_account[account] = _read(facts)
+
+    async def wait(self, kind: Kind, account: str) -> None:
+        delays = self._of_account.get(account, self._delays)
+        delay = delays.get(kind) or delays.get("other")
         delay_ms = delay.draw_ms(self._chance) if delay is not None else 0.0
         if delay_ms:
             await asyncio.sleep(delay_ms / 1000)
+
+
+def _read(facts: dict[str, dict[str, float]]) -> dict[str, Delay]:
+    return {name: Delay.model_validate(delay) for name, delay in facts.items()}
 
 
 def kind_of(method: str, path: str) -> Kind:

@@ -79,6 +79,13 @@ class Login:
         self._tokens[token] = (account, self._clock.now_s() + TOKEN_LIFE_S)
         return json_reply(200, {"access_token": token, "expires_in": TOKEN_LIFE_S, "token_type": "Bearer"})
 
+    def claimed(self, request: Request) -> str:
+        """Whose token a request asks for, as it says itself; empty when it does not say."""
+        try:
+            return self._owner_of(request.form().get("client_assertion", ""))[0].name
+        except (jwt.PyJWTError, KeyError, ValueError, TypeError):
+            return ""
+
     def _owner_of(self, assertion: str) -> tuple[Account, Certificate]:
         head = jwt.get_unverified_header(assertion)
         claimed = jwt.decode(assertion, options={"verify_signature": False})

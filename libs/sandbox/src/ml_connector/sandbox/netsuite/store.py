@@ -19,7 +19,7 @@ CREATE TABLE record (
 ) WITHOUT ROWID;
 CREATE UNIQUE INDEX by_external_id ON record ("group", lower(external_id)) WHERE external_id IS NOT NULL;
 CREATE INDEX by_exact_external_id ON record (type, external_id) WHERE external_id IS NOT NULL;
-CREATE INDEX by_entity_id ON record (type, entity_id) WHERE entity_id IS NOT NULL;
+CREATE INDEX by_entity_id ON record (entity_id, type) WHERE entity_id IS NOT NULL;
 """
 _COLUMNS: Final = "type, id, external_id, fields, created_ms, modified_ms"
 _encode = msgspec.json.Encoder().encode
@@ -71,8 +71,8 @@ class Records:
         return self._holder(kind, external_id) is not None
 
     def named(self, kind: str, entity_id: str) -> Record | None:
-        """The record with this entity id, whatever its case."""
-        return self._one("type = ? AND entity_id = ?", (kind, entity_id.lower()))
+        """The record with this entity id, whatever its case. `+`: else SQLite walks all records of the type."""
+        return self._one("entity_id = ? AND +type = ?", (entity_id.lower(), kind))
 
     def add(self, record: Record) -> None:
         self.db.execute("INSERT INTO record VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _row(record))

@@ -18,7 +18,7 @@ from ml_connector.common.errors import ConnectorError, SecretUnreadable
 from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.keys import RecordType
 from ml_connector.common.logs import get_logger
-from ml_connector.netsuite_writer.gate import Gate
+from ml_connector.netsuite_writer.gate import Gate, Slot
 from ml_connector.netsuite_writer.netsuite.connections import Connections
 from ml_connector.netsuite_writer.netsuite.tokens import TokenRefused, Tokens
 from ml_connector.netsuite_writer.settle import Answer
@@ -34,6 +34,7 @@ JOB_PATH: Final = "/services/rest/async/v1/job"
 _NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 # A misspelt field is an error, not dropped (facts/netsuite.md section 5).
 _STRICT: Final = {"x-netsuite-propertynamevalidation": "error"}
+_AGENT: Final = {"user-agent": "ml-connector"}
 _JSON: Final = {"content-type": "application/json"}
 _COLLECTION: Final = {"content-type": "application/vnd.oracle.resource+json; type=collection"}
 
@@ -90,8 +91,12 @@ class NetsuiteClient:
         return await self._send("PUT", f"/services/rest/record/v1/{record_type}", body, headers, admit)
 
     async def job(self, path: str) -> Response:
-        """`<job id>`, `<job id>/task/` or `<job id>/task/<n>/result`."""
+        """`<job id>` or `<job id>/task/`."""
         return await self._send("GET", f"{JOB_PATH}/{path}", b"", {})
+
+    async def result(self, path: str) -> Response:
+        """`<job id>/task/<n>/result`: what NetSuite answered to one record then; of the account it says nothing now."""
+        return await self._send("GET", f"{JOB_PATH}/{path}", b"", {}, says_now=False)
 
     async def governance_limits(self) -> Response:
         """What the account grants; administrators only (Oracle article_0625010817)."""
@@ -119,22 +124,23 @@ class NetsuiteClient:
         admit: Admit = _always,
         *,
         urgent: bool = True,
+        says_now: bool = True,
     ) -> Response:
         """One request in a slot. A refused token is renewed once, in the same slot: tokens can be revoked before they
         end, so a first 401 says nothing yet."""
         slot = await self._gate.enter(urgent=urgent)
         told: Answer | None = None
         try:
-            response = await self._authorized(method, path, body, headers, admit, slot.started_s)
+            response = await self._authorized(method, path, body, headers, admit, slot)
             if response.answer.status == 401 and response.answer.sent and not response.answer.under_load:
-                response = await self._authorized(method, path, body, headers, admit, slot.started_s)
-            told = response.answer
+                response = await self._authorized(method, path, body, headers, admit, slot)
+            told = response.answer if says_now or response.answer.status == 0 else None
         finally:
             self._gate.leave(told, slot)
         return response
 
     async def _authorized(
-        self, method: str, path: str, body: bytes, headers: dict[str, str], admit: Admit, started_s: float
+        self, method: str, path: str, body: bytes, headers: dict[str, str], admit: Admit, slot: Slot
     ) -> Response:
         try:
             token = await self._tokens.get()
@@ -144,10 +150,9 @@ class NetsuiteClient:
         except ConnectorError as error:
             return Response(Answer(0, detail=str(error), sent=False))
         await admit()
-        response = await self._once(method, path, body, {**headers, "authorization": f"Bearer {token}"})
+        response = await self._once(method, path, body, {**headers, "authorization": f"Bearer {token}", **_AGENT})
         if response.answer.status == 401:
-            if self._gate.succeeded_since(started_s):
-                # Overload can look like a refused login (facts/netsuite.md section 9).
+            if self._gate.disguises_overload(slot):
                 return Response(replace(response.answer, under_load=True), response.body)
             self._tokens.drop(token)
         return response

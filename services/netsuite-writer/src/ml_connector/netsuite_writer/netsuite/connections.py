@@ -1,39 +1,61 @@
 """The connections of one account, each used by one request at a time.
 
-(A client with one pool of them looks at every idle connection for every request; measured at 15 slots: a quarter of
-what a request costs. docs/performance.md.)
+httpx2's transports, without the client around them: what it adds (cookies, redirects, a pool that looks at every idle
+connection for every request) is of no use here, and was more than a third of what a request costs. docs/performance.md.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable
+from typing import Final
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx2
+
+CONNECT_S: Final = 10.0
+_ONE: Final = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
 
 
 class Connections:
     """As many as requests were ever in flight. The one used last is used next, so what is not needed goes idle."""
 
-    def __init__(self, make: Callable[[], httpx2.AsyncClient]) -> None:
+    def __init__(self, make: Callable[[], httpx2.AsyncBaseTransport], *, timeout_s: float) -> None:
         self._make = make
-        self._idle: list[httpx2.AsyncClient] = []
-        self._all: list[httpx2.AsyncClient] = []
+        self._timeout = {"connect": CONNECT_S, "read": timeout_s, "write": timeout_s, "pool": timeout_s}
+        self._idle: list[httpx2.AsyncBaseTransport] = []
+        self._all: list[httpx2.AsyncBaseTransport] = []
 
     async def request(
         self, method: str, url: str, *, content: bytes | None, headers: dict[str, str]
     ) -> httpx2.Response:
-        """Raises httpx2.HTTPError."""
-        client = self._idle.pop() if self._idle else self._one_more()
+        """The answer with its body. Raises httpx2.HTTPError."""
+        request = httpx2.Request(method, url, headers=headers, content=content, extensions={"timeout": self._timeout})
+        transport = self._idle.pop() if self._idle else self._one_more()
         try:
-            return await client.request(method, url, content=content, headers=headers)
+            response = await transport.handle_async_request(request)
+            response.request = request
+            try:
+                await response.aread()
+            finally:
+                await response.aclose()
         finally:
-            self._idle.append(client)
+            self._idle.append(transport)
+        return response
 
     async def close(self) -> None:
-        await asyncio.gather(*(client.aclose() for client in self._all))
+        await asyncio.gather(*(transport.aclose() for transport in self._all))
 
-    def _one_more(self) -> httpx2.AsyncClient:
-        client = self._make()
-        self._all.append(client)
-        return client
+    def _one_more(self) -> httpx2.AsyncBaseTransport:
+        transport = self._make()
+        self._all.append(transport)
+        return transport
+
+
+def transport(url: str, tls: ssl.SSLContext) -> httpx2.AsyncBaseTransport:
+    """One connection; through the proxy that the environment names for this address, if any."""
+    parts = urlsplit(url)
+    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    return httpx2.AsyncHTTPTransport(verify=tls, limits=_ONE, proxy=proxy)

@@ -1,0 +1,1 @@
+"""The parts of `benchmarks/writer.py`: one module for each claim, beside the rig and the bare loop that they share."""
