@@ -15,6 +15,7 @@ IDLE_MINUTES ?= 10
 SECONDS_OF_LOAD ?= 30
 EVENTS ?= 6000
 ROUNDS ?= 5
+WRITER_BENCH ?=
 
 .PHONY: help setup demo test check format soak bench lock clean
 
@@ -48,6 +49,7 @@ bench: setup  ## print the figures that the README claims
 	@$(RUN)/python benchmarks/end_to_end.py --seconds $(SECONDS_OF_LOAD) --events $(EVENTS)
 	@PYTHONPATH=tests $(RUN)/python benchmarks/ingest.py --rounds $(ROUNDS)
 	@PYTHONPATH=tests $(RUN)/python benchmarks/resolver.py --rounds $(ROUNDS)
+	@PYTHONPATH=tests $(RUN)/python benchmarks/writer.py --rounds $(ROUNDS) $(WRITER_BENCH)
 
 lock: $(UV)  ## choose new versions for requirements.lock
 	@$(UV) lock --upgrade

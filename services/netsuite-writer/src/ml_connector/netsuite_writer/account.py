@@ -7,41 +7,33 @@ The rules are elsewhere (accept, schedule, parents, match, write, settle, doubt,
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import Coroutine
-from typing import Any, TypedDict, get_args
+from typing import Any, get_args
 
 from ml_connector.common import keys
 from ml_connector.common.directory import LiveFlow
-from ml_connector.common.keys import RecordType
 from ml_connector.common.logs import get_logger
-from ml_connector.common.wire import Attempt, BatchJob, Desired, Lane, Superseded, Try
-from ml_connector.netsuite_writer import doubt, match, parents, settle
+from ml_connector.common.wire import BatchJob, Desired, Lane, Superseded
+from ml_connector.netsuite_writer import match, parents
 from ml_connector.netsuite_writer.accept import Apply, Duplicate, judge
 from ml_connector.netsuite_writer.adopt import Adoption
 from ml_connector.netsuite_writer.batch import Batches
 from ml_connector.netsuite_writer.call import Caller, NotOurs, looks_up
 from ml_connector.netsuite_writer.endings import Endings
+from ml_connector.netsuite_writer.follow import Follower
 from ml_connector.netsuite_writer.gate import Gate
 from ml_connector.netsuite_writer.hydrates import Hydrates
 from ml_connector.netsuite_writer.job import Job, Ready, Told, Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
 from ml_connector.netsuite_writer.outcome import Ending
-from ml_connector.netsuite_writer.protect import Breaker
-from ml_connector.netsuite_writer.schedule import WAYS, Entry, Schedule, Way, queue_of
+from ml_connector.netsuite_writer.schedule import Entry, Schedule, Way, queue_of
 from ml_connector.netsuite_writer.standings import Standings
 from ml_connector.netsuite_writer.store import Waiting
+from ml_connector.netsuite_writer.suspensions import KINDS, Suspensions
 
 log = get_logger()
 
-_KINDS: tuple[RecordType, ...] = get_args(RecordType)
 _LANES: tuple[Lane, ...] = get_args(Lane)
-
-
-class _Facts(TypedDict):
-    request: bytes
-    response: bytes
-    tries: list[Try]
 
 
 class Account:
@@ -61,14 +53,13 @@ class Account:
         self._standings = Standings(tools)
         self._adoption = Adoption(client, self, self._spawn)
         self._batches = Batches(name, client=client, caller=self._caller, desk=self, tools=tools)
-        self._types: dict[RecordType, Breaker] = {}
-        self._written: Counter[RecordType] = Counter()
+        self._suspensions = Suspensions(name, gate=gate, standings=self._standings, tools=tools)
+        self._follower = Follower(self._again, self._suspensions, tools)
         self._calls = 0
         self._tasks: set[asyncio.Task[object]] = set()
         self._jobs: set[asyncio.Task[object]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._stopping = False
-        self._restore_standings()
 
     # -- in ----------------------------------------------------------------------------------------------------------
 
@@ -125,17 +116,18 @@ class Account:
 
     def pump(self) -> None:
         """Start everything that may run now."""
+        now_s = self._now_s()  # one moment for all: whatever is not due at it, the timer comes back for
         if self._may_start():
-            self._fill_batches()
+            self._fill_batches(now_s)
             room = self._gate.room()
             while self._calls < room:
-                entry = self._schedule.next(self._now_s(), self._closed())
+                entry = self._schedule.next(now_s, self._closed(now_s))
                 if entry is None:
                     break
                 job = self._ready(entry)
                 if job is not None:
                     self._call(job)
-        self._arm()
+        self._arm(now_s)
 
     def release(self, on: str) -> None:
         """Something that entries may wait for has changed: a parent's record key, a flow's key."""
@@ -158,8 +150,7 @@ class Account:
     async def stop(self, within_s: float) -> None:
         """Start nothing more; wait for what is in flight, then give it up. Batches are left to the next owner."""
         self._stopping = True
-        if self._gate.on_change == self._gate_changed:  # the gate stays, for the next owner
-            self._gate.on_change = lambda: None
+        self._suspensions.let_go()
         if self._timer is not None:
             self._timer.cancel()
         for task in self._jobs:
@@ -252,11 +243,8 @@ class Account:
 
     def _call(self, job: Ready) -> None:
         """A single call."""
-        breaker = self._types.get(job.entry.kind)
-        if breaker is not None:
-            breaker.begin(job.entry.began_s)
-        if job.entry.successes_seen is None:
-            job.entry.successes_seen = self._written.total()
+        self._suspensions.begin(job.entry.kind, job.entry.began_s)
+        self._follower.begin(job.entry)
         self._calls += 1
         self._spawn(self._called(job))
 
@@ -266,32 +254,30 @@ class Account:
             told = await self._caller.make(job)
             ending = told if isinstance(told, Ending) else self.follow(job, told)
         except NotOurs:
-            self._again(job.entry, self._backoff_s(job.entry))
+            self._again(job.entry, self._follower.backoff_s(job.entry))
         except Exception as error:  # the top of a task: a fault of ours must not lose the record
             log.error("try_failed", account=self.name, exc_info=error)
-            self._doubt(job.entry.record)
+            self._follower.doubt(job.entry.record)
             self._again(job.entry, self._tools.settings.backoff_longest_s)
         finally:
             self._calls -= 1
-            breaker = self._types.get(job.entry.kind)
-            if breaker is not None:  # if it was the probe, and did not decide, the next one may
-                breaker.abandoned(started_s=job.entry.began_s)
+            self._suspensions.over(job.entry.kind, job.entry.began_s)
         self.pump()
         if ending is not None:
             await self.end(job, ending)
 
     # -- batches -----------------------------------------------------------------------------------------------------
 
-    def _fill_batches(self) -> None:
+    def _fill_batches(self, now_s: float) -> None:
         """Of the most urgent lane whose queue is too deep for single calls."""
-        if self._gate.suspended or self._tools.settings.jobs_at_once == 0:
+        if self._tools.settings.jobs_at_once == 0 or len(self._schedule) < self._tools.settings.batch_from:
             return
         calls_per_s = self._gate.limit() / self._gate.write_s if self._gate.write_s else 0.0
-        closed = self._closed()
+        closed = self._closed(now_s)
         for lane in _LANES:
-            for kind in _KINDS:
+            for kind in KINDS:
                 queue = queue_of(kind, "any")
-                if queue in closed or (kind in self._types and self._types[kind].is_open):
+                if queue in closed or self._suspensions.is_open(kind):
                     continue
                 while self._batches.worth(self._schedule.depth(lane, queue), calls_per_s=calls_per_s):
                     jobs = self._gather(lane, queue)
@@ -327,61 +313,8 @@ class Account:
     # -- what becomes of it ------------------------------------------------------------------------------------------
 
     def follow(self, job: Ready, told: Told) -> Ending | None:
-        """Do what the verdict says. None: not ended yet, the entry goes again."""
-        entry = job.entry
-        facts: _Facts = {"request": told.request, "response": told.response, "tries": entry.tries}
-        match told.verdict:
-            case settle.Written(internal_id=internal_id):
-                self._counts(entry.kind)
-                return Ending("written", internal_id=internal_id, digest=told.digest, **facts)
-            case settle.NothingToDo(reason=reason):
-                return Ending("ignored", reason, **facts)
-            case settle.Reject(code=code, message=message):
-                return Ending("dead_lettered", message, "write", code, **facts)
-            case settle.TryAgain(unknown=unknown):
-                return self._try_again(job, facts, unknown=unknown)
-            case settle.Forbidden() as forbidden:
-                return self._forbidden(job, forbidden, facts)
-            case settle.Vanished():
-                entry.adopts, entry.way = None, "match"
-                self._again(entry, self._backoff_s(entry))
-            case settle.Overloaded() | settle.Unauthorized() | settle.Landed():
-                self._again(entry, 0.0)  # it says nothing about the record; the gate knows when to go on
-        return None
-
-    def _try_again(self, job: Ready, facts: _Facts, *, unknown: bool) -> Ending | None:
-        entry = job.entry
-        entry.failures += 1
-        successes = self._written.total()
-        if entry.successes_seen is not None and successes > entry.successes_seen:
-            entry.counted += 1  # others succeeded meanwhile: it may be this record
-        entry.successes_seen = successes
-        if unknown:
-            self._doubt(entry.record)
-        if entry.counted >= self._tools.settings.tries:
-            text = f"no success after {entry.failures} tries while other records succeeded"
-            return Ending("dead_lettered", text, "vendor", "NO_SUCCESS", transient=True, **facts)
-        self._again(entry, self._backoff_s(entry))
-        return None
-
-    def _forbidden(self, job: Ready, verdict: settle.Forbidden, facts: _Facts) -> Ending | None:
-        """Its type is suspended, unless another record of the type was written since this one was refused first."""
-        entry = job.entry
-        written = self._written[entry.kind]
-        if entry.refused_after is not None and written > entry.refused_after:
-            return Ending("dead_lettered", verdict.message, "write", verdict.code or "FORBIDDEN", **facts)
-        entry.refused_after = written
-        now_s = self._now_s()
-        if self._breaker(entry.kind).trip(now_s, verdict.message, started_s=entry.began_s):
-            self._standings.suspend(keys.account_key(self.name, entry.kind), verdict.message)
-        self._again(entry, 0.0)
-        return None
-
-    def _counts(self, kind: RecordType) -> None:
-        self._written[kind] += 1
-        breaker = self._types.get(kind)
-        if breaker is not None and breaker.succeeded():
-            self._standings.resume(keys.account_key(self.name, kind))
+        """None: not ended yet, the entry goes again."""
+        return self._follower.follow(job, told)
 
     async def end(self, job: Job, ending: Ending) -> None:
         """Settle it, then let go what waited for it; unless its flow is being flooded: then it waits."""
@@ -402,61 +335,14 @@ class Account:
     def go_later(self, job: Job, way: Way) -> None:
         job.entry.way = way
         job.entry.failures += 1
-        self._again(job.entry, self._backoff_s(job.entry))
+        self._again(job.entry, self._follower.backoff_s(job.entry))
         self.pump()
 
     def _again(self, entry: Entry, after_s: float) -> None:
         self._superseded_by(self._schedule.put_back(entry, at_s=self._now_s() + after_s), entry)
-        self._arm()
-
-    # -- suspension --------------------------------------------------------------------------------------------------
-
-    def _restore_standings(self) -> None:
-        """What a former owner knew; a probe decides."""
-        now_s = self._now_s()
-        standing = self._standings.of(keys.account_key(self.name))
-        if standing is not None and not self._gate.suspended:
-            self._gate.restore(standing.reason)
-        for kind in _KINDS:
-            standing = self._standings.of(keys.account_key(self.name, kind))
-            if standing is not None:
-                self._breaker(kind).trip(now_s, standing.reason, started_s=now_s)
-        self._gate.on_change = self._gate_changed
-        self._gate_changed()
-
-    def _gate_changed(self) -> None:
-        key, reason = keys.account_key(self.name), self._gate.suspended
-        if reason and self._standings.of(key) is None:
-            self._standings.suspend(key, reason)
-        elif not reason:
-            self._standings.resume(key)
-
-    def _breaker(self, kind: RecordType) -> Breaker:
-        if kind not in self._types:
-            settings = self._tools.settings
-            self._types[kind] = Breaker(
-                first_s=settings.suspend_s, longest_s=settings.suspend_longest_s, chance=self._tools.chance
-            )
-        return self._types[kind]
-
-    def _closed(self) -> set[str]:
-        """Queues from which nothing may go now."""
-        closed = {queue_of(kind, "match") for kind in self._adoption.full()}
-        for kind, breaker in self._types.items():
-            if not breaker.admits(self._now_s()):
-                closed.update(queue_of(kind, way) for way in WAYS)
-        return closed
+        self._arm(self._now_s())
 
     # -- small things ------------------------------------------------------------------------------------------------
-
-    def _doubt(self, record: str) -> None:
-        """In the topic the attempt stays open, which means the same to a later owner."""
-        attempt = self._tools.store.attempt(record)
-        if attempt is not None:
-            self.put_in_doubt(doubt.restored(attempt))
-
-    def put_in_doubt(self, attempt: Attempt) -> None:
-        self._tools.store.put_attempt(attempt.record_key, attempt)
 
     def _spawn(self, work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
         task: asyncio.Task[object] = asyncio.create_task(work)
@@ -469,11 +355,9 @@ class Account:
         if not task.cancelled() and task.exception() is not None:
             log.error("record_stuck", account=self.name, exc_info=task.exception())
 
-    def _backoff_s(self, entry: Entry) -> float:
-        """Full jitter: nobody retries in step (Oracle bridgehead_1509974866)."""
-        settings = self._tools.settings
-        most_s = min(settings.backoff_longest_s, settings.backoff_first_s * 2 ** min(entry.failures, 16))
-        return self._tools.chance.uniform(most_s / 10, most_s)
+    def _closed(self, now_s: float) -> set[str]:
+        """Queues from which nothing may go now."""
+        return {*self._suspensions.closed(now_s), *(queue_of(kind, "match") for kind in self._adoption.full())}
 
     def _may_start(self) -> bool:
         return not self._stopping and not self._tools.settler.fenced.is_set()
@@ -481,16 +365,20 @@ class Account:
     def _now_s(self) -> float:
         return self._tools.clock.monotonic_s()
 
-    def _arm(self) -> None:
-        """Pump again when the next delayed entry is due, or a record type may be probed."""
+    def _arm(self, now_s: float) -> None:
+        """Pump again when the next delayed entry is due, or a record type may be probed that was closed at `now_s`."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        now_s = self._now_s()
-        moments = [self._schedule.due_s(), *(breaker.opens_at_s(now_s) for breaker in self._types.values())]
-        due_s = min((at_s for at_s in moments if at_s is not None), default=None)
+        delayed_s = self._schedule.due_s()
+        moments = (
+            self._suspensions.opens_at_s(now_s)
+            if delayed_s is None
+            else [delayed_s, *self._suspensions.opens_at_s(now_s)]
+        )
+        due_s = min(moments, default=None)
         if due_s is not None and not self._stopping and self._calls < self._gate.room():
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, due_s - now_s), self.pump)
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, due_s - self._now_s()), self.pump)
 
 
 def _entry(key: str, desired: Desired) -> Entry:

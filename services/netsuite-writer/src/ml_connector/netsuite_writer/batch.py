@@ -1,7 +1,7 @@
 """Write many records of one type in one asynchronous request (Oracle article_0127092747), exactly once for each.
 
-In: jobs that may be written now. Out: their endings. A batch lives in `netsuite.observed` from before its submission until
-all its records are settled: whoever owns the account then finds its job again by the idempotency key.
+In: jobs that may be written now. Out: their endings. A batch lives in `netsuite.observed` from before its submission
+until all its records are settled: whoever owns the account then finds its job again by the idempotency key.
 
 Its cost in slots is a submission, a poll at the moment when it should have ended, and one SuiteQL query that shows for
 which records NetSuite holds what was sent. Only the others are asked one by one.

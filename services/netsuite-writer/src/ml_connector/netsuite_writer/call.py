@@ -64,9 +64,10 @@ class Caller:
             text = f"field {found.field!r}: NetSuite has no such {found.kind}"
             return Ending("dead_lettered", text, "write", "UNKNOWN_REFERENCE", tries=job.entry.tries)
         observed, adopts = self._tools.store.observed(desired.record_key), job.entry.adopts
-        request = write.upsert(
-            desired, observed=observed, parent_id=job.parent_id, found=found, revive=adopts is not None
-        )
+        attempt = self._tools.store.attempt(desired.record_key)
+        in_doubt = desired.force or (attempt is not None and bool(attempt.doubts))  # of a deletion, perhaps
+        revive = in_doubt or adopts is not None
+        request = write.upsert(desired, observed=observed, parent_id=job.parent_id, found=found, revive=revive)
         if adopts is not None:
             return request.as_("adopt", adopts)
         return self._unless_held(job, request) if unless_held else request
