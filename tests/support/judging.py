@@ -175,7 +175,7 @@ class _Case:
         own = [task.end_ms for task in tasks if task.record == record]
         if own:
             return max(own)
-        over = bool(tasks) and (len(tasks) >= members or tasks[-1].line["status"] >= 400)
+        over = bool(tasks) and (len(tasks) >= members or _failed(tasks[-1].line))
         return max(task.end_ms for task in tasks) if over else inf
 
     def _read_batches_without_submit(self, flights: Mapping[tuple[str, str], str]) -> None:
@@ -498,6 +498,11 @@ def _items(line: Line) -> list[dict[str, Any]] | None:
         return None
     items = (_body(line) or {}).get("items")
     return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else None
+
+
+def _failed(line: Line) -> bool:
+    """Status 0 is a task that met a lost connection."""
+    return line["end_ms"] > 0 and not 200 <= line["status"] < 300
 
 
 def _inactivates(sending: _Sending) -> bool:

@@ -101,9 +101,14 @@ class Office:
     """`vendor` answers all requests but those for a token."""
 
     def __init__(
-        self, vendor: Vendor, *, documents: Sequence[Mapping[str, Any]] = (DOCUMENT,), **settings: Any
+        self,
+        vendor: Vendor,
+        *,
+        documents: Sequence[Mapping[str, Any]] = (DOCUMENT,),
+        clock: ManualClock | None = None,
+        **settings: Any,
     ) -> None:
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
         self.producer = FakeProducer()
         self.messages = FakeMessages()
         self.flows = Flows(*documents)

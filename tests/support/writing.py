@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import time
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from cryptography.hazmat.primitives import serialization
 
+from ml_connector.cli.processes import OnLine
 from ml_connector.cli.stack import Stack, StackOptions
 from ml_connector.common import topics
 from ml_connector.common.cause import of_hydrate
@@ -29,6 +31,7 @@ from support.judging import Evidence
 
 PARTITIONS = 4
 WAIT_S = 30.0
+READ_S = 0.3  # what is written all the while has no end
 SUBSIDIARY = {"subsidiary": Reference("subsidiary", "2")}
 
 
@@ -36,7 +39,13 @@ class Writing:
     """`async with Writing() as writing:`; one account, one flow."""
 
     def __init__(
-        self, *, replicas: int = 1, latency_ms: float = 0, environment: Mapping[str, str] | None = None
+        self,
+        *,
+        replicas: int = 1,
+        latency_ms: float = 0,
+        environment: Mapping[str, str] | None = None,
+        keep_alive: bool = False,
+        on_line: OnLine = lambda _, __: None,
     ) -> None:
         self.stack = Stack(
             StackOptions(
@@ -44,11 +53,13 @@ class Writing:
                 scale={"netsuite-writer": replicas},
                 netsuite_latency_ms=latency_ms,
                 environment={"netsuite-writer": environment or {}},
-            )
+                keep_alive=keep_alive,
+            ),
+            on_line=on_line,
         )
         self._http = httpx2.AsyncClient(timeout=10)
         self._followed: dict[str, tuple[Consumer, list[Record]]] = {}
-        self._reading = asyncio.Lock()
+        self._reading: dict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     async def __aenter__(self) -> Self:
         await self.stack.__aenter__()
@@ -228,7 +239,7 @@ class Writing:
 
     async def read(self, topic: topics.Topic) -> list[Record]:
         """Everything in a topic that is committed, from its beginning."""
-        async with self._reading:
+        async with self._reading[topic.name]:
             return await asyncio.to_thread(self._read, topic.name)
 
     def _read(self, name: str) -> list[Record]:
@@ -239,8 +250,11 @@ class Writing:
             self._followed[name] = (consumer, [])
             _read_to_the_ends(consumer, self._followed[name][1])
         consumer, found = self._followed[name]
+        until_s = time.monotonic() + READ_S
         while messages := consumer.consume(1000, 0.1):
             found.extend(of_message(message) for message in messages if message.error() is None)
+            if len(messages) < 1000 and time.monotonic() > until_s:
+                break
         return list(found)
 
     async def _get(self, path: str) -> Any:

@@ -11,6 +11,7 @@ import httpx2
 import pytest
 
 from ml_connector.common import keys
+from ml_connector.common.clock import ManualClock
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.flows import parse_flow
 from support.desired import ACCOUNT, child, desired
@@ -198,6 +199,40 @@ async def test_those_that_were_refused_together_make_one_pause() -> None:
     await office.pass_time(30)
 
     assert len(office.calls) == 6
+    await office.close()
+
+
+class SlippingClock(ManualClock):
+    """A moment passes between two looks at it, after so many."""
+
+    looks: int | None = None
+
+    def monotonic_s(self) -> float:
+        if self.looks == 0:
+            self.advance(0.001)
+        if self.looks is not None:
+            self.looks = self.looks - 1 if self.looks else None
+        return super().monotonic_s()
+
+
+@pytest.mark.parametrize("looks", range(5))
+async def test_no_probe_is_missed_whenever_it_comes_due(looks: int) -> None:
+    """Nothing else happens here that would wake the account."""
+    clock = SlippingClock()
+    office = Office(forbids_customers, suspend_s=30, clock=clock)
+    office.accept(desired("organization", "1"))
+    await office.pass_time(0)
+    (opens_at_s,) = office.account._suspensions.opens_at_s(clock.monotonic_s())
+    clock.advance(opens_at_s - clock.monotonic_s() - 0.0005)
+
+    clock.looks = looks
+    office.account.pump()
+    await asyncio.sleep(0)
+    if clock.looks is not None:  # it did not look so often
+        clock.looks = None
+        clock.advance(0.001)
+
+    await until_true(lambda: len(office.calls) == 2)
     await office.close()
 
 

@@ -27,10 +27,10 @@ def attempt(version: int, *doubts: Doubt, at_ms: int = 1_000) -> Attempt:
 
 
 def test_an_attempt_found_open_is_in_doubt() -> None:
-    found = doubt.restored(attempt(1))
+    found = doubt.restored(attempt(1, at_ms=1_000), 2_000)
 
-    assert (found.open, found.doubts) == (False, (Doubt(Generation(1), 1_000),))
-    assert doubt.restored(found) == found
+    assert (found.open, found.doubts) == (False, (Doubt(Generation(1), 2_000),))
+    assert doubt.restored(found, 3_000) == found
 
 
 def test_a_settled_attempt_without_doubts_leaves_nothing() -> None:
@@ -62,6 +62,6 @@ def test_the_quiet_time_counts_from_the_last_unanswered_call() -> None:
 
 @pytest.mark.parametrize(("settled", "again"), [(1, False), (2, True)])
 def test_only_another_state_written_since_has_to_be_asserted_again(settled: int, again: bool) -> None:
-    left = doubt.unanswered(attempt(1))
+    left = doubt.unanswered(attempt(1), 1_000)
 
     assert doubt.must_assert_again(left, observed(desired(version=settled))) is again

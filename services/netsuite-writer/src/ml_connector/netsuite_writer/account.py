@@ -50,6 +50,7 @@ class Account:
         )
         self._caller = Caller(client=client, tools=tools)
         self._endings = Endings(tools)
+        gate.admit = self._caller.prove
         self._standings = Standings(tools)
         self._adoption = Adoption(client, self, self._spawn)
         self._batches = Batches(name, client=client, caller=self._caller, desk=self, tools=tools)

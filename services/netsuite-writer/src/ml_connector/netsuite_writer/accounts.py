@@ -118,6 +118,8 @@ class Accounts:
             newest_ms = max((doubt.at_ms for doubt in attempt.doubts), default=0)
             if attempt.record_key.startswith(f"{name}/") and newest_ms + hold_ms > now_ms:
                 gate.hold(now_s + (newest_ms + hold_ms - now_ms) / 1000)
+        for _ in (job for job in tools.store.jobs() if job.account.lower() == name):
+            gate.hold(now_s + self._settings.hold_s)  # its submission, or a question about it
 
     def _limit(self, name: str) -> int:
         """The least that any flow of the account allows, less what stays for others; NetSuite counts over all."""

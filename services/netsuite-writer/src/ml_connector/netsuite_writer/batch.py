@@ -175,7 +175,6 @@ class Batches:
                 items,
                 idempotency_key=stored.idempotency_key,
                 parallel=self._tools.settings.batch_parallel,
-                admit=self._caller.prove,
             )
         except NotOurs as error:  # an earlier try may have arrived
             return Answer(0, detail=str(error), sent=False)

@@ -106,13 +106,13 @@ class Caller:
         return request.as_("update") if found.status == 200 else found
 
     async def _announce(self, job: Ready) -> None:
-        """Before a call its attempt is in the topic."""
+        """Before a call its attempt is in the topic; and here before that, as a message may arrive and seem lost."""
         attempt = self._attempt(job)
+        self._tools.store.put_attempt(job.entry.record, attempt)
         try:
             await self._tools.messages.attempt(attempt, job.entry.record)
         except TryLater as error:
             raise NotOurs("the broker did not take the attempt") from error
-        self._tools.store.put_attempt(job.entry.record, attempt)
 
     async def _ask(self, job: Ready, request: write.Request) -> Told:
         response = await self._call(job, request)
@@ -148,7 +148,7 @@ class Caller:
         with telemetry.span(
             name, SpanKind.CLIENT, parent=parent, attributes={"http.request.method": request.method}
         ) as span:
-            response = await self._client.write(request, traceparent=span.traceparent, admit=self.prove)
+            response = await self._client.write(request, traceparent=span.traceparent)
             span.tell("http.response.status_code", response.answer.status)
         took_ms = self._tools.clock.now_ms() - started_ms
         answer = response.answer
@@ -159,7 +159,7 @@ class Caller:
 
     def _attempt(self, job: Ready) -> Attempt:
         desired = job.desired
-        before = self._tools.store.attempt(desired.record_key)
+        before, now_ms = self._tools.store.attempt(desired.record_key), self._tools.clock.now_ms()
         return Attempt(
             record_key=desired.record_key,
             flow=desired.flow,
@@ -167,9 +167,9 @@ class Caller:
             source_id=desired.source_id,
             company=desired.company,
             generation=desired.generation,
-            at_ms=self._tools.clock.now_ms(),
+            at_ms=now_ms,
             owner=self._tools.owner,
-            doubts=doubt.restored(before).doubts if before is not None else (),
+            doubts=doubt.restored(before, now_ms).doubts if before is not None else (),
         )
 
     async def _look_up(self, job: Ready, request: write.Request) -> settle.Written | settle.TryAgain:

@@ -12,23 +12,23 @@ from ml_connector.common.generation import Generation
 from ml_connector.common.wire import Attempt, Doubt, Observed
 
 
-def restored(attempt: Attempt) -> Attempt:
+def restored(attempt: Attempt, now_ms: int) -> Attempt:
     """An attempt found open by a new owner: its call may have been made, and its answer is lost."""
     if not attempt.open:
         return attempt
-    return unanswered(attempt)
+    return unanswered(attempt, now_ms)
 
 
-def unanswered(attempt: Attempt) -> Attempt:
-    """The attempt's own call is in doubt now."""
-    doubts = (*attempt.doubts, Doubt(attempt.generation, attempt.at_ms))
+def unanswered(attempt: Attempt, now_ms: int) -> Attempt:
+    """The attempt's own call is in doubt. It may have begun long after its announcement, when a slot was free."""
+    doubts = (*attempt.doubts, Doubt(attempt.generation, now_ms))
     return msgspec.structs.replace(attempt, open=False, doubts=doubts)
 
 
-def joined(attempt: Attempt, known: Attempt | None) -> Attempt:
+def joined(attempt: Attempt, known: Attempt | None, now_ms: int) -> Attempt:
     """An attempt of somebody else, beside what is in doubt already."""
     others = known.doubts if known is not None else ()
-    found = restored(attempt)
+    found = restored(attempt, now_ms)
     return msgspec.structs.replace(found, doubts=(*others, *(one for one in found.doubts if one not in others)))
 
 

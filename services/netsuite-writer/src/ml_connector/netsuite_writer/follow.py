@@ -73,7 +73,7 @@ class Follower:
         """In the topic the attempt stays open, which means the same to a later owner."""
         attempt = self._tools.store.attempt(record)
         if attempt is not None:
-            self._tools.store.put_attempt(record, doubt.restored(attempt))
+            self._tools.store.put_attempt(record, doubt.restored(attempt, self._tools.clock.now_ms()))
 
     def _try_again(self, entry: Entry, facts: _Facts, *, unknown: bool) -> Ending | None:
         entry.failures += 1

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 from ml_connector.common.clock import Clock
@@ -34,6 +34,15 @@ class Slot(NamedTuple):
     among: int
 
 
+# Awaited in the slot, as the last thing before a request; raises TryLater to prevent it: a process that was stopped for
+# a while learns here that somebody else owns the account.
+Admit = Callable[[], Awaitable[None]]
+
+
+async def _always() -> None:
+    """While nobody owns it."""
+
+
 class Gate:
     """The slots of one account, and whether it is suspended."""
 
@@ -52,6 +61,7 @@ class Gate:
         self._refused_logins = 0  # in a row
         self.write_s = 0.0  # how long one request takes, as a moving average
         self.on_change: Callable[[], None] = lambda: None
+        self.admit: Admit = _always  # whose account it is now sets it
 
     @property
     def suspended(self) -> str:

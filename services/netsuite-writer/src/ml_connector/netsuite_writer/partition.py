@@ -126,7 +126,8 @@ class Partition:
         store = self._tools.store
         if key.startswith(_ATTEMPT):
             record = key.removeprefix(_ATTEMPT)
-            store.put_attempt(record, None if value is None else doubt.restored(Attempt.decode(value)))
+            now_ms = self._tools.clock.now_ms()
+            store.put_attempt(record, None if value is None else doubt.restored(Attempt.decode(value), now_ms))
         elif key.startswith(_JOB):
             store.put_job(key.removeprefix(_JOB), None if value is None else BatchJob.decode(value))
         elif key.startswith(_STANDINGS):
@@ -143,7 +144,8 @@ class Partition:
             attempt = Attempt.decode(value)
             if attempt.open and attempt.owner != owner:
                 log.warning("attempt_of_a_former_owner", partition=self.number, record_key=attempt.record_key)
-                store.put_attempt(attempt.record_key, doubt.joined(attempt, store.attempt(attempt.record_key)))
+                known, now_ms = store.attempt(attempt.record_key), self._tools.clock.now_ms()
+                store.put_attempt(attempt.record_key, doubt.joined(attempt, known, now_ms))
         elif key.startswith(_JOB):
             job = BatchJob.decode(value)
             if job.owner != owner and job.idempotency_key not in self._resumed:

@@ -7,14 +7,13 @@ Every request passes the account's gate. Never: retries, limits, decisions; thos
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import httpx2
 import msgspec
 
-from ml_connector.common.errors import ConnectorError, SecretUnreadable
+from ml_connector.common.errors import ConnectorError, SecretUnreadable, TryLater
 from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.keys import RecordType
 from ml_connector.common.logs import get_logger
@@ -47,16 +46,9 @@ class Response:
     body: bytes = b""
 
 
-# Awaited in the slot, as the last thing before a request that changes something; may raise to prevent it.
-Admit = Callable[[], Awaitable[None]]
-
-
-async def _always() -> None:
-    """Questions harm nobody."""
-
-
 class NetsuiteClient:
-    """Requests of one account. Every failure is an `Answer`; only what `admit` raises comes through."""
+    """Requests of one account. Every failure is an `Answer`; only of those that change something comes through what the
+    gate's `admit` raises."""
 
     def __init__(self, connections: Connections, base_url: str, tokens: Tokens, gate: Gate) -> None:
         self._connections = connections
@@ -64,12 +56,12 @@ class NetsuiteClient:
         self._tokens = tokens
         self._gate = gate
 
-    async def write(self, request: Request, *, traceparent: str, admit: Admit) -> Response:
+    async def write(self, request: Request, *, traceparent: str) -> Response:
         """One record."""
         if request.record_type not in WRITABLE:
             raise ValueError(f"{request.record_type} is not a record type that ml-connector may write")
         headers = {**_JSON, **_STRICT, TRACEPARENT: traceparent}
-        return await self._send(request.method, request.path, request.payload, headers, admit, urgent=False)
+        return await self._send(request.method, request.path, request.payload, headers, changes=True, urgent=False)
 
     async def find(self, request: Request, *, traceparent: str) -> Response:
         """The record under the request's external id; its internal id, or status 404."""
@@ -77,7 +69,7 @@ class NetsuiteClient:
         return await self._send("GET", path, b"", {TRACEPARENT: traceparent}, urgent=False)
 
     async def submit(
-        self, record_type: RecordType, items: list[bytes], *, idempotency_key: str, parallel: bool, admit: Admit
+        self, record_type: RecordType, items: list[bytes], *, idempotency_key: str, parallel: bool
     ) -> Response:
         """Upsert up to 100 records of one type asynchronously (Oracle article_0127092747).
 
@@ -88,7 +80,7 @@ class NetsuiteClient:
         prefer = 'respond-async, batch-processing="parallel"' if parallel else "respond-async"
         headers = {**_COLLECTION, **_STRICT, "prefer": prefer, "x-netsuite-idempotency-key": idempotency_key}
         body = b'{"items":[' + b",".join(items) + b"]}"
-        return await self._send("PUT", f"/services/rest/record/v1/{record_type}", body, headers, admit)
+        return await self._send("PUT", f"/services/rest/record/v1/{record_type}", body, headers, changes=True)
 
     async def job(self, path: str) -> Response:
         """`<job id>` or `<job id>/task/`."""
@@ -121,8 +113,8 @@ class NetsuiteClient:
         path: str,
         body: bytes,
         headers: dict[str, str],
-        admit: Admit = _always,
         *,
+        changes: bool = False,
         urgent: bool = True,
         says_now: bool = True,
     ) -> Response:
@@ -131,17 +123,19 @@ class NetsuiteClient:
         slot = await self._gate.enter(urgent=urgent)
         told: Answer | None = None
         try:
-            response = await self._authorized(method, path, body, headers, admit, slot)
+            response = await self._authorized(method, path, body, headers, slot)
             if response.answer.status == 401 and response.answer.sent and not response.answer.under_load:
-                response = await self._authorized(method, path, body, headers, admit, slot)
+                response = await self._authorized(method, path, body, headers, slot)
             told = response.answer if says_now or response.answer.status == 0 else None
+        except TryLater as error:
+            if changes:
+                raise
+            response = Response(Answer(0, detail=str(error), sent=False))
         finally:
             self._gate.leave(told, slot)
         return response
 
-    async def _authorized(
-        self, method: str, path: str, body: bytes, headers: dict[str, str], admit: Admit, slot: Slot
-    ) -> Response:
+    async def _authorized(self, method: str, path: str, body: bytes, headers: dict[str, str], slot: Slot) -> Response:
         try:
             token = await self._tokens.get()
         except (TokenRefused, SecretUnreadable) as error:
@@ -149,7 +143,7 @@ class NetsuiteClient:
             return Response(Answer(401, sent=False))
         except ConnectorError as error:
             return Response(Answer(0, detail=str(error), sent=False))
-        await admit()
+        await self._gate.admit()
         response = await self._once(method, path, body, {**headers, "authorization": f"Bearer {token}", **_AGENT})
         if response.answer.status == 401:
             if self._gate.disguises_overload(slot):

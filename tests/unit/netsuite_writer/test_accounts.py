@@ -1,0 +1,175 @@
+"""The limit of an account, from its flows and from what NetSuite grants; and what a former owner left in flight."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+from typing import Any, cast
+
+import msgspec
+import pytest
+
+from ml_connector.common.clock import ManualClock
+from ml_connector.common.directory import Directory, LiveFlow
+from ml_connector.common.errors import SecretUnreadable
+from ml_connector.common.flows import parse_flow
+from ml_connector.common.generation import Generation
+from ml_connector.common.wire import Attempt, Doubt
+from ml_connector.netsuite_writer.accounts import SMALLEST, UNTIL_READ, Accounts, granted_by
+from ml_connector.netsuite_writer.govern import Governor
+from ml_connector.netsuite_writer.job import Tools
+from ml_connector.netsuite_writer.settings import WriterSettings
+from ml_connector.netsuite_writer.settlement import Settler
+from ml_connector.netsuite_writer.store import Store
+from support.desired import ACCOUNT, FLOW, desired
+from support.office import DOCUMENT, FakeMessages, Flows
+
+PRINTED = Path(__file__).parents[2] / "data" / "netsuite" / "oracle_docs" / "governance_limits.json"
+NAME = ACCOUNT.lower()
+HOLD_S = 5.0
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit"), [("integrationSpecific", 2), ("accountLimit", 3), ("internal", 3)]
+)  # fmt: skip
+def test_each_shape_that_oracle_prints_says_what_is_granted(kind: str, limit: int) -> None:
+    body = json.loads(PRINTED.read_text(encoding="utf-8"))["body"][kind]
+
+    assert granted_by(json.dumps(body).encode()) == limit
+    assert granted_by(json.dumps({**body, "links": [{"rel": "self"}]}).encode()) == limit
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"<html>", b"{}", b'{"accountConcurrencyLimit": 0}', b'{"links": []}'])
+def test_what_says_nothing_grants_nothing(body: bytes) -> None:
+    assert granted_by(body) is None
+
+
+class FakeDirectory(Flows):
+    """No secrets: whoever wants a token is told so, and nothing leaves the process."""
+
+    def flows(self) -> list[LiveFlow]:
+        return list(self.known.values())
+
+    def secret(self, *_: Any, **__: Any) -> Any:
+        raise SecretUnreadable("none")
+
+
+class Desk:
+    """`Accounts` with one partition."""
+
+    def __init__(self, *sides: dict[str, Any]) -> None:
+        self.clock = ManualClock()
+        self.store = Store.in_memory()
+        self.settings = WriterSettings(
+            kafka_bootstrap_servers="nowhere:1", store_dir=Path("unused"), hold_s=HOLD_S, jobs_at_once=0
+        )
+        documents = [
+            {**DOCUMENT, "flow": f"{FLOW}-{number}", "netsuite": {**DOCUMENT["netsuite"], **side}}
+            for number, side in enumerate(sides)
+        ]
+        self.directory = FakeDirectory(*documents)
+        self.accounts = Accounts(self.settings, cast(Directory, self.directory), self.clock)
+        self.tools = Tools(
+            settings=self.settings,
+            clock=self.clock,
+            flows=self.directory,
+            store=self.store,
+            settler=cast(Settler, None),
+            messages=FakeMessages(),
+            owner="me",
+            chance=random.Random(1),
+        )
+
+    def governor(self) -> Governor:
+        """Of the account, once its partition is ours."""
+        assert self.accounts.make(NAME, f"{FLOW}-0", self.tools) is not None
+        return self.accounts._doors[NAME].gate.governor
+
+    def free(self, governor: Governor) -> int:
+        return governor.free(self.clock.monotonic_s())
+
+
+@pytest.mark.parametrize(
+    ("sides", "limit"),
+    [
+        pytest.param([{"concurrency": 7}], 7, id="configured"),
+        pytest.param([{}], 5, id="by default"),
+        pytest.param(
+            [{"concurrency": 15}, {"concurrency": 7}, {"concurrency": 20}], 7, id="the least of several flows"
+        ),
+        pytest.param([{"concurrency": 7, "reserve": 2}], 5, id="less what others need"),
+        pytest.param(
+            [{"concurrency": 7, "reserve": 2}, {"concurrency": 9, "reserve": 4}], 3, id="the greatest reserve"
+        ),
+        pytest.param([{"concurrency": 3, "reserve": 9}], 1, id="one at least"),
+        pytest.param([{"concurrency": "auto"}], UNTIL_READ, id="not read yet"),
+    ],
+)
+async def test_the_limit_is_the_least_that_the_flows_allow(sides: list[dict[str, Any]], limit: int) -> None:
+    desk = Desk(*sides)
+
+    assert desk.governor().ceiling == limit
+    await desk.accounts.close()
+
+
+async def test_a_flow_that_is_changed_changes_the_limit_at_once() -> None:
+    desk = Desk({"concurrency": 7})
+    governor = desk.governor()
+    document = {**DOCUMENT, "flow": f"{FLOW}-0", "netsuite": {**DOCUMENT["netsuite"], "concurrency": 2}}
+
+    desk.directory.known[f"{FLOW}-0"] = LiveFlow(parse_flow(document), 2, paused=False)
+    desk.accounts.flows_changed()
+
+    assert governor.ceiling == 2
+    await desk.accounts.close()
+
+
+async def test_a_limit_that_cannot_be_read_is_what_every_account_grants() -> None:
+    desk = Desk({"concurrency": "auto", "reserve": 1})
+    governor = desk.governor()
+
+    (reading,) = desk.accounts._tasks
+    await reading
+
+    assert governor.ceiling == SMALLEST - 1
+    await desk.accounts.close()
+
+
+def attempt(number: int, *, at_ms: int, account: str = ACCOUNT) -> Attempt:
+    state = desired("organization", str(number), account=account)
+    return Attempt(
+        record_key=state.record_key,
+        flow=state.flow,
+        entity=state.entity,
+        source_id=state.source_id,
+        company=state.company,
+        generation=state.generation,
+        at_ms=at_ms,
+        owner="another",
+        open=False,
+        doubts=(Doubt(Generation(1), at_ms),),
+    )
+
+
+async def test_what_a_former_owner_left_in_flight_occupies_its_slots_for_the_hold_only() -> None:
+    """Not for rule 3's quarter of an hour, after which a late call cannot be executed any more."""
+    desk = Desk({"concurrency": 5})
+    now_ms = desk.clock.now_ms()
+    others = "7654321_SB1"
+    for made in (
+        attempt(1, at_ms=now_ms),
+        attempt(2, at_ms=now_ms - 2_000),
+        attempt(3, at_ms=now_ms - int(HOLD_S * 1000)),
+        msgspec.structs.replace(attempt(4, at_ms=now_ms), record_key=f"{others.lower()}/customer/pd-org-4"),
+    ):
+        desk.store.put_attempt(made.record_key, made)
+
+    governor = desk.governor()
+
+    assert desk.free(governor) == 3
+    desk.clock.advance(HOLD_S - 2.0)
+    assert desk.free(governor) == 4
+    desk.clock.advance(2.0)
+    assert desk.free(governor) == 5
+    await desk.accounts.close()
