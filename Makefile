@@ -9,6 +9,9 @@ MEMBERS := libs/common libs/sandbox services/ingest services/resolver services/n
 SOURCES := libs services tests benchmarks
 # How long the proofs take; a smoke test wants less.
 KILLS ?= 18
+WRITER_KILLS ?= 50
+WRITER_RECORDS ?= 20000
+MODEL_CASES ?= 10000
 ABUSE_SECONDS ?= 60
 FUZZ_REQUESTS ?= 100000
 IDLE_MINUTES ?= 10
@@ -41,7 +44,8 @@ format: setup  ## let ruff repair what it can
 	@$(RUN)/ruff check --fix $(SOURCES)
 
 soak: setup  ## the long proofs; the report goes to docs/proof/
-	@KILLS=$(KILLS) ABUSE_SECONDS=$(ABUSE_SECONDS) FUZZ_REQUESTS=$(FUZZ_REQUESTS) \
+	@KILLS=$(KILLS) WRITER_KILLS=$(WRITER_KILLS) WRITER_RECORDS=$(WRITER_RECORDS) MODEL_CASES=$(MODEL_CASES) \
+		ABUSE_SECONDS=$(ABUSE_SECONDS) FUZZ_REQUESTS=$(FUZZ_REQUESTS) \
 		$(RUN)/pytest tests/soak -p support.unlisted --import-mode=importlib -o addopts= -s -v
 	@$(RUN)/python benchmarks/end_to_end.py --idle-minutes $(IDLE_MINUTES)
 

@@ -164,7 +164,7 @@ class OwnAccount:
         return found
 
     async def held(self) -> dict[str, dict[str, Any]]:
-        """External id -> what NetSuite holds. Its own ids are left out, or shown as external ones."""
+        """External id -> what NetSuite holds. Its own ids are left out, or shown as external ones; active is the default."""
         kinds = await self.writing.records(self.account)
         names = {record["id"]: record["externalId"] for record in kinds["customer"]}
         found: dict[str, dict[str, Any]] = {}
@@ -173,7 +173,7 @@ class OwnAccount:
                 assert record["externalId"] not in found, "one external id, two records"
                 link = OF_CUSTOMER.get(kind, "")
                 shown = {link: names[record[link]]} if link in record else {}
-                found[record["externalId"]] = {**record, **shown, "id": kind}
+                found[record["externalId"]] = {"isInactive": False, **record, **shown, "id": kind}
         return found
 
     async def dead_letters(self) -> list[DeadLetter]:

@@ -9,6 +9,7 @@ import pytest
 
 from ml_connector.common.wire import Desired
 from support.desired import desired
+from support.own_account import Line, OwnAccount, newer, requests, sort_of
 from support.writing import SUBSIDIARY, Writing, until
 
 WRITER, SECOND = "netsuite-writer", "netsuite-writer#2"
@@ -25,6 +26,18 @@ POINTS = {
     "committed, not in the local store": ("settlement:Settler._keep:before", 1),
     "after everything": ("settlement:Settler._keep:after", 1),
 }
+
+# The same for a batch; each time NetSuite gets one job, and each record goes once.
+BATCH_POINTS = {
+    "before the batch is in the topic": "app:KafkaMessages.job:before",
+    "in the topic, before the submission": "netsuite.client:NetsuiteClient.submit:before",
+    "after the submission": "netsuite.client:NetsuiteClient.submit:after",
+    "while it waits for the end": "netsuite.client:NetsuiteClient.job:after",
+    "before settling": "settlement:Settler._commit:before",
+    "committed, not in the local store": "settlement:Settler._keep:before",
+    "settled, before the batch is forgotten": "batch:Batches._forget:before",
+}
+BATCHES = SHORT_SESSION | {"MLC_BATCH_FROM": "20"}
 
 
 def state(source_id: str, version: int = 1) -> Desired:
@@ -139,3 +152,75 @@ async def test_a_former_owner_that_wakes_up_records_and_writes_nothing() -> None
             f"{number} v2" for number in range(1, 21)
         ]
         assert len(await writing.log()) == calls + 1
+
+
+@pytest.mark.parametrize("point", BATCH_POINTS)
+async def test_a_batch_whose_writer_is_killed_is_found_again_and_written_once(point: str, tmp_path: Path) -> None:
+    crash = {
+        "PYTHONPATH": str(CRASHING),
+        "CRASH_AT": f"ml_connector.netsuite_writer.{BATCH_POINTS[point]}",
+        "CRASH_MARK": str(tmp_path / "crashed"),
+    }
+    async with Writing(environment=BATCHES | crash) as writing:
+        own = await OwnAccount.open(writing, "3000001")
+        await own.emit_together(*own.states_of("organization", range(1, 31)))
+        await writing.stack.until_ended(WRITER)
+        await writing.stack.start_one(WRITER)
+        outcomes = await own.settled()
+        await until_forgotten(own)
+
+        found = requests(await own.log())
+        assert (tmp_path / "crashed").exists()
+        assert outcomes == ["written"] * 30
+        assert len(jobs(await own.log())) == 1
+        assert "write" not in found and len(await own.tasks()) == 30
+        assert await own.judged() == []
+
+
+@pytest.mark.parametrize("moment", ["in flight", "answered"])
+async def test_a_batch_of_a_former_owner_that_wakes_up_is_no_second_batch(moment: str) -> None:
+    """Stopped for longer than the session time-out, while NetSuite answers the submission or works on the job."""
+    async with Writing(replicas=2, environment=BATCHES) as writing:
+        await writing.stack.stop_one(SECOND)
+        own = await OwnAccount.open(writing, "3000002")
+        await writing.latency(1_500 if moment == "in flight" else 300)
+        old = own.states_of("organization", range(1, 31))
+        await own.emit_together(*old)
+        await until_submitted(own, moment)
+        await writing.signal(WRITER, signal.SIGSTOP)
+        await writing.latency(0)
+        await writing.stack.start_one(SECOND)
+        new = [newer(one, 2) for one in old[:25]]
+        await own.emit(*new)
+        await own.settled(*new)
+
+        await writing.signal(WRITER, signal.SIGCONT)
+        await until(writing.ready(WRITER))
+        await own.emit(own.state("organization", 99))
+        outcomes = await own.settled()
+
+        tasks = await own.tasks()
+        assert set(outcomes[:30]) <= {"written", "superseded"} and outcomes[30:] == ["written"] * 26
+        assert len({(line["path"], line["body"]) for line in tasks}) == len(tasks)
+        assert len([line for line in tasks if line["body"].endswith(' v1"')]) <= 30
+        assert await own.judged() == []
+
+
+def jobs(log: list[Line]) -> set[str]:
+    """That NetSuite was given."""
+    return {line["submitted"] for line in log if line["submitted"]}
+
+
+async def until_submitted(own: OwnAccount, moment: str) -> None:
+    async def submitted() -> bool:
+        found = [line for line in await own.log() if sort_of(line) == "submit"]
+        return any(moment == "in flight" or line["submitted"] for line in found)
+
+    await until(submitted, every_s=0.01)
+
+
+async def until_forgotten(own: OwnAccount) -> None:
+    async def forgotten() -> bool:
+        return not await own.jobs_under_way()
+
+    await until(forgotten)

@@ -162,6 +162,7 @@ class Account:
             for task in late:
                 task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._standings.stop()
 
     # -- one entry ---------------------------------------------------------------------------------------------------
 
@@ -169,8 +170,10 @@ class Account:
         """The job, if its record may be written now; else it has been given somewhere to wait, or to end."""
         entry.began_s = self._now_s()
         job = self._endings.job(entry)
-        if job is None:  # its tombstone came in meanwhile
+        known = judge(entry.generation, entry.cause, self._tools.store.observed(entry.record))
+        if job is None or isinstance(known, Duplicate):  # its tombstone, or its outcome, came in meanwhile
             self._schedule.done(entry)
+            self._endings.repeated(entry)
             for rival in entry.rivals.values():
                 self._endings.replaced(rival, entry)
             return None
@@ -324,6 +327,8 @@ class Account:
             self._block(entry, keys.flow_key(entry.flow))
             return
         await self._endings.ended(job, ending)
+        if entry.repeated:
+            self._endings.repeated(entry)
         self._schedule.done(entry)
         self._schedule.release(entry.record)
         self.pump()

@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ml_connector.common.errors import Malformed, MustStop, UnknownSchema
+from ml_connector.common.errors import Malformed, MustStop, TryLater, UnknownSchema
 from ml_connector.common.headers import TRACEPARENT, text
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
@@ -65,6 +65,7 @@ class Partition:
         self._accounts: dict[str, Account] = {}
         self._fold = Fold()
         self._resumed: set[str] = set()
+        self._strays: dict[str, int] = {}  # batches of a former owner that woke up -> when they appeared
         self._looked_s = tools.clock.monotonic_s()
         self._settling = asyncio.create_task(tools.settler.run(), name=f"settle-{number}")
 
@@ -150,6 +151,7 @@ class Partition:
             job = BatchJob.decode(value)
             if job.owner != owner and job.idempotency_key not in self._resumed:
                 log.warning("batch_of_a_former_owner", partition=self.number, records=len(job.members))
+                self._strays[job.idempotency_key] = self._tools.clock.now_ms()
                 for member in job.members:
                     attempt = in_doubt(member, DesiredKey.parse(member.desired_key).generation, self._tools)
                     store.put_attempt(attempt.record_key, attempt)
@@ -201,12 +203,24 @@ class Partition:
             for account in tuple(self._accounts.values()):
                 account.look_again()
         now_ms = self._tools.clock.now_ms()
+        await self._forget_strays(now_ms)
         for attempt in self._tools.store.attempts():
             if attempt.open or doubt.quiet_at_ms(attempt, int(self._tools.settings.quiet_s * 1000)) > now_ms:
                 continue
             owner = self._account(_account_of(attempt.record_key), attempt.flow)
             if owner is not None and not owner.unsettled(attempt.record_key):
                 await owner.hydrates.end_doubt(attempt)
+
+    async def _forget_strays(self, now_ms: int) -> None:
+        """Until the quiet time of their records is over the next owner has to find them."""
+        for key, seen_ms in tuple(self._strays.items()):
+            if seen_ms + int(self._tools.settings.quiet_s * 1000) > now_ms:
+                continue
+            try:
+                await self._tools.messages.job(None, key)
+            except TryLater:
+                return
+            del self._strays[key]
 
     def flow_changed(self) -> None:
         """A flow was applied, paused or resumed: what was held back for it is looked at again."""

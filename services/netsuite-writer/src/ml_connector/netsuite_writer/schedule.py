@@ -47,6 +47,7 @@ class Entry:
     lane: Lane
     parent: str | None = None
     contested: bool = False
+    repeated: bool = False  # its message came again, maybe behind its tombstone
     rivals: dict[str, Entry] = field(default_factory=dict)  # of the same generation, by key; they end with this one
     way: Way = "any"
     adopts: str | None = None  # internal id of the existing record that becomes this one
@@ -150,6 +151,7 @@ class Schedule:
         held = self._waiting.get(entry.record)
         for other in (running, held):
             if other is not None and other.key == entry.key:
+                other.repeated = True
                 return None  # the same message once more
             if other is not None and entry.generation < other.generation:
                 return entry

@@ -20,6 +20,7 @@ from ml_connector.netsuite_writer.protect import Flood, signature
 
 log = get_logger()
 
+SEND_AGAIN_S = 1.0
 WINDOW = 100  # endings of a flow that its ratio of rejections is taken of
 FLOODING = frozenset({"map", "write"})  # stages at which the flow may be at fault, not the record
 
@@ -31,6 +32,11 @@ class Standings:
         self._tools = tools
         self._floods: dict[str, Flood] = {}
         self._sending: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """The next owner finds out by itself."""
+        for sending in self._sending:
+            sending.cancel()
 
     # -- flows -------------------------------------------------------------------------------------------------------
 
@@ -93,7 +99,12 @@ class Standings:
         sending.add_done_callback(self._sending.discard)
 
     async def _send(self, key: str, standing: Standing | None) -> None:
-        try:
-            await self._tools.messages.standing(standing, key)
-        except TryLater as error:  # the next owner finds out by itself
-            log.warning("standing_not_kept", subject=key, problem=str(error))
+        """Until the broker has it, or something newer is to be sent: a halt that nobody sees is resumed by nobody."""
+        while self._tools.store.standing(key) is standing:
+            try:
+                await self._tools.messages.standing(standing, key)
+            except TryLater as error:
+                log.warning("standing_not_kept", subject=key, problem=str(error))
+                await self._tools.clock.sleep(SEND_AGAIN_S)
+            else:
+                return

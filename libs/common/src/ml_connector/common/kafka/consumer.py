@@ -1,6 +1,7 @@
 """Two ways to read a topic: as a member of a group, and by assignment (companion topics, tables).
 
-Both commit by hand, read committed messages only, and slow down: members of a group by pausing partitions while they go on polling, the other by not polling.
+Both commit by hand and read committed messages only. When too much waits to be taken, members of a group pause their
+partitions and go on polling; the other does not poll.
 """
 
 from __future__ import annotations
@@ -129,7 +130,7 @@ class _Reader:
             self._slow_down(True)
 
     def _slow_down(self, paused: bool) -> None:
-        """Pausing drops what the client has fetched already, and polling must go on: members of a group cannot do without."""
+        """Members of a group must go on polling, though pausing drops what the client has fetched already."""
         self._thread.call(_pause_all if paused else _resume_all)
 
     def _own(self, config: dict[str, Any]) -> OwnerThread:

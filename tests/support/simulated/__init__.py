@@ -1,0 +1,1 @@
+"""The writer in a simulated world: virtual time, a broker of lists, NetSuite's stand-in without sockets."""
