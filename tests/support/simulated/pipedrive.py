@@ -23,6 +23,7 @@ What = Literal["edit", "touch", "delete", "bad", "merge"]
 NAMES: dict[Entity, str] = {"organization": "Organization", "person": "Person", "deal": "Deal"}
 READ_TOOK_MS = 120
 OPEN_STATUS, LOST_STATUS = "8", "14"
+UNKNOWN_CURRENCY = "XXX"
 _SUBSIDIARY = {"subsidiary": Reference("subsidiary", "2")}
 
 
@@ -142,6 +143,6 @@ def _fields(it: Object) -> dict[str, Any]:
 
 def _references(it: Object) -> dict[str, Reference]:
     if it.entity == "deal":
-        currency = Reference("currency", "XXX" if it.bad else "EUR")
+        currency = Reference("currency", UNKNOWN_CURRENCY if it.bad else "EUR")
         return {"currency": currency, "entityStatus": Reference("status", OPEN_STATUS)}
     return dict(_SUBSIDIARY)

@@ -1,7 +1,4 @@
-"""Play one case until everything is quiet, and say what was wrong.
-
-The judge is NetSuite's log (`support/judging.py`); what the log alone cannot show is checked here.
-"""
+"""Play one case until everything is quiet, and say what was wrong (`verdict.py`)."""
 
 from __future__ import annotations
 
@@ -9,27 +6,27 @@ import asyncio
 import functools
 import random
 import warnings
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from structlog.testing import capture_logs
 
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.flows import Flow, parse_flow
 from ml_connector.common.keys import flow_key
-from ml_connector.common.wire import Desired, Outcome
+from ml_connector.common.wire import Desired, Hydrate
 from ml_connector.netsuite_writer.settings import WriterSettings
 from ml_connector.sandbox.netsuite.store import Record
-from support.desired import ACCOUNT, FLOW, RECORD_TYPES, key_of
-from support.judging import Evidence, judge
+from support.desired import ACCOUNT, FLOW, key_of
+from support.judging import Evidence
 from support.simulated import case as cases
+from support.simulated import verdict
 from support.simulated.broker import DESIRED, OBSERVED, Broker
 from support.simulated.case import Case
-from support.simulated.owner import PUBLIC_PEM, Owner, World
-from support.simulated.owner import OneFlow as Flows
-from support.simulated.pipedrive import LOST_STATUS, NAMES, Object, SimulatedPipedrive
+from support.simulated.owner import PUBLIC_PEM, OneFlow, Owner, World
+from support.simulated.pipedrive import LOST_STATUS, SimulatedPipedrive
 from support.simulated.vendor import BASE_URL, SimulatedVendor
 from support.simulated.virtual_time import LoopClock, Stuck, VirtualLoop
 
@@ -52,14 +49,14 @@ BASE = WriterSettings(
 EXPECTED_ERRORS = frozenset({"flow_halted"})
 
 
-def play(case: Case) -> list[str]:
-    """Everything that was wrong."""
+def play(case: Case, tally: Counter[str] | None = None) -> list[str]:
+    """Everything that was wrong. `tally`: counts what happened, so that nobody trusts cases in which little did."""
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)  # killed before they began
     loop = VirtualLoop()
     try:
         with capture_logs() as logs:
             try:
-                problems = loop.run_until_complete(_Play(case, loop).run())
+                problems = loop.run_until_complete(_Play(case, loop, Counter() if tally is None else tally).run())
             except Stuck as error:
                 problems = [str(error)]
         ours = [log for log in logs if log["log_level"] == "error" and log["event"] not in EXPECTED_ERRORS]
@@ -96,8 +93,9 @@ def flow_of(*, matching: bool, looks_up: bool, slots: int) -> Flow:
 class _Play:
     """One case."""
 
-    def __init__(self, case: Case, loop: VirtualLoop) -> None:
+    def __init__(self, case: Case, loop: VirtualLoop, tally: Counter[str]) -> None:
         self._case = case
+        self._tally = tally
         clock = LoopClock(loop)
         chance = random.Random(case.seed)
         flow = flow_of(matching=case.matching, looks_up=case.looks_up, slots=case.slots)
@@ -113,7 +111,7 @@ class _Play:
                 opportunity_upsert=not case.looks_up,
                 **case.switches,
             ),
-            flows=Flows(LiveFlow(flow, 1, paused=False)),
+            flows=OneFlow(LiveFlow(flow, 1, paused=False)),
             settings=BASE.model_copy(update=case.settings),
             slots=case.slots,
             chance=chance,
@@ -141,7 +139,20 @@ class _Play:
         resolver.cancel()
         for owner in self._owners:
             await owner.process.kill()
-        return [*problems, *[str(found) for found in judge(await self._evidence())], *self._also_wrong()]
+        evidence = await self._evidence()
+        verdict.count(evidence, into=self._tally)
+        return [*problems, *self._world.vendor.problems, *verdict.of(evidence, self._pipedrive.objects.values())]
+
+    async def _evidence(self) -> Evidence:
+        vendor = self._world.vendor
+        return Evidence(
+            log=vendor.log(),
+            records={ACCOUNT: await vendor.records()},
+            states=self._emitted,
+            outcomes=self._world.broker.outcomes(),
+            slots=self._case.slots,
+            client_timeout_s=REQUEST_TIMEOUT_S,
+        )
 
     def _fill(self) -> None:
         """Objects of Pipedrive; and what NetSuite has of them already, if somebody typed it in there."""
@@ -277,7 +288,7 @@ class _Play:
                 delay_s = self._world.chance.choice((0.05, 0.5, 8.0))
                 asyncio.get_running_loop().call_later(delay_s, self._answer, hydrate)
 
-    def _answer(self, hydrate: Any) -> None:
+    def _answer(self, hydrate: Hydrate) -> None:
         self._answering -= 1
         self._emit(self._pipedrive.answer(hydrate))
 
@@ -325,86 +336,3 @@ class _Play:
         broker = self._world.broker
         attempts = [f"attempt of {attempt.record_key}" for attempt in self._owners[-1].store.attempts()]
         return [f"left: {one}" for one in (*broker.live(DESIRED), *attempts)]
-
-    # -- what was wrong ----------------------------------------------------------------------------------------------
-
-    async def _evidence(self) -> Evidence:
-        vendor = self._world.vendor
-        self._records = await vendor.records()
-        return Evidence(
-            log=vendor.log(),
-            records={ACCOUNT: self._records},
-            states=self._emitted,
-            outcomes=_without_repetitions(self._world.broker.outcomes()),
-            slots=self._case.slots,
-            client_timeout_s=REQUEST_TIMEOUT_S,
-        )
-
-    def _also_wrong(self) -> Iterator[str]:
-        yield from self._world.vendor.problems
-        newest = self._newest_outcomes()
-        for outcome in self._world.broker.outcomes():
-            if outcome.outcome == "dead_lettered" and not self._may_be_dead(outcome):
-                yield f"dead-lettered for a fault that is not its own: {outcome.external_id}: {outcome.reason}"
-        for it in self._pipedrive.objects.values():
-            found = self._held(it)
-            last = newest.get((it.entity, it.source_id))
-            if last is None or last.outcome == "dead_lettered":
-                continue
-            wrong = _difference(it, found)
-            if wrong:
-                yield f"{it.entity} {it.source_id}: {wrong}"
-
-    def _newest_outcomes(self) -> dict[tuple[str, str], Outcome]:
-        """Of what was not superseded."""
-        found: dict[tuple[str, str], Outcome] = {}
-        for outcome in self._world.broker.outcomes():
-            if outcome.outcome != "superseded":
-                found[outcome.entity, outcome.source_id] = outcome
-        return found
-
-    def _may_be_dead(self, outcome: Outcome) -> bool:
-        if outcome.stage == "orphan":
-            return outcome.entity == "deal"
-        state = next(s for s in self._emitted if (s.cause, s.record_key) == (outcome.cause, outcome.record_key))
-        currency = state.references.get("currency")
-        return "email" in state.fields or (currency is not None and currency.value == "XXX")
-
-    def _held(self, it: Object) -> dict[str, Any] | None:
-        from ml_connector.common.keys import external_id
-
-        wanted = external_id("pd", it.entity, it.source_id)
-        records = self._records[RECORD_TYPES[it.entity]]
-        return next((record for record in records if record["externalId"] == wanted), None)
-
-
-def _without_repetitions(outcomes: list[Outcome]) -> list[Outcome]:
-    """A superseded cause that is delivered once more is superseded once more; compaction makes it one."""
-    found: dict[tuple[str, str], Outcome] = {}
-    others: list[Outcome] = []
-    for outcome in outcomes:
-        if outcome.outcome == "superseded":
-            found[outcome.cause, outcome.record_key] = outcome
-        else:
-            others.append(outcome)
-    return [*found.values(), *others]
-
-
-def _difference(it: Object, found: dict[str, Any] | None) -> str:
-    """Empty: NetSuite holds the object as Pipedrive does."""
-    if it.deleted:
-        if found is None:
-            return ""
-        if it.entity == "deal":
-            return "" if found.get("entityStatus") == LOST_STATUS else "deleted, but not lost"
-        return "" if found.get("isInactive") is True else "deleted, but active"
-    if found is None:
-        return "NetSuite has no such record"
-    name = found.get("companyName") or found.get("lastName") or found.get("title")
-    wanted = f"{NAMES[it.entity]} {it.source_id} v{it.label}"
-    if name != wanted:
-        return f"NetSuite holds {name!r}, Pipedrive {wanted!r}"
-    return "active in Pipedrive, but not in NetSuite" if found.get("isInactive") else ""
-
-
-__all__ = ["msgspec", "play"]

@@ -129,6 +129,10 @@ class Gate:
         """A request that nobody waits for any more may still occupy a slot."""
         self.governor.hold(until_s)
 
+    def given_up(self) -> None:
+        """We do not wait for a request's answer any more; NetSuite goes on with it."""
+        self.hold(self._clock.monotonic_s() + self._hold_s)
+
     # -- rules -------------------------------------------------------------------------------------------------------
 
     def _free(self, now_s: float) -> int:

@@ -7,6 +7,7 @@ Every request passes the account's gate. Never: retries, limits, decisions; thos
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -159,6 +160,9 @@ class NetsuiteClient:
             return Response(Answer(0, detail=type(error).__name__, sent=False))
         except httpx2.HTTPError as error:
             return Response(Answer(0, detail=type(error).__name__))
+        except asyncio.CancelledError:
+            self._gate.given_up()
+            raise
         return Response(read_answer(answer), answer.content)
 
 
