@@ -41,10 +41,10 @@ def tell(what: str, log: Sequence[Line], *, floor: float, bound: float) -> None:
     if not jobs:
         print(f"  {what}: this writer made no batch", flush=True)
         return
-    for which, lines in (
-        (f"batches, {what}", batched),
-        ("  once the first has shown how long they take", after_first(batched)),
-    ):
+    rows = [(f"batches, {what}", batched)]
+    if jobs > 1:
+        rows.append(("  once the first has shown how long they take", after_first(batched)))
+    for which, lines in rows:
         mine = per_slot_s(lines)
         print(
             f"  {which:<50} {mine:7.1f}   {mine / floor:.1f}x of single calls, "

@@ -152,7 +152,7 @@ class Batches:
         """The job's id. Asked again with the same key until there is an answer: NetSuite takes a key only once."""
         items = [named(member.request.external_id, member.request.body) for member in batch.members]
         stored = batch.stored
-        failures, may_arrive = 0, not batch.known_order
+        failures, refusals, may_arrive = 0, 0, not batch.known_order
         while items:
             answer = await self._submit(stored, items)
             if answer.location and (answer.status == 202 or answer.code == IDEMPOTENCY_ERROR):
@@ -162,7 +162,11 @@ class Batches:
             fault = settle.fault_of(answer)
             if fault is None and answer.status != 202 and answer.code:
                 log.warning("batch_refused", account=self._account, status=answer.status, code=answer.code)
-                raise _Gone if may_arrive else _Refused
+                if not may_arrive:
+                    raise _Refused
+                refusals += 1  # an earlier try may yet arrive: once one is taken, NetSuite takes the key no more
+                if refusals >= TRIES:
+                    raise _Gone
             may_arrive = may_arrive or (answer.sent and fault in {None, "unavailable"})
             failures += 1
             await self._pause(failures)
