@@ -51,22 +51,30 @@ class OwnAccount:
         name: str,
         *,
         slots: int = 5,
-        netsuite: Mapping[str, Any] | None = None,
         match: Mapping[Entity, Sequence[str]] | None = None,
+        changes: Mapping[str, Any] | None = None,
         **switches: Any,
     ) -> Self:
-        """`netsuite`: members of the flow's part of that name; `match`: match rules by entity."""
+        """`match`: match rules by entity; `changes`: of its flow, as for `document`."""
         own = cls(writing, name, slots=slots)
-        document = writing.stack.flow_document()
-        document["flow"] = own.flow
-        document["pipedrive"]["company"] = own.flow
-        document["netsuite"].update(account=own.account, concurrency=slots, **(netsuite or {}))
+        own._unknown = document = own.document(**(changes or {}))
         for entity, fields in (match or {}).items():
             document["entities"][entity]["match"] = list(fields)
         await writing.keep_bodies()
         await writing.add_account(own.account, **{"concurrency_limit": slots, **switches})
-        own._unknown = document
         return own
+
+    def document(self, **changes: Any) -> dict[str, Any]:
+        """The demo's flow for this account; mappings among the changes are merged one level deep, None takes out."""
+        made = self.writing.stack.flow_document()
+        made["flow"] = made["pipedrive"]["company"] = self.flow
+        made["netsuite"].update(account=self.account, concurrency=self.slots)
+        for name, value in changes.items():
+            if value is None:
+                del made[name]
+            else:
+                made[name] = {**made.get(name, {}), **value} if isinstance(value, Mapping) else value
+        return made
 
     async def _make_known(self) -> None:
         if self._unknown is not None:

@@ -103,29 +103,14 @@ async def opened(
     writing: Writing, name: str, *, slots: int = 5, facts: Mapping[str, Any] | None = None, **changes: Any
 ) -> OwnAccount:
     """An account of its own whose flow has these changes; `facts`: of the account at NetSuite."""
-    own = await OwnAccount.open(writing, name, slots=slots, **(facts or {}))
-    own._unknown = document(own, **changes)
-    return own
-
-
-def document(own: OwnAccount, **changes: Any) -> dict[str, Any]:
-    """The demo's flow for this account; mappings among the changes are merged one level deep, None takes out."""
-    made = own.writing.stack.flow_document()
-    made["flow"] = made["pipedrive"]["company"] = own.flow
-    made["netsuite"].update(account=own.account, concurrency=own.slots)
-    for name, value in changes.items():
-        if value is None:
-            del made[name]
-        else:
-            made[name] = {**made.get(name, {}), **value} if isinstance(value, Mapping) else value
-    return made
+    return await OwnAccount.open(writing, name, slots=slots, changes=changes, **(facts or {}))
 
 
 async def beside(own: OwnAccount, flow: str, *, prefix: str, **changes: Any) -> OwnAccount:
     """Another flow of the same account; give its states external ids with this prefix."""
     other = OwnAccount(own.writing, own.account.removesuffix("_SB1"), slots=own.slots)
     other.flow = flow
-    await own.writing.add_flow(document(other, external_ids=prefix, **changes))
+    await own.writing.add_flow(other.document(external_ids=prefix, **changes))
     return other
 
 

@@ -112,7 +112,7 @@ ROWS: Final[dict[str, Row]] = {
     "look-up of a record": Row(
         {"method": "GET", "path": "/eid:"},
         few,
-        account={"netsuite": {"opportunities": "look-up"}, "opportunity_upsert": False},
+        account={"changes": {"netsuite": {"opportunities": "look-up"}}, "opportunity_upsert": False},
     ),
     "token": Row({"path": "/oauth2/v1/token$"}, few),
 }

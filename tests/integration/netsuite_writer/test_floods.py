@@ -9,7 +9,7 @@ import pytest
 from ml_connector.common.keys import external_id, flow_key
 from ml_connector.common.wire import Desired
 from support.own_account import WRITER, OwnAccount
-from support.steering import apply, beside, document, has_tombstone, resume, standing, until_standing, waiting
+from support.steering import apply, beside, has_tombstone, resume, standing, until_standing, waiting
 from support.writing import Writing, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -96,7 +96,7 @@ async def test_a_halt_outlives_the_writer_and_ends_with_a_new_version_of_the_flo
     assert await waiting(own) == len(states) - (RUN - 1)
 
     await own.switch(oneworld=False)
-    assert await apply(own, document(own)) == 2
+    assert await apply(own, own.document()) == 2
     outcomes = await own.settled()
 
     assert outcomes.count("dead_lettered") == RUN - 1

@@ -21,13 +21,12 @@ from ml_connector.cli import accounting as books
 from ml_connector.cli import tail as tailing
 from ml_connector.cli.flow_files import read_flow_file
 from ml_connector.cli.publishing import TopicWriter
-from ml_connector.cli.reading import newest_by_key
+from ml_connector.cli.reading import flow_book, newest_by_key
 from ml_connector.cli.say import USAGE, err, fail, out, plainly
 from ml_connector.cli.stack import ALL, StackOptions
 from ml_connector.cli.up import run_up
 from ml_connector.common import topics
 from ml_connector.common.credentials import WebhookHmac
-from ml_connector.common.directory import FlowBook
 from ml_connector.common.errors import BadInput, InvalidFlow
 from ml_connector.common.flows import environment_of
 from ml_connector.common.kafka.admin import TopicSpec, ensure_topics, partition_counts
@@ -198,9 +197,7 @@ def flows_apply(file: Annotated[Path, typer.Argument(help="A flow in YAML.")]) -
 def flows_list() -> None:
     """List the flows with their active versions."""
     settings = Settings.load()
-    book = FlowBook()
-    for key, value in newest_by_key(settings.kafka(), topics.FLOWS.full_name(settings.topic_prefix)).items():
-        book.fold(key, value)
+    book = flow_book(settings.kafka(), settings.topic_prefix)
     table = Table("flow", "version", "company", "account", "environment", "state")
     for name in book.names():
         live = book.live(name)

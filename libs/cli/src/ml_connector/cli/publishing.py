@@ -8,7 +8,7 @@ from typing import Any
 
 from confluent_kafka import KafkaError, Message, Producer
 
-from ml_connector.cli.reading import newest_by_key
+from ml_connector.cli.reading import flow_book, newest_by_key
 from ml_connector.common import topics
 from ml_connector.common.codec import Wire
 from ml_connector.common.credentials import KINDS
@@ -34,7 +34,7 @@ class TopicWriter:
     def flow(self, document: Mapping[str, Any], *, by: str) -> int:
         """Validate, give it the next version, activate it; the version. Raises InvalidFlow."""
         flow = parse_flow(document)
-        book = self._book()
+        book = flow_book(self._kafka, self._prefix)
         refuse_changed_identity(flow, book)
         version = book.newest(flow.flow) + 1
         plain = flow.model_dump(mode="json", exclude_defaults=True, by_alias=True)
@@ -46,7 +46,7 @@ class TopicWriter:
 
     def pause(self, flow: str, *, paused: bool) -> None:
         """Pause a flow, or let it go on: also after a flood has halted it. Raises BadInput for an unknown flow."""
-        live = self._book().live(flow)
+        live = flow_book(self._kafka, self._prefix).live(flow)
         if live is None:
             raise BadInput(f"there is no flow {flow!r}: `mlc flows list` shows them")
         resumed_at_ms = live.resumed_at_ms if paused else int(time.time() * 1000)
@@ -64,12 +64,6 @@ class TopicWriter:
         entry = self._vault.encrypt(owner, name, environment, version=version, value=value)
         self._write(topics.SECRETS, entry.key, entry)
         return version
-
-    def _book(self) -> FlowBook:
-        book = FlowBook()
-        for key, value in newest_by_key(self._kafka, topics.FLOWS.full_name(self._prefix)).items():
-            book.fold(key, value)
-        return book
 
     def _write(self, topic: topics.Topic, key: str, value: Wire) -> None:
         problems: list[KafkaError] = []

@@ -8,6 +8,8 @@ from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, TopicPartition
 
+from ml_connector.common import topics
+from ml_connector.common.directory import FlowBook
 from ml_connector.common.errors import DeliveryFailed, TopicsDiffer
 from ml_connector.common.kafka.admin import watermarks
 from ml_connector.common.kafka.producer import client_config
@@ -86,3 +88,11 @@ def newest_by_key(kafka: Mapping[str, str], topic: str) -> dict[str, bytes]:
         else:
             found[key] = record.value
     return found
+
+
+def flow_book(kafka: Mapping[str, str], prefix: str) -> FlowBook:
+    """All flows, as `connector.flows` has them now."""
+    book = FlowBook()
+    for key, value in newest_by_key(kafka, topics.FLOWS.full_name(prefix)).items():
+        book.fold(key, value)
+    return book

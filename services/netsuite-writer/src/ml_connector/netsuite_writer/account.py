@@ -16,7 +16,7 @@ from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import BatchJob, Desired, Lane, Superseded
 from ml_connector.netsuite_writer import match, parents
 from ml_connector.netsuite_writer.accept import Apply, Duplicate, judge
-from ml_connector.netsuite_writer.adopt import Adoption
+from ml_connector.netsuite_writer.adopt import Adoption, match_rules
 from ml_connector.netsuite_writer.batch import Batches
 from ml_connector.netsuite_writer.call import Caller, NotOurs, looks_up
 from ml_connector.netsuite_writer.endings import Endings
@@ -68,15 +68,14 @@ class Account:
         """Take in one desired state; `pump` starts what may run."""
         desired = Desired.decode(waiting.body)
         entry = _entry(waiting.key, desired)
-        observed = self._tools.store.observed(desired.record_key)
-        match judge(desired.generation, desired.cause, observed):
+        match judge(desired.generation, desired.cause, self._tools.store.observed(desired.record_key)):
             case Duplicate():
                 self._endings.repeated(entry)
             case Superseded() as newer:
                 self._endings.superseded(Job(entry, desired, waiting.trace), newer)
             case Apply(contested=contested):
                 entry.contested = contested
-                entry.way = self._way(desired, exists=observed is not None and observed.internal_id is not None)
+                entry.way = self._way(desired)
                 self._schedule_entry(entry)
 
     def _schedule_entry(self, entry: Entry) -> None:
@@ -85,14 +84,13 @@ class Account:
         if loser is not None and winner is not None:
             self._lost(loser, winner)
 
-    def _way(self, desired: Desired, *, exists: bool) -> Way:
+    def _way(self, desired: Desired) -> Way:
         if desired.action != "upsert":
             return "single"
         live = self._tools.flows.flow(desired.flow)
         if live is None:  # it is looked at again once the flow is known
             return "match"
-        mapping = live.flow.mapping_of(desired.entity)
-        if not exists and mapping is not None and mapping.match:
+        if match_rules(desired, live) and self._tools.store.internal_id(desired.record_key) is None:
             return "match"
         return "single" if looks_up(desired, live) else "any"
 
@@ -194,8 +192,8 @@ class Account:
         """A read that finds the object gone may come before the event that deleted it, and then stands in for it."""
         if desired.action not in {"gone", "merged"}:
             return desired.action == "inactivate"
-        mapping, observed = live.flow.mapping_of(desired.entity), self._tools.store.observed(desired.record_key)
-        may_exist = desired.force or (observed is not None and observed.internal_id is not None)
+        mapping = live.flow.mapping_of(desired.entity)
+        may_exist = desired.force or self._tools.store.internal_id(desired.record_key) is not None
         return may_exist and mapping is not None and mapping.on_delete == "inactivate"
 
     def _under_parent(self, job: Job, live: LiveFlow) -> Ready | None:
@@ -221,12 +219,10 @@ class Account:
         entry = job.entry
         if entry.way != "match":
             return job
-        observed = self._tools.store.observed(entry.record)
-        if observed is None or observed.internal_id is None:
-            rules = self._adoption.rules(job)
-            if rules and match.wanted(job.desired, rules) is not None:
-                self._adoption.ask(job)
-                return None
+        rules = match_rules(job.desired, job.live)
+        if rules and self._tools.store.internal_id(entry.record) is None and match.wanted(job.desired, rules):
+            self._adoption.ask(job)
+            return None
         entry.way = "single" if looks_up(job.desired, job.live) else "any"
         return job
 
@@ -258,7 +254,7 @@ class Account:
             told = await self._caller.make(job)
             ending = told if isinstance(told, Ending) else self.follow(job, told)
         except NotOurs:
-            self._again(job.entry, self._follower.backoff_s(job.entry))
+            self._again(job.entry, self._tools.backoff_s(job.entry.failures))
         except Exception as error:  # the top of a task: a fault of ours must not lose the record
             log.error("try_failed", account=self.name, exc_info=error)
             self._follower.doubt(job.entry.record)
@@ -281,15 +277,17 @@ class Account:
         for lane in _LANES:
             for kind in KINDS:
                 queue = queue_of(kind, "any")
-                if queue in closed or self._suspensions.is_open(kind):
-                    continue
-                while self._batches.worth(self._schedule.depth(lane, queue), calls_per_s=calls_per_s):
-                    jobs = self._gather(lane, queue)
-                    if len(jobs) < 2:
-                        for job in jobs:
-                            self.go_first(job, "single")
-                        break
-                    self._start_batch(self._batches.run(jobs))
+                if queue not in closed and not self._suspensions.is_open(kind):
+                    self._fill_from(lane, queue, calls_per_s)
+
+    def _fill_from(self, lane: Lane, queue: str, calls_per_s: float) -> None:
+        while self._batches.worth(self._schedule.depth(lane, queue), calls_per_s=calls_per_s):
+            jobs = self._gather(lane, queue)
+            if len(jobs) < 2:
+                for job in jobs:
+                    self.go_first(job, "single")
+                return
+            self._start_batch(self._batches.run(jobs))
 
     def _gather(self, lane: Lane, queue: str) -> list[Ready]:
         jobs: list[Ready] = []
@@ -341,7 +339,7 @@ class Account:
     def go_later(self, job: Job, way: Way) -> None:
         job.entry.way = way
         job.entry.failures += 1
-        self._again(job.entry, self._follower.backoff_s(job.entry))
+        self._again(job.entry, self._tools.backoff_s(job.entry.failures))
         self.pump()
 
     def _again(self, entry: Entry, after_s: float) -> None:
@@ -376,13 +374,8 @@ class Account:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        delayed_s = self._schedule.due_s()
-        moments = (
-            self._suspensions.opens_at_s(now_s)
-            if delayed_s is None
-            else [delayed_s, *self._suspensions.opens_at_s(now_s)]
-        )
-        due_s = min(moments, default=None)
+        moments = (self._schedule.due_s(), *self._suspensions.opens_at_s(now_s))
+        due_s = min((at_s for at_s in moments if at_s is not None), default=None)
         if due_s is not None and not self._stopping and self._calls < self._gate.room():
             self._timer = asyncio.get_running_loop().call_later(max(0.0, due_s - self._now_s()), self.pump)
 

@@ -7,17 +7,23 @@ One query for many jobs, one query at a time for each record type, so that two r
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
+from ml_connector.common.directory import LiveFlow
 from ml_connector.common.keys import RecordType
+from ml_connector.common.wire import Desired
 from ml_connector.netsuite_writer import match, settle
 from ml_connector.netsuite_writer.job import Desk, Ready, Told
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
 from ml_connector.netsuite_writer.outcome import Ending
 
-MOST: Final = 100  # records that one query asks for
-
 Spawn = Callable[[Coroutine[Any, Any, object]], object]
+
+
+def match_rules(desired: Desired, live: LiveFlow) -> tuple[str, ...]:
+    """The body fields that must be equal; none: nothing to look for."""
+    mapping = live.flow.mapping_of(desired.entity)
+    return mapping.match if mapping is not None else ()
 
 
 class Adoption:
@@ -31,15 +37,9 @@ class Adoption:
         self._asking: set[RecordType] = set()
         self._claims: dict[str, str] = {}  # internal id -> record key that takes it over
 
-    @staticmethod
-    def rules(job: Ready) -> tuple[str, ...]:
-        """The body fields that must be equal; none: nothing to look for."""
-        mapping = job.live.flow.mapping_of(job.desired.entity)
-        return mapping.match if mapping is not None else ()
-
     def full(self) -> list[RecordType]:
         """Types of which enough jobs wait for the next query."""
-        return [kind for kind, jobs in self._waiting.items() if len(jobs) >= MOST]
+        return [kind for kind, jobs in self._waiting.items() if len(jobs) >= match.MOST_WANTED]
 
     def ask(self, job: Ready) -> None:
         """The job is given back to the desk once the answer is there."""
@@ -52,9 +52,13 @@ class Adoption:
     async def _ask_all(self, kind: RecordType) -> None:
         try:
             while waiting := self._waiting[kind]:
-                fields = self.rules(waiting[0])
-                group = [job for job in waiting if self.rules(job) == fields][:MOST]
-                self._waiting[kind] = [job for job in waiting if job not in group]
+                fields = match_rules(waiting[0].desired, waiting[0].live)
+                group: list[Ready] = []
+                others: list[Ready] = []
+                for job in waiting:
+                    asks = len(group) < match.MOST_WANTED and match_rules(job.desired, job.live) == fields
+                    (group if asks else others).append(job)
+                self._waiting[kind] = others
                 await self._ask(kind, fields, group)
         finally:
             self._asking.discard(kind)

@@ -11,25 +11,28 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 
 from ml_connector.common.errors import TryLater
+from ml_connector.common.keys import DesiredKey
 from ml_connector.common.logs import get_logger
-from ml_connector.common.wire import Attempt, BatchJob, Doubt, Member, Try
-from ml_connector.netsuite_writer import readback, settle
+from ml_connector.common.wire import Attempt, BatchJob, Member, Try
+from ml_connector.netsuite_writer import doubt, readback, settle
 from ml_connector.netsuite_writer.call import Caller, NotOurs
 from ml_connector.netsuite_writer.job import Desk, Job, Ready, Told, Tools
-from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, Response
+from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, last_segment
 from ml_connector.netsuite_writer.outcome import Ending
 from ml_connector.netsuite_writer.settle import Answer
 from ml_connector.netsuite_writer.turnaround import Guess, Turnaround
 from ml_connector.netsuite_writer.write import Request, named
 
 log = get_logger()
+
+Said = TypeVar("Said")
 
 IDEMPOTENCY_ERROR: Final = "IDEMPOTENCY_ERROR"
 TRIES: Final = 5  # of one question about a job, before its records go by single calls
@@ -156,7 +159,7 @@ class Batches:
         while items:
             answer = await self._submit(stored, items)
             if answer.location and (answer.status == 202 or answer.code == IDEMPOTENCY_ERROR):
-                job_id = answer.location.rstrip("/").rpartition("/")[2]
+                job_id = last_segment(answer.location)
                 await self._note(msgspec.structs.replace(stored, job_id=job_id))
                 return job_id
             fault = settle.fault_of(answer)
@@ -239,13 +242,9 @@ class Batches:
         if not bodies:
             return {}
         suiteql = readback.query(kind, bodies)
-        for failures in range(1, TRIES + 1):
-            answer, rows = await self._client.query(suiteql)
-            if answer.status == 200:
-                return readback.held(kind, bodies, rows)
-            if settle.fault_of(answer) is None:
-                break
-            await self._pause(failures)
+        answer, rows = await self._asked(lambda: self._client.query(suiteql))
+        if answer.status == 200:
+            return readback.held(kind, bodies, rows)
         log.warning("read_back_refused", account=self._account, record_type=kind, code=answer.code)
         return {}
 
@@ -279,19 +278,18 @@ class Batches:
 
     async def _task_numbers(self, job_id: str) -> list[str]:
         """Ids of the tasks in order. Printed lists have several self links in one item: all are walked."""
-        response = await self._asked(f"{job_id}/task/")
-        if response.answer.status != 200:
+        answer, body = await self._asked(lambda: self._tasks(job_id))
+        if answer.status != 200:
             return []
-        items = _object(response.body).get("items", [])
+        items = _object(body).get("items", [])
         addresses = [link.get("href", "") for item in items for link in item.get("links", []) if link["rel"] == "self"]
-        return [address.rstrip("/").rpartition("/")[2] for address in addresses]
+        return [last_segment(address) for address in addresses]
 
     async def _result(self, path: str, member: _Member) -> Told | None:
         """None: it does not say, or speaks of another record. Asked once: it stays what it is."""
         response = await self._client.result(path)
         verdict = settle.settle(response.answer, "upsert")
-        known = self._tools.store.observed(member.job.entry.record)
-        known_id = known.internal_id if known is not None else None
+        known_id = self._tools.store.internal_id(member.job.entry.record)
         match verdict:
             case settle.Written(internal_id=str() as internal_id) if known_id in {None, internal_id}:
                 return Told(verdict, member.request.payload, response.body, member.request.digest)
@@ -301,14 +299,19 @@ class Batches:
                 await self._note_doubt(member.job)
         return None
 
-    async def _asked(self, path: str) -> Response:
-        response = Response(Answer(0))
-        for failures in range(1, TRIES + 1):
-            response = await self._client.job(path)
-            if settle.fault_of(response.answer) is None:
-                break
+    async def _tasks(self, job_id: str) -> tuple[Answer, bytes]:
+        response = await self._client.job(f"{job_id}/task/")
+        return response.answer, response.body
+
+    async def _asked(self, ask: Callable[[], Awaitable[tuple[Answer, Said]]]) -> tuple[Answer, Said]:
+        """The answer to a question, however often it takes."""
+        failures = 0
+        while True:
+            answer, said = await ask()
+            failures += 1
+            if settle.fault_of(answer) is None or failures == TRIES:
+                return answer, said
             await self._pause(failures)
-        return response
 
     def _collect(self, member: _Member, told: Told, endings: list[tuple[Job, Ending]]) -> None:
         ending = self._desk.follow(member.job, told)
@@ -325,7 +328,7 @@ class Batches:
             self._desk.go_later(job, "single")
 
     async def _note_doubt(self, job: Ready) -> None:
-        attempt = in_doubt(_member(job), job.desired.generation, self._tools)
+        attempt = in_doubt(_member(job), self._tools)
         try:
             await self._tools.messages.attempt(attempt, attempt.record_key)
         except TryLater as error:
@@ -344,28 +347,16 @@ class Batches:
         self._tools.store.put_job(stored.idempotency_key, stored)
 
     async def _pause(self, failures: int) -> None:
-        settings = self._tools.settings
-        most_s = min(settings.backoff_longest_s, settings.backoff_first_s * 2 ** min(failures, 16))
-        await self._tools.clock.sleep(self._tools.chance.uniform(most_s / 10, most_s))
+        await self._tools.clock.sleep(self._tools.backoff_s(failures))
 
 
-def in_doubt(member: Member, generation: Any, tools: Tools) -> Attempt:
+def in_doubt(member: Member, tools: Tools) -> Attempt:
     """Its record's attempt with one more unanswered call."""
-    record = member.desired_key.partition("#")[0]
-    before = tools.store.attempt(record)
-    now_ms = tools.clock.now_ms()
-    return Attempt(
-        record_key=record,
-        flow=member.flow,
-        entity=member.entity,
-        source_id=member.source_id,
-        company=member.company,
-        generation=generation,
-        at_ms=now_ms,
-        owner=tools.owner,
-        open=False,
-        doubts=(*(before.doubts if before is not None else ()), Doubt(generation, now_ms)),
-    )
+    key, now_ms = DesiredKey.parse(member.desired_key), tools.clock.now_ms()
+    before = tools.store.attempt(key.record)
+    doubts = before.doubts if before is not None else ()
+    made = doubt.attempt_of(member, key.record, key.generation, owner=tools.owner, at_ms=now_ms, doubts=doubts)
+    return doubt.unanswered(made, now_ms)
 
 
 def _member(job: Job) -> Member:

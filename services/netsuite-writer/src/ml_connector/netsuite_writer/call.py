@@ -64,8 +64,7 @@ class Caller:
             text = f"field {found.field!r}: NetSuite has no such {found.kind}"
             return Ending("dead_lettered", text, "write", "UNKNOWN_REFERENCE", tries=job.entry.tries)
         observed, adopts = self._tools.store.observed(desired.record_key), job.entry.adopts
-        attempt = self._tools.store.attempt(desired.record_key)
-        in_doubt = desired.force or (attempt is not None and bool(attempt.doubts))  # of a deletion, perhaps
+        in_doubt = desired.force or self._tools.store.in_doubt(desired.record_key)  # of a deletion, perhaps
         revive = in_doubt or adopts is not None
         request = write.upsert(desired, observed=observed, parent_id=job.parent_id, found=found, revive=revive)
         if adopts is not None:
@@ -90,15 +89,13 @@ class Caller:
         observed = self._tools.store.observed(record)
         if observed is None or job.desired.force or observed.digest != request.digest or observed.outcome != "written":
             return request
-        attempt = self._tools.store.attempt(record)
-        if attempt is not None and attempt.doubts:
+        if self._tools.store.in_doubt(record):
             return request
         return Ending("written", SAME, internal_id=observed.internal_id, digest=request.digest, tries=job.entry.tries)
 
     async def _create_or_update(self, job: Ready, request: write.Request) -> write.Request | Answer:
         """For an account that does not take PUT: PATCH what is there, else POST."""
-        known = self._tools.store.observed(job.desired.record_key)
-        if known is not None and known.internal_id is not None:
+        if self._tools.store.internal_id(job.desired.record_key) is not None:
             return request.as_("update")
         found = (await self._client.find(request, traceparent=job.traceparent)).answer
         if found.status == 404:
@@ -158,25 +155,18 @@ class Caller:
         return response
 
     def _attempt(self, job: Ready) -> Attempt:
-        desired = job.desired
-        before, now_ms = self._tools.store.attempt(desired.record_key), self._tools.clock.now_ms()
-        return Attempt(
-            record_key=desired.record_key,
-            flow=desired.flow,
-            entity=desired.entity,
-            source_id=desired.source_id,
-            company=desired.company,
-            generation=desired.generation,
-            at_ms=now_ms,
-            owner=self._tools.owner,
-            doubts=doubt.restored(before, now_ms).doubts if before is not None else (),
+        record, now_ms = job.entry.record, self._tools.clock.now_ms()
+        before = self._tools.store.attempt(record)
+        doubts = doubt.restored(before, now_ms).doubts if before is not None else ()
+        return doubt.attempt_of(
+            job.desired, record, job.desired.generation, owner=self._tools.owner, at_ms=now_ms, doubts=doubts
         )
 
     async def _look_up(self, job: Ready, request: write.Request) -> settle.Written | settle.TryAgain:
         """A written record whose answer did not name its id: children need it. Not found: it was not written."""
-        before = self._tools.store.observed(job.desired.record_key)
-        if before is not None and before.internal_id is not None:
-            return settle.Written(before.internal_id)
+        known_id = self._tools.store.internal_id(job.desired.record_key)
+        if known_id is not None:
+            return settle.Written(known_id)
         internal_id = (await self._client.find(request, traceparent=job.traceparent)).answer.internal_id
         return settle.TryAgain(unknown=True) if internal_id is None else settle.Written(internal_id)
 

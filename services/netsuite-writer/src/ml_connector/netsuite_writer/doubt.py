@@ -9,7 +9,30 @@ from __future__ import annotations
 import msgspec
 
 from ml_connector.common.generation import Generation
-from ml_connector.common.wire import Attempt, Doubt, Observed
+from ml_connector.common.wire import Attempt, Desired, Doubt, Member, Observed
+
+
+def attempt_of(
+    source: Desired | Member,
+    record: str,
+    generation: Generation,
+    *,
+    owner: str,
+    at_ms: int,
+    doubts: tuple[Doubt, ...] = (),
+) -> Attempt:
+    """A call of this record that is about to be made; `source` says which Pipedrive object it is."""
+    return Attempt(
+        record_key=record,
+        flow=source.flow,
+        entity=source.entity,
+        source_id=source.source_id,
+        company=source.company,
+        generation=generation,
+        at_ms=at_ms,
+        owner=owner,
+        doubts=doubts,
+    )
 
 
 def restored(attempt: Attempt, now_ms: int) -> Attempt:

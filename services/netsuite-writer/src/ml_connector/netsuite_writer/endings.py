@@ -93,15 +93,8 @@ class Endings:
         if not job.entry.contested:
             return doubt.settled(attempt) if attempt is not None else None
         if attempt is None:
-            attempt = Attempt(
-                record_key=job.entry.record,
-                flow=desired.flow,
-                entity=desired.entity,
-                source_id=desired.source_id,
-                company=desired.company,
-                generation=desired.generation,
-                at_ms=now_ms,
-                owner=self._tools.owner,
+            attempt = doubt.attempt_of(
+                desired, job.entry.record, desired.generation, owner=self._tools.owner, at_ms=now_ms
             )
         read_at_ms = max(now_ms, desired.generation.source_version) + READ_AGAIN_MS
         return doubt.contested(attempt, read_at_ms - int(self._tools.settings.quiet_s * 1000))

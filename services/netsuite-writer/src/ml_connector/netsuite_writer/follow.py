@@ -58,16 +58,10 @@ class Follower:
                 return self._forbidden(entry, forbidden, facts)
             case settle.Vanished():
                 entry.adopts, entry.way = None, "match"
-                self._again(entry, self.backoff_s(entry))
+                self._again(entry, self._tools.backoff_s(entry.failures))
             case settle.Overloaded() | settle.Unauthorized() | settle.Landed():
                 self._again(entry, 0.0)  # it says nothing about the record; the gate knows when to go on
         return None
-
-    def backoff_s(self, entry: Entry) -> float:
-        """Full jitter: nobody retries in step (Oracle bridgehead_1509974866)."""
-        settings = self._tools.settings
-        most_s = min(settings.backoff_longest_s, settings.backoff_first_s * 2 ** min(entry.failures, 16))
-        return self._tools.chance.uniform(most_s / 10, most_s)
 
     def doubt(self, record: str) -> None:
         """In the topic the attempt stays open, which means the same to a later owner."""
@@ -86,7 +80,7 @@ class Follower:
         if entry.counted >= self._tools.settings.tries:
             text = f"no success after {entry.failures} tries while other records succeeded"
             return Ending("dead_lettered", text, "vendor", "NO_SUCCESS", transient=True, **facts)
-        self._again(entry, self.backoff_s(entry))
+        self._again(entry, self._tools.backoff_s(entry.failures))
         return None
 
     def _forbidden(self, entry: Entry, verdict: settle.Forbidden, facts: _Facts) -> Ending | None:

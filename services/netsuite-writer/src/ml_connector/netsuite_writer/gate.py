@@ -164,7 +164,7 @@ class Gate:
                 self._trip(self._credentials, REASONS["unauthorized"], now_s, started_s)
             case "unavailable":
                 if answer.status == 0 and answer.sent:
-                    self.governor.hold(now_s + self._hold_s)
+                    self.given_up()
                 if self._streak.failed() or self._outage.is_open:
                     self._trip(self._outage, REASONS["unavailable"], now_s, started_s)
                 self._abandoned(started_s)  # of the credentials it says nothing

@@ -46,6 +46,11 @@ class Tools:
     owner: str
     chance: random.Random
 
+    def backoff_s(self, failures: int) -> float:
+        """Full jitter: nobody retries in step (Oracle bridgehead_1509974866)."""
+        most_s = min(self.settings.backoff_longest_s, self.settings.backoff_first_s * 2 ** min(failures, 16))
+        return self.chance.uniform(most_s / 10, most_s)
+
 
 @dataclass(frozen=True, slots=True)
 class Told:

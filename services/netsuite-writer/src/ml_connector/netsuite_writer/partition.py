@@ -15,7 +15,6 @@ from ml_connector.common.errors import Malformed, MustStop, TryLater, UnknownSch
 from ml_connector.common.headers import TRACEPARENT, text
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
-from ml_connector.common.keys import DesiredKey
 from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import Attempt, BatchJob, Desired, Standing
 from ml_connector.netsuite_writer import doubt
@@ -153,7 +152,7 @@ class Partition:
                 log.warning("batch_of_a_former_owner", partition=self.number, records=len(job.members))
                 self._strays[job.idempotency_key] = self._tools.clock.now_ms()
                 for member in job.members:
-                    attempt = in_doubt(member, DesiredKey.parse(member.desired_key).generation, self._tools)
+                    attempt = in_doubt(member, self._tools)
                     store.put_attempt(attempt.record_key, attempt)
 
     def _start_if_complete(self) -> None:

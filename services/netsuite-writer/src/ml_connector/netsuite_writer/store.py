@@ -150,6 +150,11 @@ class Store:
         self._recent[record] = found
         return found
 
+    def internal_id(self, record: str) -> str | None:
+        """Once NetSuite holds the record."""
+        observed = self.observed(record)
+        return None if observed is None else observed.internal_id
+
     # Of these there are few at a time, and they change often: they are in memory, and in the file once it is closed.
 
     def put_attempt(self, record: str, attempt: Attempt | None) -> None:
@@ -157,6 +162,11 @@ class Store:
 
     def attempt(self, record: str) -> Attempt | None:
         return self._attempts.get(record)
+
+    def in_doubt(self, record: str) -> bool:
+        """Whether a call of it was never answered, and NetSuite may still execute it."""
+        attempt = self.attempt(record)
+        return attempt is not None and bool(attempt.doubts)
 
     def attempts(self) -> list[Attempt]:
         return list(self._attempts.values())

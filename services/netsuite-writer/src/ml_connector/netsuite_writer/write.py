@@ -23,7 +23,7 @@ _CAN_BE_INACTIVE: frozenset[RecordType] = frozenset({"customer", "contact"})
 _METHODS: Final[dict[Kind, str]] = {
     "upsert": "PUT", "update": "PATCH", "create": "POST", "adopt": "PATCH", "inactivate": "PATCH",
 }  # fmt: skip
-_TYPES_PATH: Final = "/services/rest/record/v1/"
+RECORD_PATH: Final = "/services/rest/record/v1/"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Request:
 
     @property
     def path(self) -> str:
-        return _TYPES_PATH + self.address
+        return RECORD_PATH + self.address
 
     @property
     def payload(self) -> bytes:

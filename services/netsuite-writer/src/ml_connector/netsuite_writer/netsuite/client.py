@@ -22,12 +22,11 @@ from ml_connector.netsuite_writer.gate import Gate, Slot
 from ml_connector.netsuite_writer.netsuite.connections import Connections
 from ml_connector.netsuite_writer.netsuite.tokens import TokenRefused, Tokens
 from ml_connector.netsuite_writer.settle import Answer
-from ml_connector.netsuite_writer.write import Request
+from ml_connector.netsuite_writer.write import RECORD_PATH, Request
 
 log = get_logger()
 
 WRITABLE: Final = frozenset({"customer", "contact", "opportunity"})
-MAX_KEPT_BYTES: Final = 64 * 1024  # of an answer, for the audit and dead letters
 MAX_DETAIL_CHARS: Final = 300
 JOB_PATH: Final = "/services/rest/async/v1/job"
 
@@ -59,8 +58,7 @@ class NetsuiteClient:
 
     async def write(self, request: Request, *, traceparent: str) -> Response:
         """One record."""
-        if request.record_type not in WRITABLE:
-            raise ValueError(f"{request.record_type} is not a record type that ml-connector may write")
+        _refuse_others(request.record_type)
         headers = {**_JSON, **_STRICT, TRACEPARENT: traceparent}
         return await self._send(request.method, request.path, request.payload, headers, changes=True, urgent=False)
 
@@ -76,12 +74,11 @@ class NetsuiteClient:
 
         The answer's `location` names the job: after status 202, or 400 IDEMPOTENCY_ERROR when an earlier try arrived.
         """
-        if record_type not in WRITABLE:
-            raise ValueError(f"{record_type} is not a record type that ml-connector may write")
+        _refuse_others(record_type)
         prefer = 'respond-async, batch-processing="parallel"' if parallel else "respond-async"
         headers = {**_COLLECTION, **_STRICT, "prefer": prefer, "x-netsuite-idempotency-key": idempotency_key}
         body = b'{"items":[' + b",".join(items) + b"]}"
-        return await self._send("PUT", f"/services/rest/record/v1/{record_type}", body, headers, changes=True)
+        return await self._send("PUT", RECORD_PATH + record_type, body, headers, changes=True)
 
     async def job(self, path: str) -> Response:
         """`<job id>` or `<job id>/task/`."""
@@ -166,6 +163,11 @@ class NetsuiteClient:
         return Response(read_answer(answer), answer.content)
 
 
+def _refuse_others(record_type: str) -> None:
+    if record_type not in WRITABLE:
+        raise ValueError(f"{record_type} is not a record type that ml-connector may write")
+
+
 def read_answer(response: httpx2.Response) -> Answer:
     """A status below 300 with an error body is an error all the same: results of batches may come so."""
     location = str(response.headers.get("location", ""))
@@ -177,10 +179,15 @@ def read_answer(response: httpx2.Response) -> Answer:
     return Answer(status, code, detail[:MAX_DETAIL_CHARS], location=location)
 
 
+def last_segment(address: str) -> str:
+    """What an address names: a record, a job, a task."""
+    return address.rstrip("/").rpartition("/")[2]
+
+
 def _internal_id(response: httpx2.Response, location: str) -> str | None:
     """After a write the last segment of `Location`; after a read the member `id`."""
     if location:
-        return location.rstrip("/").rpartition("/")[2] or None
+        return last_segment(location) or None
     try:
         found = msgspec.json.decode(response.content)
     except msgspec.DecodeError:
