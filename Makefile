@@ -5,7 +5,7 @@ PYTHON ?= python3
 UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
 RUN := .venv/bin
-MEMBERS := libs/common libs/sandbox services/ingest services/resolver services/netsuite-writer libs/cli
+MEMBERS := libs/common libs/sandbox services/admin services/ingest services/resolver services/netsuite-writer libs/cli
 SOURCES := libs services tests benchmarks
 # How long the proofs take; a smoke test wants less.
 KILLS ?= 18

@@ -30,7 +30,7 @@ from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.clock import SystemClock
 from ml_connector.common.directory import LiveFlow
-from ml_connector.common.flows import parse_flow
+from ml_connector.common.flows import Flow, parse_flow
 from ml_connector.common.kafka.admin import end_offsets
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import base_config, client_config
@@ -137,6 +137,9 @@ class OneFlow:
 
     def flow(self, name: str) -> LiveFlow | None:
         return self._flow if name == COMPANY else None
+
+    def version(self, name: str, version: int) -> Flow | None:
+        return self._flow.flow if (name, version) == (COMPANY, 1) else None
 
 
 def make_core(fields: dict[str, str]) -> Core:

@@ -1,4 +1,4 @@
-"""A running resolver with a real broker and the Pipedrive stand-in: events go in as ingest writes them."""
+"""A resolver under test: as a process with a real broker and the Pipedrive stand-in, or its core alone."""
 
 from __future__ import annotations
 
@@ -15,13 +15,17 @@ from ml_connector.cli.reading import newest_by_key, read_topic
 from ml_connector.cli.stack import ACCOUNT, COMPANY, FLOW, Stack, StackOptions
 from ml_connector.common import headers as h
 from ml_connector.common import topics
+from ml_connector.common.clock import ManualClock
 from ml_connector.common.dead_letters import DeadLetter
-from ml_connector.common.flows import ActiveFlow, FlowVersion, parse_flow
+from ml_connector.common.directory import LiveFlow
+from ml_connector.common.flows import ActiveFlow, Flow, FlowVersion, parse_flow
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import base_config
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.vault import Vault
-from ml_connector.common.wire import Desired, Hydrate, Outcome, Resolved
+from ml_connector.common.wire import Desired, Hydrate, Outcome, Preview, Resolved, StoredDefinitions
+from ml_connector.resolver.core import Core
+from ml_connector.resolver.resolve import Book
 from support.writing import until
 
 RESOLVER = "resolver"
@@ -29,7 +33,8 @@ COMPANY_ID = 8087566
 
 
 class Resolving:
-    """`async with Resolving() as resolving:`; the development flow, and as many companies as are added."""
+    """`async with Resolving() as resolving:`; the development flow, and as many companies as are added. Events go in
+    as ingest writes them."""
 
     def __init__(self, **environment: str) -> None:
         options = StackOptions(
@@ -123,6 +128,24 @@ class Resolving:
         self._write(topics.PIPEDRIVE_REQUESTS, company.encode(), request.encode(), {})
         assert self._producer.flush(30) == 0
 
+    def ask_for_preview(self, body: bytes, headers: Mapping[str, str]) -> None:
+        """As the admin service asks: the event itself, with more headers."""
+        given = {h.ACCOUNT: ACCOUNT, **headers, h.KIND: "preview"}
+        self._write(topics.PIPEDRIVE_REQUESTS, given[h.COMPANY].encode(), body, given)
+        assert self._producer.flush(30) == 0
+
+    async def preview(self, request_id: str) -> Preview:
+        """Once it is answered."""
+        found: dict[str, Preview] = {}
+
+        async def answered() -> bool:
+            read = [Preview.decode(record.value or b"") for record in await self.read(topics.REPLIES)]
+            found.update((one.request_id, one) for one in read)
+            return request_id in found
+
+        await until(answered)
+        return found[request_id]
+
     async def resolved(self, events: Iterable[str], *, within_s: float = 40.0) -> None:
         """Until each of these events has its desired record."""
         wanted = {f"1:{event}" for event in events}
@@ -158,6 +181,40 @@ class Resolving:
         given: Any = list(headers.items())
         self._producer.produce(topic.name, key=key, value=value, headers=given)
         self._producer.poll(0)
+
+
+class Cored:
+    """The core alone, on a clock that stands still. Of each flow the version that was applied last is active."""
+
+    def __init__(self, *, now_ms: int) -> None:
+        self.clock = ManualClock(now_ms)
+        self.book = Book(lambda _: None)
+        self.core = Core(self, self.book, self.clock)
+        self._versions: dict[tuple[str, int], Flow] = {}
+        self._active: dict[str, LiveFlow] = {}
+
+    def flow(self, name: str) -> LiveFlow | None:
+        return self._active.get(name)
+
+    def version(self, name: str, version: int) -> Flow | None:
+        return self._versions.get((name, version))
+
+    def apply(self, document: dict[str, Any], *, version: int) -> None:
+        flow = parse_flow(document)
+        self._versions[flow.flow, version] = flow
+        self._active[flow.flow] = LiveFlow(flow, version, paused=False)
+        self.core.flows_changed()
+
+    def remove(self, name: str) -> None:
+        del self._active[name]
+        self.core.flows_changed()
+
+    def define(self, company: str, names: Mapping[str, str], *, read_at_ms: int) -> None:
+        """The custom fields of organizations (code -> name), as read at that moment."""
+        fields: list[dict[str, Any]] = [
+            {"field_code": code, "field_name": name, "field_type": "varchar"} for code, name in names.items()
+        ]
+        self.book.put(StoredDefinitions(company=company, entity="organization", read_at_ms=read_at_ms, fields=fields))
 
 
 def token_of(company: str) -> str:

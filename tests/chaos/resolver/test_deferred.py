@@ -22,7 +22,7 @@ from ml_connector.common import topics
 from ml_connector.common.clock import ManualClock, SystemClock
 from ml_connector.common.credentials import ApiToken
 from ml_connector.common.directory import LiveFlow
-from ml_connector.common.flows import PipedriveLimits, parse_flow
+from ml_connector.common.flows import Flow, PipedriveLimits, parse_flow
 from ml_connector.common.kafka.admin import TopicSpec, end_offsets, ensure_topics
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.wire import Desired
@@ -98,6 +98,9 @@ class HalfResolver:
             "entities": {"organization": {"record": "customer", "fields": {"companyName": 'custom["Tier"]'}}},
         }  # fmt: skip
         return LiveFlow(parse_flow(document), 1, False)
+
+    def version(self, name: str, version: int) -> Flow | None:
+        return None
 
     def client(self, plan: FlowPlan) -> PipedriveClient:
         name = plan.company

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from ml_connector.cli.accounting import Books
+import pytest
+
+from ml_connector.cli.accounting import Books, take_in
+from ml_connector.common.kafka.record import Record
 
 ACCOUNT = "1_SB1"
 
@@ -54,3 +57,14 @@ def test_event_that_is_settled_but_not_yet_committed_counts_once() -> None:
     account = found.close()[ACCOUNT]
     assert account.balanced
     assert (account.outcomes["written"], account.waiting) == (1, 1)
+
+
+@pytest.mark.parametrize(("kind", "accepted"), [(b"preview", {}), (b"event", {"rpl:j:1": 1}), (None, {"rpl:j:1": 1})])
+def test_preview_asks_for_no_record(kind: bytes | None, accepted: dict[str, int]) -> None:
+    headers = {"cause": b"rpl:j:1", "account": ACCOUNT.encode(), **({} if kind is None else {"kind": kind})}
+    found = Books()
+
+    take_in(Record("pipedrive.requests", 0, 5, b"acme", b"{}", headers, 0), found, again=False, waits=True)
+
+    assert found.accepted[ACCOUNT] == accepted
+    assert found.waiting[ACCOUNT] == set(accepted)

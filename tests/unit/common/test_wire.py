@@ -14,18 +14,24 @@ from ml_connector.common.flows import ActiveFlow, FlowVersion
 from ml_connector.common.generation import Generation
 from ml_connector.common.vault import SecretEntry
 from ml_connector.common.wire import (
+    Act,
     Attempt,
     BatchJob,
     Desired,
     Doubt,
+    Edited,
     Hydrate,
     Member,
     Observed,
     Origin,
     Outcome,
     Parent,
+    Preview,
     Received,
     Reference,
+    ReplayItem,
+    ReplayItems,
+    ReplayJob,
     Resolved,
     Settled,
     Standing,
@@ -136,6 +142,58 @@ EXAMPLES: dict[str, Wire] = {
         at_ms=3,
         superseded_by=Superseded(Generation(6), "1:b"),
         tries=[Try(2, 1, "PUT", "opportunity/eid:pd-deal-8", 429, "CONCURRENCY_LIMIT_EXCEEDED", "blocked")],
+    ),
+    "act": Act(
+        act_id="a1",
+        at_ms=4,
+        actor="jo@example.com",
+        role="operator",
+        act="replay.create",
+        reason="the field exists now",
+        targets=("j1",),
+        detail={"letters": 2},
+    ),
+    "replay_job": ReplayJob(
+        job_id="j1",
+        version=3,
+        state="paused",
+        created_at_ms=4,
+        changed_at_ms=9,
+        actor="jo@example.com",
+        reason="the field exists now",
+        selection={"stage": "map"},
+        total=2,
+        issued=1,
+        why="1 records failed again",
+        mapping="original",
+        rate_per_s=2.5,
+        stop_after=1,
+    ),
+    "replay_items": ReplayItems(
+        job_id="j1",
+        first=0,
+        items=(
+            ReplayItem("l1", KEY, "1234567_SB1", 1, 7, 1669302715900),
+            ReplayItem("l2", KEY, "1234567_SB1", 1, 8, 1669302715901, "discarded"),
+        ),
+    ),
+    "edited": Edited(
+        letter_id="l1", version=1, body=b'{"a":1}', at_ms=5, actor="jo@example.com", reason="the name was empty"
+    ),
+    "preview": Preview(
+        request_id="q1",
+        result="desired",
+        record_key=KEY,
+        generation=Generation(5, 7),
+        action="upsert",
+        mapping_version=3,
+        fields={"title": "Sample", "projectedTotal": Decimal("100.10"), "memo": None},
+        references={"currency": Reference("currency", "EUR")},
+        parent=Parent("1234567_sb1/customer/pd-org-1", "organization", "1"),
+        held_back=["Rank"],
+    ),
+    "preview_of_a_dead_letter": Preview(
+        request_id="q2", result="dead_lettered", record_key=KEY, stage="map", reason="required, but empty"
     ),
     "flow_version": FlowVersion(
         flow="acme-eu", version=2, document={"flow": "acme-eu"}, applied_at_ms=1, applied_by="x"

@@ -147,11 +147,19 @@ def _read_incoming(kafka: Mapping[str, str], prefix: str, books: Books) -> None:
         name = topic.full_name(prefix)
         done = committed_offsets(kafka, f"{prefix}{group}", name, range(partition_count(kafka, name)))
         for record in read_topic(kafka, name):
-            account, cause = _account_and_cause(record, books)
-            if topic is not topics.DEFERRED:
-                books.accepted[account][cause] += 1
-            if record.offset >= done.get(record.partition, 0):
-                books.waiting[account].add(cause)
+            again, waits = topic is topics.DEFERRED, record.offset >= done.get(record.partition, 0)
+            take_in(record, books, again=again, waits=waits)
+
+
+def take_in(record: Record, books: Books, *, again: bool, waits: bool) -> None:
+    """`again`: it was accepted before, and put aside. Who asks for a preview asks for no record."""
+    if record.headers.get("kind") == b"preview":
+        return
+    account, cause = _account_and_cause(record, books)
+    if not again:
+        books.accepted[account][cause] += 1
+    if waits:
+        books.waiting[account].add(cause)
 
 
 def _account_and_cause(record: Record, books: Books) -> tuple[str, str]:

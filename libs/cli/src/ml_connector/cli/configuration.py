@@ -20,6 +20,7 @@ SECTIONS = (
     ("ingest", "ml_connector.ingest.settings"),
     ("resolver", "ml_connector.resolver.settings"),
     ("netsuite-writer", "ml_connector.netsuite_writer.settings"),
+    ("admin", "ml_connector.admin.settings"),
     ("Pipedrive stand-in", "ml_connector.sandbox.pipedrive.settings"),
     ("NetSuite stand-in", "ml_connector.sandbox.netsuite.settings"),
 )

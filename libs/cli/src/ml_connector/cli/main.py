@@ -18,10 +18,12 @@ import typer
 from rich.table import Table
 
 from ml_connector.cli import accounting as books
+from ml_connector.cli import dlq, records, replays
 from ml_connector.cli import tail as tailing
 from ml_connector.cli.flow_files import read_flow_file
 from ml_connector.cli.publishing import TopicWriter
 from ml_connector.cli.reading import flow_book, newest_by_key
+from ml_connector.cli.running import borrow
 from ml_connector.cli.say import USAGE, err, fail, out, plainly
 from ml_connector.cli.stack import ALL, StackOptions
 from ml_connector.cli.up import run_up
@@ -34,7 +36,6 @@ from ml_connector.common.settings import Settings
 from ml_connector.common.vault import SecretEntry, Vault, new_key, secret_key
 
 app = typer.Typer(
-    help="Run, feed, read and check ml-connector. Settings come from MLC_* variables (docs/configuration.md).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -43,8 +44,28 @@ topics_app = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
 flows_app = typer.Typer(help="Flows: one Pipedrive company, one NetSuite account, one mapping.", no_args_is_help=True)
 secrets_app = typer.Typer(help="Credentials, stored encrypted.", no_args_is_help=True)
 vault_app = typer.Typer(help="Key-encryption keys.", no_args_is_help=True)
-for group, name in ((topics_app, "topics"), (flows_app, "flows"), (secrets_app, "secrets"), (vault_app, "vault")):
+for name, group in {
+    "topics": topics_app,
+    "flows": flows_app,
+    "secrets": secrets_app,
+    "vault": vault_app,
+    "dlq": dlq.app,
+    "replay": replays.app,
+    "record": records.app,
+}.items():
     app.add_typer(group, name=name)
+app.command("token")(records.token)
+
+
+@app.callback()
+def _main(context: typer.Context) -> None:
+    """Run, feed, read and check ml-connector.
+
+    Settings come from MLC_* variables (docs/configuration.md), or from `mlc up` in another terminal of this folder.
+    """
+    if context.invoked_subcommand not in {"up", "demo", "sandbox"}:
+        borrow()
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
@@ -78,11 +99,12 @@ def up(
 def demo(
     as_json: Json = False,
     share: Annotated[float, typer.Option(min=0.01, max=1.0, help="Play only this share of the company.")] = 1.0,
+    stay: Annotated[bool, typer.Option("--stay", help="With the admin service; go on until Ctrl-C.")] = False,
 ) -> None:
     """Play a believable company through the whole product and compare NetSuite with what it should hold."""
     from ml_connector.cli.demo.play import run_demo
 
-    raise typer.Exit(asyncio.run(run_demo(as_json=as_json, share=share)))
+    raise typer.Exit(asyncio.run(run_demo(as_json=as_json, share=share, stay=stay)))
 
 
 @app.command()

@@ -24,6 +24,7 @@ from ruamel.yaml import YAML
 
 from ml_connector.cli.processes import Child, OnLine
 from ml_connector.cli.publishing import TopicWriter
+from ml_connector.cli.tokens import ISSUER, jwks_of, new_signing_key
 from ml_connector.common import topics
 from ml_connector.common.flows import parse_flow
 from ml_connector.common.kafka.admin import TopicSpec, ensure_topics
@@ -33,9 +34,11 @@ from ml_connector.common.vault import Vault, new_key
 BROKER: Final = "broker"
 STAND_INS: Final = ("pipedrive", "netsuite")
 SERVICES: Final = ("ingest", "resolver", "netsuite-writer")
-ALL: Final = (BROKER, *STAND_INS, *SERVICES)
+ADMIN: Final = "admin"
+FLOWING: Final = (BROKER, *STAND_INS, *SERVICES)  # what an event passes on its way
+ALL: Final = (*FLOWING, ADMIN)
 # Whoever sends stops first, whoever is needed by others last.
-STOP_ORDER: Final = ("pipedrive", "ingest", "resolver", "netsuite-writer", "netsuite", BROKER)
+STOP_ORDER: Final = ("pipedrive", ADMIN, "ingest", "resolver", "netsuite-writer", "netsuite", BROKER)
 
 READY_DEADLINE_S: Final = 90.0
 STOP_DEADLINE_S: Final = 30.0
@@ -55,7 +58,7 @@ class StackFailed(Exception):
 class StackOptions:
     """`environment`: more variables by process name, without a replica's number."""
 
-    processes: tuple[str, ...] = ALL
+    processes: tuple[str, ...] = FLOWING
     scale: Mapping[str, int] = field(default_factory=dict)
     keep_alive: bool = False
     data_dir: Path | None = None
@@ -88,6 +91,7 @@ class Stack:
         self.api_token = secrets.token_hex(20)
         self.vault_key = new_key("dev")
         self.private_key_pem = ""
+        self.admin_key_pem = new_signing_key()
         self.died = asyncio.Event()
         self.death = ""
         self._on_line = on_line
@@ -130,6 +134,12 @@ class Stack:
             "MLC_STORE_DIR": str(self._home / "store"),
             **more,
         }
+
+    def commands_environment(self) -> dict[str, str]:
+        """What `mlc` in another terminal needs; it holds keys."""
+        known = {"MLC_INGEST_URL": self.urls.get("ingest"), "MLC_ADMIN_URL": self.urls.get(ADMIN)}
+        key_file = {"MLC_ADMIN_SIGNING_KEY_FILE": str(self._home / "admin-key.pem")} if ADMIN in self.urls else {}
+        return self.environment(**{name: url for name, url in known.items() if url}, **key_file)
 
     async def kill(self, name: str) -> None:
         """SIGKILL, as a crash would; nobody restarts it."""
@@ -174,7 +184,7 @@ class Stack:
         await asyncio.gather(*(self._start_stand_in(name) for name in STAND_INS if name in wanted))
         if self.bootstrap:
             await self._prepare()
-        names = [replica for name in SERVICES if name in wanted for replica in self._replicas(name)]
+        names = [replica for name in (*SERVICES, ADMIN) if name in wanted for replica in self._replicas(name)]
         await asyncio.gather(*(self._start_service(name) for name in names))
         if {"pipedrive", "ingest"} <= set(wanted):
             await self._subscribe()
@@ -207,10 +217,25 @@ class Stack:
     async def _start_service(self, name: str) -> None:
         port = free_port()
         environment = self.environment(MLC_HTTP_PORT=str(port), MLC_STORE_DIR=str(self._home / name / "store"))
+        if _kind(name) == ADMIN:
+            environment |= self._admin_environment()
         module = f"ml_connector.{_kind(name).replace('-', '_')}"
         self.urls[name] = f"http://127.0.0.1:{port}"
         await self._spawn(name, [module], environment)
         await self.until_ready(name)
+
+    def _admin_environment(self) -> dict[str, str]:
+        """Its own issuer: whoever has the key makes tokens."""
+        keys, key = self._home / "jwks.json", self._home / "admin-key.pem"
+        keys.write_text(json.dumps(jwks_of(self.admin_key_pem)))
+        key.touch(mode=0o600)
+        key.write_text(self.admin_key_pem)
+        return {
+            "MLC_ADMIN_DATABASE_URL": f"sqlite:///{self._home / 'admin.sqlite'}",
+            "MLC_ADMIN_ISSUER": ISSUER,
+            "MLC_ADMIN_JWKS_FILE": str(keys),
+            "MLC_ADMIN_LEASE_S": "3",
+        }
 
     async def _spawn(self, name: str, arguments: list[str], environment: Mapping[str, str]) -> None:
         more = self.options.environment.get(_kind(name), {})

@@ -7,10 +7,11 @@ import signal
 import sys
 from pathlib import Path
 
+from ml_connector.cli.running import forget, tell
 from ml_connector.cli.stack import ALL, Stack, StackOptions
 
 _WIDTH = max(len(name) for name in ALL) + 2
-_COLOURS = dict(zip(ALL, (90, 35, 36, 32, 33, 34), strict=True))
+_COLOURS = dict(zip(ALL, (90, 35, 36, 32, 33, 34, 31), strict=True))
 
 
 async def run_up(options: StackOptions, ready_file: Path | None) -> int:
@@ -32,6 +33,7 @@ async def run_up(options: StackOptions, ready_file: Path | None) -> int:
         died = asyncio.create_task(stack.died.wait())
         await asyncio.wait([stopping, died], return_when=asyncio.FIRST_COMPLETED)
     finally:
+        forget()
         await stack.__aexit__(None, None, None)
     if stack.died.is_set():
         sys.stderr.write(f"mlc: {stack.death}\n")
@@ -49,6 +51,7 @@ def print_line(name: str, line: str) -> None:
 
 
 def _report(stack: Stack, ready_file: Path | None) -> None:
+    tell(stack.commands_environment())
     text = stack.ready_json()
     if ready_file is not None:
         partial = ready_file.with_suffix(".partial")

@@ -36,6 +36,7 @@ class DeadLetter:
     body: bytes
     original: Headers = field(default_factory=dict)
     generation: str = ""
+    mapping_version: int = 0  # 0: nothing was mapped
     attempts: int = 0
     first_failed_at_ms: int = 0
     error_class: ErrorClass = "permanent"
@@ -60,6 +61,7 @@ class DeadLetter:
             "dlq.account": self.account,
             "dlq.cause": self.cause,
             "dlq.generation": self.generation,
+            "dlq.mapping-version": str(self.mapping_version),
         }
         kept = {name: value for name, value in self.original.items() if name in h.ORIGINAL}
         found = {name: value.encode() for name, value in dlq.items()}
@@ -90,6 +92,7 @@ class DeadLetter:
             body=value or b"",
             original={name: headers[name] for name in h.ORIGINAL if name in headers},
             generation=text("generation"),
+            mapping_version=number("mapping-version"),
             attempts=number("attempts"),
             first_failed_at_ms=number("first-failure-ts"),
             error_class="transient" if text("error-class") == "transient" else "permanent",

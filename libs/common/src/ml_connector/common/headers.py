@@ -19,7 +19,12 @@ REPLAY_OF: Final = "replay-of"
 REVISION: Final = "revision"
 LANE: Final = "lane"
 FORCE: Final = "force"  # write it even if NetSuite is known to hold exactly this
-KIND: Final = "kind"  # in pipedrive.deferred: "event" or "request"
+MAPPING_VERSION: Final = "mapping-version"  # map with this version of the flow, not with the active one
+# The value is an object as REST gave it, `<entity>/<id>`, of this generation; not a webhook body.
+OBJECT: Final = "object"
+GENERATION: Final = "generation"
+KIND: Final = "kind"  # in pipedrive.deferred: "event" or "request"; in pipedrive.requests: "preview"
+REQUEST_ID: Final = "request-id"  # of a preview: the key of its answer in connector.replies
 DUE_AT_MS: Final = "due-at-ms"
 DEFERRALS: Final = "deferrals"
 REASON: Final = "reason"
@@ -37,6 +42,8 @@ ORIGINAL: Final = (
     REPLAY_OF,
     REVISION,
     LANE,
+    OBJECT,
+    GENERATION,
 )
 
 Headers = dict[str, bytes]

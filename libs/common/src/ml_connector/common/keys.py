@@ -90,3 +90,18 @@ def resolved_key(cause: str) -> str:
 
 def outcome_key(cause: str, record: str) -> str:
     return f"{cause}/{record}/outcome"
+
+
+def act_key(act_id: str) -> str:
+    """The key in `audit` of what an operator did."""
+    return f"act/{act_id}"
+
+
+def items_key(job_id: str, part: int) -> str:
+    """The key in `connector.jobs` of one part of a job's items; the job itself has its id."""
+    return f"{job_id}/items/{part}"
+
+
+def edit_key(letter_id: str) -> str:
+    """The key in `connector.jobs` of the edited copy of a dead letter."""
+    return f"edit/{letter_id}"

@@ -13,8 +13,14 @@ from opentelemetry.metrics import CallbackOptions, Observation
 
 Metric = Literal[
     "ml_connector.ingest.deliveries",  # webhook deliveries since the start, by flow and result
+    "ml_connector.admin.accounting_difference",  # causes without exactly one outcome, by account
+    "ml_connector.admin.behind",  # messages that are not materialized yet
 ]
-_UNITS: Final[dict[Metric, str]] = {"ml_connector.ingest.deliveries": "{delivery}"}
+_UNITS: Final[dict[Metric, str]] = {
+    "ml_connector.ingest.deliveries": "{delivery}",
+    "ml_connector.admin.accounting_difference": "{cause}",
+    "ml_connector.admin.behind": "{message}",
+}
 
 # A number with its attributes.
 Reading = tuple[int, dict[str, str]]
@@ -22,8 +28,16 @@ Reading = tuple[int, dict[str, str]]
 
 def count(name: Metric, read: Callable[[], Iterable[Reading]]) -> None:
     """A counter that is kept elsewhere and read when it is exported, so that counting costs an addition."""
+    metrics.get_meter("ml_connector").create_observable_counter(name, callbacks=[_observing(read)], unit=_UNITS[name])
 
+
+def gauge(name: Metric, read: Callable[[], Iterable[Reading]]) -> None:
+    """A number that goes up and down, read when it is exported."""
+    metrics.get_meter("ml_connector").create_observable_gauge(name, callbacks=[_observing(read)], unit=_UNITS[name])
+
+
+def _observing(read: Callable[[], Iterable[Reading]]) -> Callable[[CallbackOptions], Iterable[Observation]]:
     def observe(_: CallbackOptions) -> Iterable[Observation]:
         return [Observation(value, attributes) for value, attributes in read()]
 
-    metrics.get_meter("ml_connector").create_observable_counter(name, callbacks=[observe], unit=_UNITS[name])
+    return observe

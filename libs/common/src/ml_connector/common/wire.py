@@ -298,3 +298,103 @@ class Outcome(Wire, frozen=True):
     response: msgspec.Raw = NO_JSON
     replay_of: str | None = None
     trace: str = ""
+
+
+ActKind = Literal[
+    "dead_letters.edit",
+    "dead_letters.discard",
+    "replay.create",
+    "replay.start",
+    "replay.pause",
+    "replay.cancel",
+    "accounting.check",
+]
+
+
+class Act(Wire, frozen=True):
+    """Audit `act/<id>`: what an operator did. `targets`: letters, records and jobs by their ids."""
+
+    act_id: str
+    at_ms: int
+    actor: str  # the token's subject
+    role: str
+    act: ActKind
+    reason: str = ""
+    targets: tuple[str, ...] = ()
+    detail: dict[str, Any] = {}
+
+
+JobState = Literal["draft", "running", "paused", "cancelled", "done"]
+Mapping = Literal["today", "original"]
+
+
+class ReplayJob(Wire, frozen=True):
+    """A replay. In `connector.jobs`, key: its id; of two entries the one with the higher `version` counts."""
+
+    job_id: str
+    version: int
+    state: JobState
+    created_at_ms: int
+    changed_at_ms: int
+    actor: str
+    reason: str
+    selection: dict[str, Any]  # as it was asked for
+    total: int
+    issued: int = 0  # items below this number have been written to their topic
+    why: str = ""  # it was paused, if nobody asked for that
+    dry_run: bool = False
+    mapping: Mapping = "today"
+    rate_per_s: float | None = None  # None: as fast as it goes
+    stop_after: int | None = None  # pause after so many dead letters
+    force: bool = False  # also what failed the same way again and again
+
+
+class ReplayItem(msgspec.Struct, frozen=True, array_like=True):
+    """One dead letter of a replay. `revision` is fixed, so that issuing it twice changes nothing."""
+
+    letter_id: str
+    record_key: str
+    account: str
+    partition: int
+    offset: int
+    revision: int
+    skip: str = ""  # why it is not taken
+
+
+class ReplayItems(Wire, frozen=True):
+    """Some items of a replay, in order. In `connector.jobs`, key: `keys.items_key`."""
+
+    job_id: str
+    first: int  # the number of the first one
+    items: tuple[ReplayItem, ...]
+
+
+class Edited(Wire, frozen=True):
+    """The edited copy of a dead letter's event. In `connector.jobs`, key: `keys.edit_key`."""
+
+    letter_id: str
+    version: int
+    body: bytes
+    at_ms: int
+    actor: str
+    reason: str
+
+
+class Preview(Wire, frozen=True):
+    """What the mapping would make of an event now. In `connector.replies`, key: the id of the request.
+
+    The request is the event itself in `pipedrive.requests`, with `headers.KIND` and `headers.REQUEST_ID`.
+    """
+
+    request_id: str
+    result: Literal["desired", "ignored", "dead_lettered", "unresolved"]
+    record_key: str = ""
+    generation: Generation | None = None
+    action: Action | None = None
+    mapping_version: int = 0
+    fields: dict[str, Any] = {}
+    references: dict[str, Reference] = {}
+    parent: Parent | None = None
+    held_back: list[str] = []
+    stage: Stage | None = None  # of a dead letter
+    reason: str = ""

@@ -5,13 +5,15 @@ until all its records are settled: whoever owns the account then finds its job a
 
 Its cost in slots is a submission, a poll at the moment when it should have ended, and one SuiteQL query that shows for
 which records NetSuite holds what was sent. Only the others are asked one by one.
+
+A fault of ours ends the batch, not its records: those that `hold.py` knows to be left go singly, as after no answer.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -23,6 +25,7 @@ from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import Attempt, BatchJob, Member, Try
 from ml_connector.netsuite_writer import doubt, readback, settle
 from ml_connector.netsuite_writer.call import Caller, NotOurs
+from ml_connector.netsuite_writer.hold import Hold
 from ml_connector.netsuite_writer.job import Desk, Job, Ready, Told, Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, last_segment
 from ml_connector.netsuite_writer.outcome import Ending
@@ -68,7 +71,7 @@ class Batches:
         self._account = account
         self._client = client
         self._caller = caller
-        self._desk = desk
+        self._desk = Hold(desk)
         self._tools = tools
         self._turnaround = Turnaround()
         self.under_way = 0
@@ -82,12 +85,22 @@ class Batches:
 
     async def run(self, jobs: Sequence[Ready]) -> None:
         """From the first line to the last."""
-        members = await self._prepared(jobs)
-        if len(members) < 2:
-            for member in members:
-                self._desk.go_first(member.job, "single")
-            return
-        stored = BatchJob(
+        self._desk.take(jobs)
+        stored: BatchJob | None = None
+        try:
+            members = await self._prepared(jobs)
+            if len(members) < 2:
+                for member in members:
+                    self._desk.go_first(member.job, "single")
+                return
+            stored = self._new(members)
+            await self._announce(stored)
+            await self._see_through(_Batch(stored, members, known_order=True))
+        except Exception as error:  # the top of a task: a fault of ours must not lose the records
+            await self._failed(jobs, stored, error)
+
+    def _new(self, members: Sequence[_Member]) -> BatchJob:
+        return BatchJob(
             idempotency_key=str(uuid.uuid4()),
             account=self._account,
             record_type=members[0].request.record_type,
@@ -95,16 +108,29 @@ class Batches:
             at_ms=self._tools.clock.now_ms(),
             owner=self._tools.owner,
         )
-        await self._announce(stored)
-        await self._see_through(_Batch(stored, members, known_order=True))
 
     async def resume(self, stored: BatchJob, jobs: Sequence[Ready]) -> None:
         """A batch of a former owner; `jobs` are those of its records that are not settled yet."""
-        made = [(job, await self._caller.prepare(job, unless_held=False)) for job in jobs]
-        members = [_Member(job, request) for job, request in made if isinstance(request, Request)]
-        await self._see_through(_Batch(stored, members, known_order=False))
-        # Locked until now, as they may have been in the batch.
-        await self._doubt([job for job, request in made if not isinstance(request, Request)])
+        self._desk.take(jobs)
+        try:
+            made = [(job, await self._caller.prepare(job, unless_held=False)) for job in jobs]
+            members = [_Member(job, request) for job, request in made if isinstance(request, Request)]
+            await self._see_through(_Batch(stored, members, known_order=False))
+            # Locked until now, as they may have been in the batch.
+            await self._doubt([job for job, request in made if not isinstance(request, Request)])
+        except Exception as error:  # the top of a task, as above
+            await self._failed(jobs, stored, error)
+
+    async def _failed(self, jobs: Sequence[Ready], stored: BatchJob | None, error: Exception) -> None:
+        """Whoever has not ended goes singly. Once there is a batch (`stored`), NetSuite may be executing it: as _Gone."""
+        left = self._desk.left(jobs)
+        log.error("batch_failed", account=self._account, records=len(left), exc_info=error)
+        if stored is None:
+            for job in left:
+                self._desk.go_later(job, "single")
+            return
+        await self._doubt(left)
+        await self._forget(stored)
 
     async def _see_through(self, batch: _Batch) -> None:
         try:
@@ -233,7 +259,7 @@ class Batches:
             else:
                 told = Told(settle.Written(internal_id), member.request.payload, b"", member.request.digest)
                 self._collect(member, told, endings)
-        await asyncio.gather(self._end(endings), self._settle_doubtful(batch, job_id, doubtful))
+        await _all(self._end(endings), self._settle_doubtful(batch, job_id, doubtful))
 
     async def _held(self, batch: _Batch) -> dict[str, str]:
         """External id -> internal id of the records that NetSuite holds exactly as they were sent."""
@@ -256,7 +282,7 @@ class Batches:
                 self._desk.go_first(member.job, "single")
             return
         places = {member.job.entry.record: number for member, number in zip(batch.members, numbers, strict=True)}
-        results = await asyncio.gather(
+        results = await _all(
             *(self._result(f"{job_id}/task/{places[member.job.entry.record]}/result", member) for member in doubtful)
         )
         told_of = {member.job.entry.record: told for member, told in zip(doubtful, results, strict=True)}
@@ -282,7 +308,9 @@ class Batches:
         if answer.status != 200:
             return []
         items = _object(body).get("items", [])
-        addresses = [link.get("href", "") for item in items for link in item.get("links", []) if link["rel"] == "self"]
+        addresses = [
+            link.get("href", "") for item in items for link in item.get("links", []) if link.get("rel") == "self"
+        ]
         return [last_segment(address) for address in addresses]
 
     async def _result(self, path: str, member: _Member) -> Told | None:
@@ -319,13 +347,15 @@ class Batches:
             endings.append((member.job, ending))
 
     async def _end(self, endings: Sequence[tuple[Job, Ending]]) -> None:
-        await asyncio.gather(*(self._desk.end(job, ending) for job, ending in endings))
+        await _all(*(self._desk.end(job, ending) for job, ending in endings))
 
     async def _doubt(self, jobs: Sequence[Ready]) -> None:
         """As unanswered single calls: written again, and asserted once more after the quiet time."""
-        for job in jobs:
-            await self._note_doubt(job)
-            self._desk.go_later(job, "single")
+        await _all(*(self._doubt_one(job) for job in jobs))
+
+    async def _doubt_one(self, job: Ready) -> None:
+        await self._note_doubt(job)
+        self._desk.go_later(job, "single")
 
     async def _note_doubt(self, job: Ready) -> None:
         attempt = in_doubt(_member(job), self._tools)
@@ -348,6 +378,15 @@ class Batches:
 
     async def _pause(self, failures: int) -> None:
         await self._tools.clock.sleep(self._tools.backoff_s(failures))
+
+
+async def _all(*works: Coroutine[Any, Any, Said]) -> list[Said]:
+    """What they return. One that fails leaves the others to come to their end first."""
+    done = await asyncio.gather(*works, return_exceptions=True)
+    for one in done:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in done if not isinstance(one, BaseException)]
 
 
 def in_doubt(member: Member, tools: Tools) -> Attempt:

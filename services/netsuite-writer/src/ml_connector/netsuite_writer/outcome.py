@@ -110,6 +110,7 @@ def dead_letter_of(desired: Desired, ending: Ending, *, now_ms: int, traceparent
         body=bytes(origin.body),
         original={name: value.encode() for name, value in origin.headers.items()},
         generation=str(desired.generation),
+        mapping_version=desired.mapping_version,
         attempts=len(ending.tries),
         first_failed_at_ms=ending.tries[0].at_ms if ending.tries else now_ms,
         error_class="transient" if ending.transient else "permanent",

@@ -8,6 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
@@ -31,6 +32,7 @@ from ml_connector.resolver.companions import Companion, Handle, Patience
 from ml_connector.resolver.core import Core
 from ml_connector.resolver.message import Defer, Message, Output
 from ml_connector.resolver.pipedrive.clients import PipedriveClients
+from ml_connector.resolver.preview import answer, asks_for_preview, preview_of
 from ml_connector.resolver.refresh import Refresher
 from ml_connector.resolver.resolve import Book
 from ml_connector.resolver.send import Sender
@@ -61,8 +63,8 @@ class Resolver:
         self._refresher = Refresher(
             self._core, self._book, self._clients, self._sender.send, clock, reread_s=settings.reread_s
         )
-        self._requests = self._companion(topics.PIPEDRIVE_REQUESTS, self._handle_request)
-        self._deferred = self._companion(topics.DEFERRED, self._handle_deferred)
+        self._requests = self._companion(topics.PIPEDRIVE_REQUESTS, self._handle_request, kind="request")
+        self._deferred = self._companion(topics.DEFERRED, self._handle_deferred, kind="event")
         self._app = make_app(
             settings.kafka_bootstrap_servers,
             group=settings.group("resolver"),
@@ -74,14 +76,14 @@ class Resolver:
         self._joined = False
         self._came_round_s = clock.monotonic_s()
 
-    def _companion(self, topic: Topic, handle: Handle) -> Companion:
+    def _companion(self, topic: Topic, handle: Handle, *, kind: str) -> Companion:
         settings = self._settings
         return Companion(
             settings.kafka(),
             topic=topic.full_name(settings.topic_prefix),
             group=settings.group("resolver-companions"),
             handle=handle,
-            renew=self._renew,
+            renew=partial(self._renew, kind=kind),
             clock=self._clock,
             patience=Patience(usual_wait_s=settings.deferred_s, renew_s=settings.renew_s),
         )
@@ -153,15 +155,15 @@ class Resolver:
 
     async def _handle_request(self, message: Message) -> Defer | None:
         """A request that must wait goes to the deferred ones, so that it holds nobody up."""
-        found = await self._hydrate(message)
+        found = await self._requested(message)
         if isinstance(found, Defer):
             found = [self._put_aside(message, found, kind="request")]
         await self._sender.send(found)
         return None
 
     async def _handle_deferred(self, message: Message) -> Defer | None:
-        if h.text(message.headers, h.KIND) == "request":
-            found = await self._hydrate(message)
+        if h.text(message.headers, h.KIND) == "request" or asks_for_preview(message):
+            found = await self._requested(message)
         else:
             with _traced(message) as traced:
                 found = await self._refresher.event(traced)
@@ -170,6 +172,19 @@ class Resolver:
             return found
         await self._sender.send(found)
         return None
+
+    async def _requested(self, message: Message) -> list[Output] | Defer:
+        return await (self._preview(message) if asks_for_preview(message) else self._hydrate(message))
+
+    async def _preview(self, message: Message) -> list[Output] | Defer:
+        """Answered now, whatever is found: whoever asks waits for it. Nothing else is written."""
+        request_id = h.text(message.headers, h.REQUEST_ID)
+        if not request_id:
+            log.error("request_refused", topic=message.topic, offset=message.offset, problem="no request id")
+            return []
+        with _traced(message) as traced:
+            found = await self._refresher.event(traced)
+        return [answer(preview_of(request_id, found))]
 
     async def _hydrate(self, message: Message) -> list[Output] | Defer:
         try:
@@ -184,9 +199,9 @@ class Resolver:
         due_at_ms = self._clock.now_ms() + int(after_s * 1000)
         return emit.deferred(message.as_first_read(), found, kind=kind, due_at_ms=due_at_ms)
 
-    async def _renew(self, messages: list[Message]) -> None:
+    async def _renew(self, messages: list[Message], *, kind: str) -> None:
         """Put aside once more: each is written again as it is."""
-        await self._sender.send([emit.renewed(message) for message in messages])
+        await self._sender.send([emit.renewed(message, kind=kind) for message in messages])
 
     # -- health ------------------------------------------------------------------------------------------------------
 

@@ -1,8 +1,8 @@
 """From one message to the messages that follow from it: the resolver without Kafka, Faust and Pipedrive. Pure.
 
-In: an event, or an object as it was just read for a hydrate. Out: outputs in the order in which they must be written,
-or Defer, which may name what must be read from Pipedrive first. Never raises for what is wrong with a message: that
-becomes a dead letter.
+In: an event (also one that is replayed), or an object as it was just read for a hydrate. Out: outputs in the order in
+which they must be written, or Defer, which may name what must be read from Pipedrive first. Never raises for what is
+wrong with a message: that becomes a dead letter.
 """
 
 from __future__ import annotations
@@ -17,19 +17,22 @@ from ml_connector.common.clock import Clock
 from ml_connector.common.codec import encode_json
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.errors import Malformed, MappingFailed
-from ml_connector.common.generation import Generation, of_rest_read
+from ml_connector.common.flows import Flow
+from ml_connector.common.generation import Generation, is_from_the_future, of_rest_read
 from ml_connector.common.keys import NO_RECORD
 from ml_connector.common.telemetry import trace_id
 from ml_connector.common.topics import MAX_MESSAGE_BYTES
 from ml_connector.common.wire import Action, Desired, Hydrate, Lane, Origin, Outcome
 from ml_connector.resolver import emit
-from ml_connector.resolver.decode import MAPPED, Event, cause_of, decode_rest, decode_webhook
+from ml_connector.resolver.decode import MAPPED, Event, cause_of, decode_object, decode_rest, decode_webhook
 from ml_connector.resolver.map import Mapped, external_id_of, map_event, record_key_of
 from ml_connector.resolver.message import Defer, Message, Output, Read
 from ml_connector.resolver.plan import EntityPlan, FlowPlan, compile_flow
+from ml_connector.resolver.preview import asks_for_preview
 from ml_connector.resolver.resolve import STAGES, Book, lacking, readable, state_key
 
 MAX_DESIRED_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024
+MAX_REVISION: Final = 2**53  # revisions are times in ms; a larger one would not be a number everywhere
 _LANES: Final[dict[str, Lane]] = {"live": "live", "replay": "replay", "backfill": "backfill"}
 # Events of these say that what we know of the company has changed.
 _REFRESHING: Final = {"pipeline": STAGES, "stage": STAGES}
@@ -37,6 +40,8 @@ _REFRESHING: Final = {"pipeline": STAGES, "stage": STAGES}
 
 class Flows(Protocol):
     def flow(self, name: str) -> LiveFlow | None: ...
+
+    def version(self, name: str, version: int) -> Flow | None: ...
 
 
 class Core:
@@ -47,10 +52,12 @@ class Core:
         self._book = book
         self._clock = clock
         self._plans: dict[str, FlowPlan] = {}
+        self._versions: dict[tuple[str, int], FlowPlan] = {}
 
     def flows_changed(self) -> None:
         """Compile anew when asked next."""
         self._plans.clear()
+        self._versions.clear()
 
     def plan(self, name: str) -> FlowPlan | None:
         """The flow as it is now; None when there is none of that name."""
@@ -63,25 +70,22 @@ class Core:
         return plan
 
     def event(self, message: Message) -> list[Output] | Defer:
-        """A verified webhook body."""
+        """A verified webhook body; or what is replayed, with headers that say how."""
         message = message.as_first_read()
         plan = self.plan(h.text(message.headers, h.FLOW))
         if plan is None:
             return self._malformed(message, "the flow does not exist any more", code="UNKNOWN_FLOW")
+        mapping = plan if h.MAPPING_VERSION not in message.headers else self._mapping(message, plan)
         try:
-            event = decode_webhook(
-                message.value,
-                arrived_at_ms=message.received_at_ms,
-                company_id=plan.flow.pipedrive.company_id,
-                whole_meta=plan.names_meta,
-            )
-            event = _as_replayed(event, message)
+            event = self._decoded(message, plan, mapping or plan)
         except Malformed as error:
             return self._malformed(message, str(error), code="MALFORMED")
-        entity = plan.entities.get(event.entity)
+        if mapping is None:
+            return self._without_version(message, plan, event)
+        entity = mapping.entities.get(event.entity)
         if entity is None:
-            return self._ignored(message, plan, event)
-        return self._resolve(message, plan, entity, event)
+            return self._ignored(message, mapping, event)
+        return self._resolve(message, mapping, entity, event)
 
     def hydrated(self, request: Hydrate, message: Message, plan: FlowPlan, read: Read) -> list[Output] | Defer:
         """What was just read. Always answered by a desired record, whatever was found."""
@@ -90,7 +94,7 @@ class Core:
             return []  # nobody can wait for a record of an entity without a mapping
         cause = causes.of_hydrate(request.request_id)
         generation = of_rest_read(date_ms=read.date_ms, took_ms=read.took_ms)
-        message = _as_read(message, request, plan, read)
+        message = _as_read(message, request, plan, read, generation)
         if read.data is None:
             return self._answer(message, plan, entity, _bare_event(request, cause, generation), "gone")
         try:
@@ -103,6 +107,50 @@ class Core:
             return self._answer(message, plan, entity, event, "merged" if event.merged_to else "gone")
         return self._resolve(message, plan, entity, event, answers=True)
 
+    # -- what an event says of itself --------------------------------------------------------------------------------
+
+    def _mapping(self, message: Message, plan: FlowPlan) -> FlowPlan | None:
+        """The version that the message asks for; whose company and account it is, the active one says."""
+        version = h.number(message.headers, h.MAPPING_VERSION, 0)
+        if version == plan.version:
+            return plan
+        name = plan.flow.flow
+        found = self._versions.get((name, version))
+        if found is None:
+            flow = self._flows.version(name, version)
+            if flow is None:
+                return None
+            flow = flow.model_copy(update={"pipedrive": plan.flow.pipedrive, "netsuite": plan.flow.netsuite})
+            found = self._versions[name, version] = compile_flow(flow, version)
+        return found
+
+    def _decoded(self, message: Message, plan: FlowPlan, mapping: FlowPlan) -> Event:
+        """Raises Malformed."""
+        headers = message.headers
+        if h.OBJECT in headers:
+            return decode_object(
+                message.value,
+                what=h.text(headers, h.OBJECT),
+                version=h.text(headers, h.GENERATION),
+                cause=h.text(headers, h.CAUSE),
+                revision=_revision(message),
+                now_ms=self._clock.now_ms(),
+            )
+        event = decode_webhook(
+            message.value,
+            arrived_at_ms=message.received_at_ms,
+            company_id=plan.flow.pipedrive.company_id,
+            whole_meta=mapping.names_meta,
+        )
+        return _as_replayed(event, message) if h.CAUSE in headers else event
+
+    def _asked_at_ms(self, message: Message, event: Event) -> int:
+        """When somebody asked for a replay, which is its revision: older definitions are read again first."""
+        revision = event.generation.revision
+        if is_from_the_future(revision, arrived_at_ms=self._clock.now_ms()):
+            return message.received_at_ms  # else it would wait until then
+        return max(message.received_at_ms, revision)
+
     # -- one mapped object -------------------------------------------------------------------------------------------
 
     def _resolve(
@@ -110,7 +158,8 @@ class Core:
     ) -> list[Output] | Defer:
         known = self._book.of(plan.company)
         found = readable(entity, event, known)
-        needed = lacking(entity, event, known, found, arrived_at_ms=message.received_at_ms, now_ms=self._clock.now_ms)
+        arrived_at_ms = message.received_at_ms if event.generation.revision == 0 else self._asked_at_ms(message, event)
+        needed = lacking(entity, event, known, found, arrived_at_ms=arrived_at_ms, now_ms=self._clock.now_ms)
         if needed:
             return Defer(f"{' and '.join(needed)} must be read first", after_s=0.0, lacking=needed)
         where = emit.origin(message)
@@ -199,6 +248,19 @@ class Core:
         )
         return emit.dead_letter(message, outcome, stage="map", code=code)
 
+    def _without_version(self, message: Message, plan: FlowPlan, event: Event) -> list[Output]:
+        """The record is known all the same: no version of a flow changes what its records are called."""
+        version = h.number(message.headers, h.MAPPING_VERSION, 0)
+        reason = f"the flow has no version {version}" if version > 0 else "the header mapping-version is no version"
+        entity = plan.entities.get(event.entity)
+        if entity is None:
+            outcome = msgspec.structs.replace(self._outcome(message, plan.account, event), reason=reason)
+            left = emit.dead_letter(message, outcome, stage="map", code="UNKNOWN_VERSION")
+        else:
+            left = self._unmapped(message, plan, entity, event, reason, code="UNKNOWN_VERSION")
+        where = emit.origin(message)
+        return [emit.received(message, where, event, account=plan.account, with_body=event.entity in MAPPED), *left]
+
     def _malformed(self, message: Message, reason: str, *, code: str) -> list[Output]:
         account = h.text(message.headers, h.ACCOUNT)
         cause = h.text(message.headers, h.CAUSE) or cause_of(message.value)
@@ -211,7 +273,7 @@ class Core:
         """Another entity, or one that the flow does not map; its body is not kept."""
         changed = _REFRESHING.get(event.entity) or _definitions_of(event.entity)
         outputs = []
-        if changed is not None:
+        if changed is not None and not asks_for_preview(message):
             self._book.drop(plan.company, changed)
             outputs.append(emit.state(plan.company, state_key(plan.company, changed), None))
         reason = f"{event.entity} is not mapped"
@@ -232,6 +294,7 @@ class Core:
             at_ms=self._clock.now_ms(),
             entity=event.entity,
             source_id=event.source_id,
+            lane=_LANES.get(h.text(headers, h.LANE), "live"),
             replay_of=h.text(headers, h.REPLAY_OF) or None,
             trace=trace_id(headers.get(h.TRACEPARENT)),
         )
@@ -242,12 +305,20 @@ def _as_replayed(event: Event, message: Message) -> Event:
     cause = h.text(message.headers, h.CAUSE)
     if not cause:
         return event
+    generation = Generation(event.generation.source_version, _revision(message))
+    return msgspec.structs.replace(event, cause=cause, generation=generation)
+
+
+def _revision(message: Message) -> int:
+    """Raises Malformed."""
     revision = h.number(message.headers, h.REVISION, 0)
-    return msgspec.structs.replace(event, cause=cause, generation=Generation(event.generation.source_version, revision))
+    if not 0 <= revision < MAX_REVISION:
+        raise Malformed("the header revision is no time")
+    return revision
 
 
-def _as_read(message: Message, request: Hydrate, plan: FlowPlan, read: Read) -> Message:
-    """What was read, as if it had been received: this is the original of a later dead letter."""
+def _as_read(message: Message, request: Hydrate, plan: FlowPlan, read: Read, generation: Generation) -> Message:
+    """What was read, as if it had been received: this is the original of a later dead letter, and can be replayed."""
     headers = {
         **message.headers,
         h.FLOW: request.flow.encode(),
@@ -256,6 +327,8 @@ def _as_read(message: Message, request: Hydrate, plan: FlowPlan, read: Read) -> 
         h.RECEIVED_AT_MS: b"%d" % request.at_ms,
         h.VERIFIED_BY: b"hydrate",
         h.LANE: request.lane.encode(),
+        h.OBJECT: f"{request.entity}/{request.source_id}".encode(),
+        h.GENERATION: str(generation).encode(),
         **({h.FORCE: b"1"} if request.force else {}),
     }
     return message._replace(value=encode_json(read.data), headers=headers)

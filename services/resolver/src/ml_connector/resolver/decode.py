@@ -1,6 +1,7 @@
 """Decode what Pipedrive says into one type: webhook v2 bodies and REST v2 objects (facts/pipedrive.md 1, 2, 13).
 
-In: bytes that ingest has verified, or an object read through REST. Out: an `Event`, or `Malformed` without values.
+In: bytes that ingest has verified, or an object read through REST, now or long ago. Out: an `Event`, or `Malformed`
+without values.
 Never: I/O, the clock. Members that are unknown are kept, members that are missing are tolerated.
 """
 
@@ -123,6 +124,24 @@ def decode_rest(entity: Entity, data: dict[str, Any], *, source_id: str, cause: 
     )
 
 
+def decode_object(body: bytes, *, what: str, version: str, cause: str, revision: int, now_ms: int) -> Event:
+    """An object that was read through REST and is replayed. Raises Malformed.
+
+    `what`: `<entity>/<id>`. `version`: the generation of that reading; the replay has a revision of its own.
+    """
+    entity, _, source_id = what.partition("/")
+    if entity not in MAPPED or not is_source_id(source_id):
+        raise Malformed("the header object does not say <entity>/<id>")
+    if not cause:
+        raise Malformed("an object without the header cause: only replays bring objects")
+    read = _generation(version, now_ms)
+    data = _json(_OBJECT, body, not_this="not an object as REST gives it")
+    if data is None:
+        raise Malformed("the object was gone when it was read: there is nothing to map")
+    generation = Generation(read.source_version, revision)
+    return decode_rest(cast(Entity, entity), data, source_id=source_id, cause=cause, generation=generation)
+
+
 def cause_of(body: bytes) -> str:
     """The cause of a body that may be malformed: that of its event if it names one, else of its bytes."""
     try:
@@ -192,7 +211,17 @@ def timestamp_ms(value: object) -> int:
     return found
 
 
-def _json(decoder: Any, data: bytes) -> Any:
+def _generation(text: str, now_ms: int) -> Generation:
+    try:
+        found = Generation.parse(text)
+    except ValueError as error:
+        raise Malformed("the header generation does not say <source version>.<revision>") from error
+    if found.source_version <= 0 or is_from_the_future(found.source_version, arrived_at_ms=now_ms):
+        raise Malformed("the header generation is not of this age")
+    return found
+
+
+def _json(decoder: Any, data: bytes, *, not_this: str = "not an event: meta and data are not objects") -> Any:
     """Whatever the bytes are, only Malformed leaves here."""
     try:
         if not data.isascii():
@@ -201,7 +230,7 @@ def _json(decoder: Any, data: bytes) -> Any:
     except UnicodeDecodeError as error:
         raise Malformed("not UTF-8") from error
     except msgspec.ValidationError as error:
-        raise Malformed("not an event: meta and data are not objects") from error
+        raise Malformed(not_this) from error
     except (msgspec.DecodeError, RecursionError, ArithmeticError, ValueError) as error:
         raise Malformed("not JSON, nested too deeply, or a number out of range") from error
 

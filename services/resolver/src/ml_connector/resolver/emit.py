@@ -109,6 +109,7 @@ def dead_letter(message: Message, entry: Outcome, *, stage: Stage, code: str) ->
         body=message.value if len(message.value) <= MAX_BODY_BYTES else b"",
         original=message.headers,
         generation=str(entry.generation) if entry.generation is not None else "",
+        mapping_version=entry.mapping_version,
         attempts=1,
         traceparent=h.text(message.headers, h.TRACEPARENT),
     )
@@ -132,9 +133,10 @@ def deferred(message: Message, why: Defer, *, kind: str, due_at_ms: int) -> Outp
     return Output(topics.DEFERRED, message.key, message.key, message.value, headers)
 
 
-def renewed(message: Message) -> Output:
-    """What was put aside, once more."""
-    return Output(topics.DEFERRED, message.key, message.key, message.value, message.headers)
+def renewed(message: Message, *, kind: str = "event") -> Output:
+    """What waits, at the end of the topic. `kind`: what it is, if it does not say so itself yet."""
+    headers: Headers = {h.KIND: kind.encode(), **message.headers}
+    return Output(topics.DEFERRED, message.key, message.key, message.value, headers)
 
 
 def state(company: str, key: str, value: bytes | None) -> Output:

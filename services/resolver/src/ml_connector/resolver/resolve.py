@@ -141,7 +141,13 @@ def lacking(
     needed = []
     if plan.custom:
         definitions = known.definitions.get(event.entity)
-        if definitions is None or _definitions_lack(definitions, found, arrived_at_ms=arrived_at_ms, now_ms=now_ms):
+        if definitions is None or _definitions_lack(
+            definitions,
+            found,
+            arrived_at_ms=arrived_at_ms,
+            now_ms=now_ms,
+            replayed=event.generation.revision > 0,
+        ):
             needed.append(event.entity)
     if plan.stage_names and _stages_lack(event, known.stages, arrived_at_ms):
         needed.append(STAGES)
@@ -149,13 +155,14 @@ def lacking(
 
 
 def _definitions_lack(
-    definitions: Definitions, found: Readable, *, arrived_at_ms: int, now_ms: Callable[[], int]
+    definitions: Definitions, found: Readable, *, arrived_at_ms: int, now_ms: Callable[[], int], replayed: bool
 ) -> bool:
+    """Whoever replays may just have given a field the name that the mapping expects: that is asked for at once."""
     if definitions.read_at_ms > arrived_at_ms:
         return False
     if found.unknown or found.unreadable:
         return True
-    return bool(found.undefined) and now_ms() - definitions.read_at_ms > ABSENT_NAME_REREAD_MS
+    return bool(found.undefined) and (replayed or now_ms() - definitions.read_at_ms > ABSENT_NAME_REREAD_MS)
 
 
 def _stages_lack(event: Event, stages: Stages | None, arrived_at_ms: int) -> bool:

@@ -26,8 +26,7 @@ class Sender:
     def __init__(self, producer: Producer, clock: Clock, *, prefix: str, partitions: int) -> None:
         self._producer = producer
         self._clock = clock
-        self._partitions = partitions
-        self._names = {topic: topic.full_name(prefix) for topic in topics.ALL}
+        self._places = {topic: (topic.full_name(prefix), topic.partitions(partitions)) for topic in topics.ALL}
 
     async def send(self, outputs: Sequence[Output]) -> None:
         """Dead letters first: an outcome must not claim what is not written. Raises MustStop at the deadline."""
@@ -63,10 +62,11 @@ class Sender:
         return left
 
     def _queue(self, output: Output) -> asyncio.Future[Delivered]:
+        name, partitions = self._places[output.topic]
         return self._producer.send_nowait(
-            self._names[output.topic],
+            name,
             key=output.key,
             value=output.value,
             headers=output.headers,
-            partition=partition_for(output.partition_key, self._partitions),
+            partition=partition_for(output.partition_key, partitions),
         )

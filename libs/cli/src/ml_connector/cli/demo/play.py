@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -20,7 +21,8 @@ from ml_connector.cli.accounting import Account, recompute
 from ml_connector.cli.demo.compare import mismatches
 from ml_connector.cli.demo.story import Latency, latency_of, print_summary
 from ml_connector.cli.demo.vendors import NetsuiteEyes, PipedriveHands
-from ml_connector.cli.stack import ACCOUNT, Stack, StackFailed, StackOptions
+from ml_connector.cli.running import forget, tell
+from ml_connector.cli.stack import ACCOUNT, ALL, FLOWING, Stack, StackFailed, StackOptions
 
 CHANGES_PER_S = 120  # a busy sales team; the backlog stays short, so the latency shown is the product's
 AT_ONCE = 32
@@ -55,13 +57,17 @@ class Result:
         }
 
 
-async def run_demo(*, as_json: bool, share: float) -> int:
-    """The exit code: 0 when the sum is right, nothing waits and every record is as it should be."""
+async def run_demo(*, as_json: bool, share: float, stay: bool) -> int:
+    """The exit code: 0 when the sum is right, nothing waits and every record is as it should be.
+
+    `stay`: with the admin service, and everything goes on until Ctrl-C.
+    """
     console = Console(stderr=True, highlight=False)
     operations = [operation for operation in load("scenario.jsonl.gz") if operation["at"] <= share]
     started_s = time.monotonic()
     console.print("starting broker, stand-ins and services ...")
-    async with Stack(StackOptions()) as stack, httpx2.AsyncClient(timeout=30) as client:
+    options = StackOptions(processes=ALL if stay else FLOWING)
+    async with Stack(options) as stack, httpx2.AsyncClient(timeout=30) as client:
         console.print(f"ready after {time.monotonic() - started_s:.1f} s on {stack.facts.broker}")
         hands = PipedriveHands(client, stack.urls["pipedrive"], stack.api_token)
         await _play(stack, hands, operations, console)
@@ -78,7 +84,24 @@ async def run_demo(*, as_json: bool, share: float) -> int:
         else:
             await asyncio.to_thread(print_summary, kafka, result.account, result.latency, result.differences)
             Console(highlight=False).print(f"took {result.took_s:.0f} s, start included")
+        if stay:
+            await _stay(stack, console)
     return 0 if result.good else 1
+
+
+async def _stay(stack: Stack, console: Console) -> None:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    tell(stack.commands_environment())
+    try:
+        console.print("everything goes on until Ctrl-C: try `mlc dlq list` in another terminal of this folder")
+        waits = [asyncio.create_task(event.wait()) for event in (stop, stack.died)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        forget()
+    if stack.died.is_set():
+        raise StackFailed(stack.death)
 
 
 def load(name: str) -> list[Any]:

@@ -25,16 +25,15 @@ class Lookup:
     async def read(self, partition: int, offsets: Iterable[int]) -> dict[int, Record]:
         """By offset. One that is missing has been deleted by the topic's retention. Raises MustStop."""
         wanted = set(offsets)
+        last, passed = max(wanted), -1
         found: dict[int, Record] = {}
         async with self._one:
             await self._consumer.assign({partition: min(wanted)})
             try:
-                while wanted:
+                while passed < last:
                     records, ended = await self._consumer.next()
-                    for record in records:
-                        if record.offset in wanted:
-                            found[record.offset] = record
-                        wanted = {offset for offset in wanted if offset > record.offset}
+                    found |= {record.offset: record for record in records if record.offset in wanted}
+                    passed = records[-1].offset if records else passed
                     if ended:
                         break
             finally:

@@ -1,0 +1,237 @@
+"""`mlc record`: everything that ever happened to a record; and `mlc token`, a way in on one's own machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import typer
+from rich.text import Text
+
+from ml_connector.cli.admin_api import (
+    PAGE,
+    AdminApi,
+    Answer,
+    Json,
+    Refused,
+    counted,
+    hint,
+    local_token,
+    object_of,
+    one_line,
+    pretty,
+    say,
+    signing_key,
+    tell,
+    tell_behind,
+    when,
+)
+from ml_connector.cli.say import USAGE, fail, out, plainly
+
+app = typer.Typer(help="What happened to a record.", no_args_is_help=True)
+
+INDENT: Final = 4  # columns by which what belongs to an entry is indented
+_COLOURS: Final = {"written": "green", "dead_lettered": "red", "superseded": "yellow"}
+
+
+class Role(StrEnum):
+    """Of a token."""
+
+    viewer = "viewer"
+    operator = "operator"
+    admin = "admin"
+
+
+@app.callback()
+def _group() -> None:
+    """What happened to a record."""
+
+
+@app.command("show")
+@plainly
+def show_(
+    text: Annotated[list[str], typer.Argument(help='A name, `org 5`, an external id, a cause: "Acme GmbH".')],
+    full: Annotated[bool, typer.Option("--full", help="With what was sent and what was answered, as JSON.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="How many entries at most.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Show everything that ever happened to a record, found by a name, an id or a cause."""
+    asked = " ".join(text)
+    with AdminApi.here() as api:
+        try:
+            answer = _story(api, asked, limit)
+        except Refused as error:
+            if error.status != 409 or not error.details:
+                raise
+            raise _several(error, as_json=as_json) from error
+    if as_json:
+        tell(answer)
+        return
+    subject = answer.get("subject") or {}
+    say(subject_line(subject) or asked)
+    for record in subject.get("records") or []:
+        say(record_line(record))
+    for entry in answer["entries"]:
+        out.print(headline(entry))
+        for line in details(entry, full=full):
+            for part in line.split("\n"):
+                out.print(Text(" " * INDENT).append_text(part))
+    count = len(answer["entries"])
+    more = f"; there are older ones: --limit {2 * limit}" if answer.get("older") is not None else ""
+    bodies = "" if full else "; with requests and answers: --full"
+    hint(f"{count} {'entry' if count == 1 else 'entries'}{more}{bodies}")
+    tell_behind(answer)
+
+
+def _story(api: AdminApi, asked: str, most: int) -> Answer:
+    """The newest entries, oldest first, page before page, as one answer."""
+    answer = api.get("timeline", {"q": asked, "limit": min(most, PAGE)})
+    while len(answer["entries"]) < most and answer.get("older") is not None:
+        query = {"q": asked, "limit": min(most - len(answer["entries"]), PAGE), "before": answer["older"]}
+        page = api.get("timeline", query)
+        answer = {**answer, "entries": [*page["entries"], *answer["entries"]], "older": page.get("older")}
+    return answer
+
+
+@plainly
+def token(
+    role: Annotated[Role, typer.Option(help="What it allows.")],
+    minutes: Annotated[int, typer.Option(min=1, max=24 * 60, help="How long it is valid.")] = 5,
+) -> None:
+    """Print a token for the admin service of a stack on this machine."""
+    sys.stdout.write(local_token(signing_key(os.environ), role.value, minutes * 60) + "\n")
+
+
+# -- words -------------------------------------------------------------------------------------------------------------
+
+
+def subject_line(subject: Answer) -> str:
+    """`org 5 "Acme GmbH", once "Acme", company acme-eu`."""
+    found = object_of(subject) or str(subject.get("cause") or "")
+    earlier = ", ".join(_quoted(name) for name in subject.get("earlier_names") or [])
+    parts = [
+        _words(found, _quoted(subject.get("name"))),
+        f"once {earlier}" if earlier else "",
+        f"company {subject['company']}" if subject.get("company") else "",
+    ]
+    return one_line(", ".join(part for part in parts if part))
+
+
+def record_line(record: Answer) -> str:
+    """`1234567_sb1/customer/pd-org-5: in NetSuite as 44, written 2026-07-28 03:00:12Z, 2 waiting, flow acme-eu`."""
+    outcome = str(record.get("outcome") or "").replace("_", "-")
+    letters = record.get("open_letters") or 0
+    parts = [
+        f"in NetSuite as {record['netsuite_id']}" if record.get("netsuite_id") else "not known in NetSuite",
+        _words(outcome, when(record.get("settled_at"))) if outcome else "",
+        f"{record['waiting']} waiting" if record.get("waiting") else "",
+        counted(letters, "open dead letter") if letters else "",
+        f"flow {record['flow']}" if record.get("flow") else "",
+        *(f"stopped: {why}" for why in record.get("stopped") or []),
+    ]
+    return one_line(f"{record.get('record_key')}: {', '.join(part for part in parts if part)}")
+
+
+def headline(entry: Answer) -> Text:
+    """Time, kind, what happened; in one line."""
+    kind = str(entry.get("kind") or "")
+    inner = entry.get("entry") or {}
+    outcome = str(inner.get("outcome") or entry.get("state") or "")
+    line = Text(f"{_when(entry.get('at'))}  ")
+    line.append(f"{one_line(kind.replace('_', ' ')):<11}  ", style="bold")
+    line.append(one_line(entry.get("title") or summary(entry)), style=_COLOURS.get(outcome, ""))
+    return line
+
+
+def summary(entry: Answer) -> str:
+    """What an entry says, by its kind; of an unknown kind what it calls itself."""
+    inner = entry.get("entry") or {}
+    match entry.get("kind"):
+        case "received":
+            return _words(inner.get("action"), object_of(inner), _quoted(inner.get("name")), _of(inner))
+        case "resolved":
+            fields = ", ".join(map(str, inner.get("fields") or []))
+            by = f"by mapping {inner['mapping_version']}" if inner.get("mapping_version") else ""
+            return _because(_words(inner.get("action"), inner.get("record_key"), by), fields)
+        case "outcome":
+            outcome = str(inner.get("outcome") or "").replace("_", "-")
+            at = f"at {inner['stage']}" if inner.get("stage") else ""
+            number = f"as {inner['internal_id']}" if inner.get("internal_id") else ""
+            winner = (inner.get("superseded_by") or {}).get("cause")
+            return _because(_words(outcome, at, number, f"by {winner}" if winner else ""), inner.get("reason"))
+        case "dead_letter":
+            where = "/".join(str(part) for part in (inner.get("stage"), inner.get("code")) if part)
+            field = f"field {inner['field']}" if inner.get("field") else ""
+            return _because(_words(entry.get("id"), f"({entry.get('state')})", where, field), inner.get("message"))
+        case "replay":
+            dry = "(dry run)" if inner.get("dry_run") else ""
+            state = _because(str(entry.get("state") or "").replace("_", "-"), inner.get("why"))
+            words = _words(entry.get("id"), dry, "of", inner.get("letter"), "by", inner.get("actor"))
+            return f"{_because(words, inner.get('reason'))} -> {state}"
+        case "act":
+            return _because(_words(inner.get("act"), "by", inner.get("actor")), inner.get("reason"))
+    return _words(entry.get("id"), entry.get("state"), *(inner.get(name) for name in ("outcome", "reason", "message")))
+
+
+def details(entry: Answer, *, full: bool) -> Iterator[Text]:
+    """What belongs to an entry, a line each: its cause, the attempts, with `full` the bodies."""
+    inner = entry.get("entry") or {}
+    cause = entry.get("cause") or inner.get("cause")
+    replayed = f", a replay of {inner['replay_of']}" if inner.get("replay_of") else ""
+    if cause:
+        yield Text(one_line(f"cause {cause}{replayed}"), style="dim")
+    if inner.get("held_back"):
+        yield Text(one_line(f"held back: {', '.join(map(str, inner['held_back']))}"))
+    for one in inner.get("tries") or []:
+        yield Text(one_line(_attempt(one)))
+    if inner.get("tries_left_out"):
+        yield Text(f"{inner['tries_left_out']} more attempts between them are left out")
+    for name in ("body", "request", "response") if full else ():
+        if inner.get(name) not in (None, "", {}):
+            yield Text(f"{name}:", style="bold")
+            yield Text(pretty(inner[name]))
+
+
+def _attempt(one: Answer) -> str:
+    status = one.get("status") or "no answer"
+    took = f"in {one['took_ms']} ms" if "took_ms" in one else ""
+    text = ": ".join(str(part) for part in (one.get("code"), one.get("detail")) if part)
+    return _words(_when(one.get("at_ms")), one.get("method"), one.get("path"), status, took, text)
+
+
+def _several(error: Refused, *, as_json: bool) -> typer.Exit:
+    """List the candidates; each is called by what finds it alone."""
+    if as_json:
+        tell({"problem": error.problem, "details": [{"path": one, "problem": text} for one, text in error.details]})
+    else:
+        for place, text in error.details:
+            say(f"{place}  {text}".strip())
+    first = error.details[0][0] or "org 5"
+    return fail(f"{error.problem}; choose one, as: mlc record show {first}", USAGE)
+
+
+def _when(value: Any) -> str:
+    """Also of milliseconds since the epoch, as the audit has them."""
+    if isinstance(value, int) and value > 0:
+        return when(datetime.fromtimestamp(value / 1000, UTC).isoformat())
+    return when(value)
+
+
+def _of(inner: Answer) -> str:
+    return f"verified by {inner['verified_by']}" if inner.get("verified_by") else ""
+
+
+def _quoted(name: Any) -> str:
+    return f'"{name}"' if name else ""
+
+
+def _because(words: str, reason: Any) -> str:
+    return f"{words}: {reason}" if reason else words
+
+
+def _words(*parts: Any) -> str:
+    return " ".join(str(part) for part in parts if part not in (None, ""))

@@ -1,0 +1,127 @@
+"""/replays: make one, watch it, pause, go on, cancel."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Path, Query
+from sqlalchemy import Connection, RowMapping, and_, or_, select
+
+from ml_connector.admin.api import models as m
+from ml_connector.admin.api.dead_letters import behind, previewed
+from ml_connector.admin.api.problems import answers
+from ml_connector.admin.api.services import Given, Operator, Viewer
+from ml_connector.admin.look.letters import make_cursor, read_cursor
+from ml_connector.admin.replay.control import Options
+from ml_connector.admin.replay.run import counts_of
+from ml_connector.admin.tables import dead_letter as letter
+from ml_connector.admin.tables import job, job_item
+from ml_connector.common.wire import ActKind, Preview, ReplayJob
+
+router = APIRouter(prefix="/replays", tags=["replays"])
+
+Id = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", examples=["9d2f77a01c3e"])]
+_ACTS: dict[str, ActKind] = {"start": "replay.start", "pause": "replay.pause", "cancel": "replay.cancel"}
+
+
+@router.post("", status_code=201, responses=answers())
+async def create(given: Given, actor: Operator, body: m.NewReplay) -> m.Replay:
+    """Freeze a selection of dead letters and issue each again, oldest first per record."""
+    options = Options(**body.model_dump(exclude={"selection", "reason"}))
+    made = await asyncio.to_thread(given.replays.create, body.selection, options, by=actor, reason=body.reason)
+    await given.outbox.publish()
+    return await asyncio.to_thread(_told, given, made)
+
+
+@router.get("", responses=answers())
+def list_replays(given: Given, _: Viewer, query: Annotated[m.ReplayQuery, Query()]) -> m.Replays:
+    """Newest first."""
+    conditions = [job.c.state == query.state] if query.state is not None else []
+    if query.cursor is not None:
+        at_ms, after = read_cursor(query.cursor)
+        conditions.append(or_(job.c.created_at_ms < at_ms, and_(job.c.created_at_ms == at_ms, job.c.job_id < after)))
+    with given.database.read() as connection:
+        values = connection.scalars(
+            select(job.c.value)
+            .where(*conditions)
+            .order_by(job.c.created_at_ms.desc(), job.c.job_id.desc())
+            .limit(query.limit + 1)
+        ).all()
+        entries = [ReplayJob.decode(value) for value in values]
+        shown = [replay_of(connection, entry) for entry in entries[: query.limit]]
+    more = len(entries) > query.limit
+    last = entries[query.limit - 1] if more else None
+    return m.Replays(
+        replays=shown,
+        next=make_cursor(last.created_at_ms, last.job_id) if last is not None else None,
+        behind=behind(given),
+    )
+
+
+@router.get("/{job_id}", responses=answers(404))
+def show(given: Given, _: Viewer, job_id: Id) -> m.Replay:
+    """How far it is."""
+    return _told(given, given.replays.get(job_id))
+
+
+@router.get("/{job_id}/items", responses=answers(404))
+def list_items(given: Given, _: Viewer, job_id: Id, query: Annotated[m.ItemQuery, Query()]) -> m.Items:
+    """What became of each record, in the order of the replay. The next page is `after` the last number."""
+    given.replays.get(job_id)
+    conditions = [job_item.c.job_id == job_id, job_item.c.number > query.after]
+    if query.state is not None:
+        conditions.append(job_item.c.state == query.state)
+    with given.database.read() as connection:
+        rows = (
+            connection.execute(
+                select(job_item, letter.c.letter_id.label("failed_as"), letter.c.message)
+                .outerjoin(letter, letter.c.cause == job_item.c.cause)
+                .where(*conditions)
+                .order_by(job_item.c.number)
+                .limit(query.limit + 1)
+            )
+            .mappings()
+            .all()
+        )
+    shown = [_item(row) for row in rows[: query.limit]]
+    return m.Items(items=shown, next=shown[-1].number if len(rows) > query.limit else None, behind=behind(given))
+
+
+@router.post("/{job_id}/{act}", responses=answers(404, 409))
+async def change(
+    given: Given, actor: Operator, job_id: Id, act: Literal["start", "pause", "cancel"], body: m.Why
+) -> m.Replay:
+    """`start` a draft or go on after a pause; `pause`; `cancel` what has not been issued."""
+    changed = await asyncio.to_thread(given.replays.act, job_id, _ACTS[act], by=actor, reason=body.reason)
+    await given.outbox.publish()
+    return await asyncio.to_thread(_told, given, changed)
+
+
+def _told(given: Given, entry: ReplayJob) -> m.Replay:
+    with given.database.read() as connection:
+        return replay_of(connection, entry)
+
+
+def replay_of(connection: Connection, entry: ReplayJob) -> m.Replay:
+    return m.Replay(
+        id=entry.job_id,
+        created_at=m.at(entry.created_at_ms),
+        changed_at=m.at(entry.changed_at_ms),
+        items=counts_of(connection, entry.job_id),
+        **{name: getattr(entry, name) for name in m.Replay.model_fields if hasattr(entry, name)},
+    )
+
+
+def _item(row: RowMapping) -> m.Item:
+    return m.Item(
+        number=row["number"],
+        letter=row["letter_id"],
+        record_key=row["record_key"],
+        cause=row["cause"],
+        state=row["state"],
+        why=row["why"] or row["message"] or "",
+        failed_as=row["failed_as"] or "",
+        at=m.at(row["at_ms"]),
+        found=previewed(Preview.decode(row["found"])) if row["found"] else None,
+    )

@@ -1,0 +1,57 @@
+"""What the routes work with, and who may call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, cast
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from ml_connector.admin.books import Books
+from ml_connector.admin.database import Database
+from ml_connector.admin.identity.roles import Actor, NotAllowed, Role
+from ml_connector.admin.letter_acts import LetterActs
+from ml_connector.admin.letter_bytes import LetterBytes
+from ml_connector.admin.materialize import Materializer
+from ml_connector.admin.outbox import Outbox
+from ml_connector.admin.replay.control import Replays
+from ml_connector.common.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Made in `app.py`."""
+
+    database: Database
+    materializer: Materializer
+    outbox: Outbox
+    letters: LetterBytes
+    letter_acts: LetterActs
+    replays: Replays
+    books: Books
+    clock: Clock
+
+
+def services(request: Request) -> Services:
+    return cast(Services, request.app.state.services)
+
+
+_bearer = HTTPBearer(auto_error=False, description="a JWT of the configured issuer")
+
+
+def _allow(least: Role) -> Callable[[Request], Actor]:
+    def actor(request: Request, _: Annotated[object, Depends(_bearer)] = None) -> Actor:
+        found: Actor = request.state.actor  # whom `identity.door` let in
+        if found.role < least:
+            raise NotAllowed(f"this needs the role {least.name}; yours is {found.role.name}")
+        return found
+
+    return actor
+
+
+Given = Annotated[Services, Depends(services)]
+Viewer = Annotated[Actor, Depends(_allow(Role.viewer))]
+Operator = Annotated[Actor, Depends(_allow(Role.operator))]
+Admin = Annotated[Actor, Depends(_allow(Role.admin))]

@@ -1,0 +1,230 @@
+"""Wire the admin service: topics into SQL, replays out of it, the API in front. The only wiring."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import uuid
+from collections.abc import Coroutine
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
+from granian.server.embed import Server
+
+from ml_connector.admin.api import dead_letters, problems, records, replays, status
+from ml_connector.admin.api.services import Services
+from ml_connector.admin.books import Books
+from ml_connector.admin.database import Database
+from ml_connector.admin.guard import Guard
+from ml_connector.admin.identity.door import Door
+from ml_connector.admin.identity.keys import DiscoveredKeys, FileKeys
+from ml_connector.admin.identity.tokens import Verifier
+from ml_connector.admin.lease import Lease
+from ml_connector.admin.letter_acts import LetterActs
+from ml_connector.admin.letter_bytes import LetterBytes
+from ml_connector.admin.materialize import Materializer
+from ml_connector.admin.outbox import Outbox
+from ml_connector.admin.replay.control import Replays
+from ml_connector.admin.replay.preview import Previews
+from ml_connector.admin.replay.run import Runner
+from ml_connector.admin.settings import AdminSettings
+from ml_connector.common import logs, metrics, telemetry, topics
+from ml_connector.common.clock import Clock, SystemClock
+from ml_connector.common.errors import ConnectorError, InvalidSettings
+from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
+from ml_connector.common.kafka.producer import Producer
+from ml_connector.common.logs import get_logger
+from ml_connector.common.ports import free_port
+
+log = get_logger()
+
+HEADER_READ_MS: Final = 5_000
+MAX_HEADER_BYTES: Final = 64 * 1024  # a token has 16 KiB at most
+PROBES: Final = frozenset({"/livez", "/readyz"})
+DESCRIPTION: Final = """What happened to a record, why it failed, and doing it again.
+
+Every call needs a bearer token of the configured issuer with the role viewer, operator or admin."""
+
+
+class Admin:
+    """The process."""
+
+    def __init__(self, settings: AdminSettings, clock: Clock) -> None:
+        self.settings = settings
+        owner = uuid.uuid4().hex
+        self._database = Database(settings.admin_database_url)
+        self._producer = Producer(settings.kafka(), linger_ms=2, message_timeout_s=10)
+        lease_ms = int(settings.admin_lease_s * 1000)
+        self._materializer = Materializer(settings, self._database, clock, lease_ms=lease_ms)
+        lease = Lease(self._database, "outbox", owner, clock, lease_ms)
+        self._outbox = Outbox(settings, self._database, self._producer, lease, clock)
+        self._letters = LetterBytes(settings)
+        self._previews = Previews(settings, self._producer)
+        self._keys = _keys(settings, clock)
+        self.verifier = _verifier(settings, self._keys, clock)
+        self._books = Books(settings, self._database, self._materializer, clock)
+        jobs = Replays(self._database, clock, same_failures=settings.admin_same_failures)
+        self._runner = Runner(
+            settings, self._database, jobs, self._letters, self._producer, self._previews, self._materializer, clock
+        )
+        self.services = Services(
+            database=self._database,
+            materializer=self._materializer,
+            outbox=self._outbox,
+            letters=self._letters,
+            letter_acts=LetterActs(self._database, self._letters, self._previews, clock),
+            replays=jobs,
+            books=self._books,
+            clock=clock,
+        )
+
+    async def start(self) -> None:
+        settings = self.settings
+        declared = topics.with_prefix(settings.topic_prefix, settings.partitions)
+        specs = [TopicSpec(name, count, {}) for name, count, _ in declared]
+        await asyncio.to_thread(refuse_other_partitions, settings.kafka(), specs)
+        await asyncio.to_thread(self._database.migrate)
+        self._producer.start()
+        self._letters.start()
+        await self._previews.start()
+        await self._materializer.start()
+        metrics.gauge("ml_connector.admin.behind", lambda: [(self._materializer.behind().messages, {})])
+
+    def work(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs until the end."""
+        return [
+            self._materializer.run(),
+            self._outbox.run(),
+            self._previews.run(),
+            self._runner.run(),
+            self._books.run(self.settings.admin_accounting_every_s),
+        ]
+
+    async def close(self) -> None:
+        await self._materializer.close()
+        await self._previews.close()
+        await self._letters.close()
+        await self._producer.close()
+        if isinstance(self._keys, DiscoveredKeys):
+            await self._keys.close()
+        self._database.close()
+
+    def not_ready(self) -> str | None:
+        return None if self._materializer.ready else "the topics are not read to their ends"
+
+
+def _keys(settings: AdminSettings, clock: Clock) -> FileKeys | DiscoveredKeys:
+    if settings.admin_jwks_file is not None:
+        return FileKeys(settings.admin_jwks_file)
+    url = settings.admin_discovery_url or f"{settings.admin_issuer.rstrip('/')}/.well-known/openid-configuration"
+    return DiscoveredKeys(str(url), issuer=settings.admin_issuer, clock=clock)
+
+
+def _verifier(settings: AdminSettings, keys: FileKeys | DiscoveredKeys, clock: Clock) -> Verifier:
+    return Verifier(
+        keys,
+        issuer=settings.admin_issuer,
+        audience=settings.admin_audience,
+        algorithms=settings.admin_algorithms,
+        clock_skew_s=settings.admin_clock_skew_s,
+        roles_claim=settings.admin_roles_claim,
+        roles=settings.admin_roles,
+        clock=clock,
+    )
+
+
+def make_api(services: Services) -> FastAPI:
+    """The routes and what their answers may be."""
+    api = FastAPI(
+        title="ml-connector admin",
+        version="1",
+        description=DESCRIPTION,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/v1/openapi.json",
+    )
+    api.state.services = services
+    problems.install(api)
+    for part in (records, dead_letters, replays, status):
+        api.include_router(part.router, prefix="/v1")
+    return api
+
+
+def make_asgi(admin: Admin) -> Any:
+    """The API behind its door, within its guard, and the two probes beside it."""
+    api = make_api(admin.services)
+
+    @api.get("/livez", include_in_schema=False)
+    async def livez() -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    @api.get("/readyz", include_in_schema=False)
+    async def readyz() -> PlainTextResponse:
+        problem = admin.not_ready()
+        return PlainTextResponse(f"{problem or 'ok'}\n", status_code=503 if problem else 200)
+
+    return Guard(within_door(api, admin.verifier), max_body_bytes=admin.settings.admin_max_body_bytes)
+
+
+def within_door(api: FastAPI, verifier: Verifier) -> Door:
+    return Door(api, verifier, public=PROBES)
+
+
+def make_server(asgi: Any, settings: AdminSettings, port: int) -> Server:
+    return Server(
+        asgi,
+        address=settings.http_host,
+        port=port,
+        interface=Interfaces.ASGINL,
+        http=HTTPModes.http1,
+        http1_settings=HTTP1Settings(header_read_timeout=HEADER_READ_MS, max_buffer_size=MAX_HEADER_BYTES),
+        websockets=False,
+        log_enabled=False,
+    )
+
+
+async def serve(settings: AdminSettings) -> None:
+    """Run until SIGTERM or SIGINT; what is under way goes on when it is started again."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    admin = Admin(settings, SystemClock())
+    port = settings.http_port or free_port(settings.http_host)
+    server = make_server(make_asgi(admin), settings, port)
+    tasks: list[asyncio.Task[Any]] = []
+    try:
+        await admin.start()
+        works: list[Coroutine[Any, Any, Any]] = [*admin.work(), server.serve(), stop.wait()]
+        tasks = [asyncio.create_task(work) for work in works]
+        log.info("serving", host=settings.http_host, port=port)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        server.stop()  # type: ignore[no-untyped-call]  # granian declares no types here
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await admin.close()
+        telemetry.shutdown()
+
+
+def main() -> None:
+    """Exit code 0 after a signal, 1 when it cannot go on, 2 for wrong settings."""
+    import uvloop
+
+    try:
+        settings = AdminSettings.load()
+        logs.configure("admin", level=settings.log_level, form=settings.log_format)
+        telemetry.configure("admin")
+        uvloop.run(serve(settings))
+    except InvalidSettings as error:
+        sys.stderr.write(f"{error}\n")
+        raise SystemExit(2) from error
+    except ConnectorError as error:
+        log.error("must_stop", problem=str(error))
+        raise SystemExit(1) from error

@@ -1,0 +1,40 @@
+"""`connector.jobs`: replays, their items, edited copies. What the API has kept already is told once more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import Connection
+
+from ml_connector.admin.fold.reading import drop, last_by_key, read
+from ml_connector.admin.replay import keep
+from ml_connector.admin.tables import edited, job, job_item
+from ml_connector.common.kafka.record import Record
+from ml_connector.common.wire import Edited, ReplayItems, ReplayJob
+
+_EDIT: Final = "edit/"
+_ITEMS: Final = "/items/"
+
+
+def fold_jobs(connection: Connection, records: Sequence[Record]) -> None:
+    for key, record in last_by_key(records).items():
+        if record.value is None:
+            _forget(connection, key)
+        elif key.startswith(_EDIT):
+            if (copy := read(Edited, record)) is not None:
+                keep.put_edited(connection, copy)
+        elif _ITEMS in key:
+            if (items := read(ReplayItems, record)) is not None:
+                keep.put_items(connection, items)
+        elif (entry := read(ReplayJob, record)) is not None:
+            keep.put_job(connection, entry)
+
+
+def _forget(connection: Connection, key: str) -> None:
+    """A job goes with all its items."""
+    if key.startswith(_EDIT):
+        drop(connection, edited, [{"letter_id": key.removeprefix(_EDIT)}])
+    elif _ITEMS not in key:
+        drop(connection, job, [{"job_id": key}])
+        drop(connection, job_item, [{"job_id": key}])

@@ -1,0 +1,1 @@
+"""What can be seen: timelines, dead letters, their groups, acts."""

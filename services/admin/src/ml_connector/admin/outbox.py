@@ -1,0 +1,96 @@
+"""Messages that follow from what was committed in SQL: written to their topics afterwards, in order, until the broker
+has them.
+
+An act is one transaction: the change and the messages that tell of it. So nothing is told that did not happen, and
+nothing that happened stays untold, whatever dies in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final, Protocol
+
+from sqlalchemy import Connection, delete, insert, select
+from sqlalchemy.exc import DBAPIError
+
+from ml_connector.admin.database import Database
+from ml_connector.admin.tables import outbox
+from ml_connector.common.clock import Clock
+from ml_connector.common.errors import TryLater
+from ml_connector.common.kafka.partition import partition_for
+from ml_connector.common.kafka.producer import Delivered, Producer
+from ml_connector.common.logs import get_logger
+from ml_connector.common.settings import Settings
+from ml_connector.common.topics import Topic, by_name
+
+log = get_logger()
+
+CHUNK: Final = 200
+AGAIN_S: Final = 1.0
+
+
+def put_message(connection: Connection, topic: Topic, *, partition_key: str, key: str, value: bytes) -> None:
+    """To be written once this transaction is committed."""
+    row = {"topic": topic.name, "partition_key": partition_key, "key": key, "value": value}
+    connection.execute(insert(outbox), [row])
+
+
+class Turn(Protocol):
+    """Of several replicas one has it."""
+
+    def take(self) -> bool: ...
+
+
+class Outbox:
+    """`publish` after a commit; `run` sees to what a crash or the broker has left."""
+
+    def __init__(self, settings: Settings, database: Database, producer: Producer, turn: Turn, clock: Clock) -> None:
+        self._settings = settings
+        self._database = database
+        self._producer = producer
+        self._turn = turn  # of two replicas one writes at a time: an older state must not come after a newer one
+        self._clock = clock
+        self._one = asyncio.Lock()
+
+    async def publish(self) -> bool:
+        """Write what is there; False: some of it is left for `run`."""
+        async with self._one:
+            try:
+                if not await asyncio.to_thread(self._turn.take):
+                    return False
+                while await self._some():
+                    pass
+            except (TryLater, DBAPIError) as error:
+                log.warning("outbox_waits", error=type(error).__name__)
+                return False
+            return True
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            await self.publish()
+            await self._clock.sleep(AGAIN_S)
+
+    async def _some(self) -> bool:
+        rows = await asyncio.to_thread(self._oldest)
+        await asyncio.gather(*(self._send(topic, place, key, value) for _, topic, place, key, value in rows))
+        if rows:
+            await asyncio.to_thread(self._done, rows[-1][0])
+        return len(rows) == CHUNK
+
+    def _send(self, name: str, partition_key: str, key: str, value: bytes) -> asyncio.Future[Delivered]:
+        topic = by_name(name)
+        if topic is None:
+            raise RuntimeError(f"{name} is no topic of ours")
+        partition = partition_for(partition_key.encode(), topic.partitions(self._settings.partitions))
+        full = topic.full_name(self._settings.topic_prefix)
+        return self._producer.send_nowait(full, key=key.encode(), value=value, partition=partition)
+
+    def _oldest(self) -> list[tuple[int, str, str, str, bytes]]:
+        with self._database.read() as connection:
+            rows = connection.execute(select(outbox).order_by(outbox.c.id).limit(CHUNK))
+            return [(row.id, row.topic, row.partition_key, row.key, row.value) for row in rows]
+
+    def _done(self, up_to: int) -> None:
+        with self._database.write() as connection:
+            connection.execute(delete(outbox).where(outbox.c.id <= up_to))

@@ -1,0 +1,1 @@
+"""Replays: select, freeze, issue, follow."""
