@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from ml_connector.admin.database import Database
-from ml_connector.admin.fold import READ, fold
+from ml_connector.admin.fold import READ, fold, prune
 from ml_connector.admin.tables import metadata
 from ml_connector.common.generation import Generation
 from ml_connector.common.kafka.record import Record
@@ -93,3 +93,22 @@ def test_batches_may_be_larger_than_one_statement_takes(database: Database, coun
 
     assert {row[-4] for row in found["dead_letter"]} == {"resolved"}
     assert len(found["dead_letter"]) == count
+
+
+def test_what_has_left_its_topic_is_forgotten(database: Database) -> None:
+    """Offsets 0 and 1 of partitions 0 and 1, of each topic that is not compacted."""
+    places = m.Places()
+    with database.engine.connect() as connection:
+        for partition in (0, 1):
+            for number in ("a", "b"):
+                name = f"{partition}{number}"
+                given_ = [m.event("1", name), m.hydrate(name), m.deferred(m.hydrate(name)), m.letter(f"1:{name}")]
+                for one in given_:
+                    fold(connection, one[0], [places.put(one, partition)])
+        firsts = {(topic.name, 0): 0 for topic in READ} | {(topic.name, 1): 1 for topic in READ}
+        prune(connection, firsts | {("pipedrive.requests", 1): 0})
+        found = dump(connection)
+
+    assert {row[0] for row in found["accepted"]} == {"1:0a", "1:0b", "1:1b", "hyd:0a", "hyd:0b", "hyd:1a", "hyd:1b"}
+    assert {row[:2] for row in found["parked"]} == {(0, 0), (0, 1), (1, 1)}
+    assert {row[1] for row in found["dead_letter"]} == {"1:0a", "1:0b", "1:1b"}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -271,7 +272,8 @@ async def test_topic_made_anew_under_a_running_service(environment: Environment)
     assert environment.dumped() == await environment.tables(f"{environment.url}.fresh")
 
 
-async def test_messages_that_retention_took_are_passed_over(environment: Environment) -> None:
+async def test_what_retention_took_is_passed_over_and_forgotten(environment: Environment) -> None:
+    """Read or not, the tables are then what a rebuild would make of the topics."""
     await environment.write(ONE)
     await environment.tables()
     await environment.write([*MORE, m.event("1", "c")])
@@ -281,7 +283,8 @@ async def test_messages_that_retention_took_are_passed_over(environment: Environ
 
     tables = await environment.tables()
 
-    assert {row[0] for row in tables["accepted"]} == {"1:a", "hyd:r1", "1:c"}
+    assert {row[0] for row in tables["accepted"]} == {"hyd:r1", "1:c"}
+    assert tables == await environment.tables(f"{environment.url}.fresh")
 
 
 async def test_message_that_no_table_takes_is_left_out_alone(environment: Environment) -> None:
@@ -368,7 +371,7 @@ async def test_process_that_is_killed_leaves_nothing_out(environment: Environmen
         await environment.write([m.received(f"2:{number}{n}", name="x") for n in range(50)])
         life_s = str(1.6 + number * 0.15)
         process = await asyncio.create_subprocess_exec(
-            ".venv/bin/python", "-c", code, environment.url, life_s, env=variables
+            sys.executable, "-c", code, environment.url, life_s, env=variables
         )
         assert await process.wait() == 9
 

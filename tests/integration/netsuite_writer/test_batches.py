@@ -7,12 +7,17 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
+import httpx2
 import pytest
 import pytest_asyncio
+from aiohttp import web
 
 from ml_connector.netsuite_writer.call import SAME
+from ml_connector.sandbox.server import Server
+from ml_connector.sandbox.web import Reply, Request
 from support.own_account import OwnAccount, newer, requests, sort_of, unchanged
 from support.writing import Writing, until
 
@@ -216,6 +221,59 @@ async def test_jobs_that_take_slots_are_ridden_out(writing: Writing) -> None:
 
     assert outcomes == ["written"] * 115
     assert await own.judged(slots=own.slots + 1) == []
+
+
+@asynccontextmanager
+async def answering(netsuite: str, segment: str, body: bytes) -> AsyncIterator[str]:
+    """The address of a door to NetSuite that answers itself, with this body, where a path ends in `segment`."""
+
+    async def answer(request: Request) -> Reply:
+        if request.path.rstrip("/").endswith(f"/{segment}"):
+            return Reply(200, body, {"content-type": "application/json"})
+        url = httpx2.URL(request.url).copy_with(**_place_of(netsuite))
+        told = await http.request(request.method, url, content=request.body or None, headers=request.headers)
+        kept = {name: told.headers[name] for name in ("content-type", "location") if name in told.headers}
+        return Reply(told.status_code, told.content, kept)
+
+    runner = web.ServerRunner(web.Server(Server(answer).handle))
+    async with httpx2.AsyncClient(timeout=30) as http:
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        await runner.cleanup()
+
+
+def _place_of(address: str) -> dict[str, Any]:
+    url = httpx2.URL(address)
+    return {"scheme": url.scheme, "host": url.host, "port": url.port}
+
+
+ODD = b'{"items": [null]}'
+
+
+@pytest.mark.parametrize(("segment", "doubtful"), [("task", [4, 8]), ("suiteql", list(range(1, 31)))])
+async def test_a_batch_that_a_fault_of_ours_ends_leaves_no_record_locked(
+    writing: Writing, segment: str, doubtful: list[int]
+) -> None:
+    """An answer that nobody thought of. Who has ended already is left alone, and the account goes on."""
+    async with answering(writing.stack.urls["netsuite"], segment, ODD) as address:
+        own = await opened(writing, changes={"netsuite": {"base_url": address}})
+        states = own.states_of("organization", range(1, 31))
+        states[3] = own.state("organization", 4, fields=NO_ADDRESS)
+        states[7] = own.state("organization", 8, fields=UNSEEN)
+
+        await own.emit_together(*states)
+        outcomes = await own.settled()
+        written = [line["external_id"] for line in await own.log() if sort_of(line) == "write"]
+        after = own.states_of("organization", range(1, 41), version=2)
+        await own.emit(*after)
+        outcomes_after = await own.settled(*after)
+
+        assert [outcomes[3], outcomes.count("written")] == ["dead_lettered", 29]
+        assert sorted(written) == sorted(f"pd-org-{number}" for number in doubtful)
+        assert outcomes_after == ["written"] * 40
+        assert await own.jobs_under_way() == []
+        assert await own.judged() == []
 
 
 SEQUENTIAL = {"MLC_BATCH_PARALLEL": "false"}

@@ -16,7 +16,7 @@ from ml_connector.cli import dlq, records, replays
 from ml_connector.cli.admin_api import AdminApi, Credentials
 
 SECRET = "the-token-itself"
-BEHIND = {"messages": 0, "ready": True}
+BEHIND = {"messages": 0, "age_s": 0.5}
 LETTER: dict[str, Any] = {
     "id": "5f0c1e9a77d2",
     "state": "open",
@@ -43,6 +43,7 @@ LETTER: dict[str, Any] = {
     "resolved_by": "",
     "resolved_at": None,
 }
+EVENT: dict[str, Any] = {"meta": {"id": "5"}, "data": {"name": "Acme", "emails": [{"value": "a@b.de"}]}}
 REPLAY: dict[str, Any] = {
     "id": "9d2f77a01c3e",
     "state": "done",
@@ -61,6 +62,23 @@ REPLAY: dict[str, Any] = {
     "issued": 2,
     "items": {"written": 2},
 }
+
+
+def detail(**more: Any) -> dict[str, Any]:
+    """A dead letter as `GET /v1/dead-letters/{id}` shows it."""
+    return {
+        **LETTER,
+        "event": EVENT,
+        "event_at": "pipedrive.events/1/5",
+        "edited": None,
+        "request": {"companyName": "Acme"},
+        "response": {"status": 400},
+        "mapping_version": 3,
+        "discarded_because": "",
+        "replays": [],
+        "behind": BEHIND,
+        **more,
+    }
 
 
 @dataclass

@@ -1,8 +1,7 @@
-"""The admin service over HTTP: errors in one line, pages, times and texts."""
+"""The admin service over HTTP: errors in one line, pages, tokens."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,11 @@ import httpx2
 import jwt
 import pytest
 
-from ml_connector.cli.admin_api import AdminApi, Credentials, Refused, clean, id_of, moment, signing_key
+from ml_connector.cli.admin_api import AdminApi, Credentials, Refused, signing_key
 from ml_connector.cli.tokens import new_signing_key
 from ml_connector.common.errors import BadInput, ConnectorError, TryLater
 from unit.cli.conftest import BEHIND, SECRET, Service
 
-NOW = datetime(2026, 7, 28, 3, 0, tzinfo=UTC)
 INVALID = {
     "problem": "the request is not valid",
     "details": [{"path": "query.state", "problem": "Input should be 'open'"}, {"path": "query.group", "problem": "no"}],
@@ -51,6 +49,16 @@ def test_invalid_request_names_every_place(service: Service) -> None:
         service.api().get("status")
 
     assert str(found.value) == "the request is not valid; query.state: Input should be 'open'; query.group: no"
+
+
+def test_texts_of_the_service_are_cleaned(service: Service) -> None:
+    problem: dict[str, Any] = {"problem": "no \x1b[31m", "details": [{"path": "a\nb", "problem": None}, 5]}
+    service.put("GET status", problem, status=422)
+
+    with pytest.raises(Refused) as found:
+        service.api().get("status")
+
+    assert str(found.value) == "no \N{REPLACEMENT CHARACTER}[31m; a b: "
 
 
 def test_nobody_there(service: Service) -> None:
@@ -151,46 +159,3 @@ def test_binary_file_is_no_key(tmp_path: Path) -> None:
 
     with pytest.raises(BadInput, match="is not PEM"):
         signing_key({"MLC_ADMIN_SIGNING_KEY_FILE": str(tmp_path / "key.der")})
-
-
-# -- what is typed and shown -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("2h", "2026-07-28T01:00:00Z"),
-        ("7d", "2026-07-21T03:00:00Z"),
-        ("2026-07-01", "2026-07-01T00:00:00Z"),
-        ("2026-07-01T05:00:00+02:00", "2026-07-01T03:00:00Z"),
-    ],
-)
-def test_moments(text: str, expected: str) -> None:
-    assert moment(text, NOW) == expected
-
-
-@pytest.mark.parametrize("text", ["", "yesterday", "2x", "999999w"])
-def test_what_is_no_moment_shows_how_one_is_written(text: str) -> None:
-    with pytest.raises(BadInput, match="write 30m, 2h, 7d"):
-        moment(text, NOW)
-
-
-@pytest.mark.parametrize("text", ["../status", "5f0c1e9a77d", "5f0c1e9a77d2x", ""])
-def test_what_is_no_id_never_gets_into_a_path(text: str) -> None:
-    with pytest.raises(BadInput, match="is no id"):
-        id_of(text)
-
-
-@pytest.mark.parametrize("harmful", ["\x1b[2J", "\x9b2J", "\u202e", "\r", "\x07"])
-def test_nothing_acts_on_the_terminal(harmful: str) -> None:
-    assert not set(clean(f"a{harmful}\nb")) & set("\x1b\x9b\u202e\r\x07")
-
-
-def test_texts_of_the_service_are_cleaned(service: Service) -> None:
-    problem: dict[str, Any] = {"problem": "no \x1b[31m", "details": [{"path": "a\nb", "problem": None}, 5]}
-    service.put("GET status", problem, status=422)
-
-    with pytest.raises(Refused) as found:
-        service.api().get("status")
-
-    assert str(found.value) == "no \N{REPLACEMENT CHARACTER}[31m; a b: "

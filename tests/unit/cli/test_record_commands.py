@@ -1,4 +1,4 @@
-"""`mlc record show` and `mlc token`."""
+"""`mlc record list`, `mlc record show` and `mlc token`."""
 
 from __future__ import annotations
 
@@ -38,22 +38,71 @@ RECORD: dict[str, Any] = {
     "open_letters": 1,
     "stopped": ["paused by Ann"],
 }
+SUBJECT: dict[str, Any] = {
+    "company": "acme-eu",
+    "entity": "organization",
+    "source_id": "5",
+    "name": "Acme GmbH",
+    "earlier_names": ["Acme"],
+    "flows": ["acme-eu"],
+    "records": [RECORD],
+    "cause": "",
+}
 TIMELINE: dict[str, Any] = {
-    "subject": {
-        "company": "acme-eu",
-        "entity": "organization",
-        "source_id": "5",
-        "name": "Acme GmbH",
-        "earlier_names": ["Acme"],
-        "flows": ["acme-eu"],
-        "records": [RECORD],
-        "cause": "",
-    },
+    "subject": SUBJECT,
     "entries": [OUTCOME],
     "older": None,
     "newer": None,
     "behind": BEHIND,
 }
+
+
+def test_list_says_how_to_call_each(service: Service, mlc: Mlc) -> None:
+    twice = {**SUBJECT, "records": [RECORD, {**RECORD, "netsuite_id": "45", "outcome": "dead_lettered", "stopped": []}]}
+    new = {**SUBJECT, "source_id": "9", "name": "Acme [b] AG", "records": []}
+    cause = {**SUBJECT, "entity": "", "source_id": "", "company": "", "name": "", "records": [], "cause": "w:7"}
+    service.put("GET records", {"records": [twice, new, cause], "behind": BEHIND})
+
+    ran = mlc("record", "list", "Acme", "G")
+
+    assert service.asked[0].query == {"q": "Acme G"}
+    assert ran.out.splitlines() == [
+        "record  company  NetSuite  state                             open letters  waiting  name",
+        "org 5   acme-eu  44, 45    written (stopped), dead-lettered  2             4        Acme GmbH",
+        "org 9   acme-eu                                                                     Acme [b] AG",
+        "w:7",
+    ]
+    assert ran.err == "3 records\n"
+
+
+def test_objects_of_two_companies_are_called_by_their_external_ids(service: Service, mlc: Mlc) -> None:
+    us = {**SUBJECT, "company": "acme-us", "records": [{**RECORD, "external_id": "us-org-5"}]}
+    service.put("GET records", {"records": [SUBJECT, us], "behind": BEHIND})
+
+    lines = mlc("record", "list", "org 5").out.splitlines()
+
+    assert [line.split()[0] for line in lines[1:]] == ["pd-org-5", "us-org-5"]
+
+
+@pytest.mark.parametrize(
+    ("records", "hint"),
+    [([], "0 records\n"), ([SUBJECT] * 50, "50 records; there may be more: give more of the name\n")],
+)
+def test_list_says_whether_it_is_all(service: Service, mlc: Mlc, records: list[Any], hint: str) -> None:
+    service.put("GET records", {"records": records, "behind": BEHIND})
+
+    ran = mlc("record", "list", "a")
+
+    assert (ran.code, bool(ran.out), ran.err) == (0, bool(records), hint)
+
+
+def test_list_for_programs_is_the_answer_as_it_is(service: Service, mlc: Mlc) -> None:
+    answer = {"records": [SUBJECT], "behind": {"messages": 3, "age_s": 1.5}}
+    service.put("GET records", answer)
+
+    ran = mlc("record", "list", "Acme", "--json")
+
+    assert (ran.json, ran.err) == (answer, "")
 
 
 def test_story_is_told_with_its_attempts(service: Service, mlc: Mlc) -> None:

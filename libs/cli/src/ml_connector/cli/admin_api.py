@@ -1,35 +1,25 @@
-"""The admin service over HTTP, and how its answers look in a terminal.
+"""The admin service over HTTP: tokens, requests, errors.
 
 In: paths below `/v1` and plain values. Out: the service's JSON as it is. What fails is one of three errors, in a line:
 `Refused` (404, 409, 422), `TryLater` (it does not answer, or not now), `ConnectorError` (401, 403, the rest).
-Never: printing a token, or a control character that came from outside.
+Never: printing a token.
 """
 
 from __future__ import annotations
 
 import functools
 import getpass
-import inspect
-import json
 import os
-import re
-import sys
-import unicodedata
-from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Final, Self, get_type_hints
+from typing import Any, Final, Self
 
 import httpx2
-import typer
 from cryptography.exceptions import UnsupportedAlgorithm
-from rich.console import Console, RenderableType
-from rich.table import Table
-from rich.text import Text
 
-from ml_connector.cli.say import err, out
+from ml_connector.cli.showing import one_line
 from ml_connector.cli.tokens import AUDIENCE, ISSUER, make_token
 from ml_connector.common.clock import SystemClock
 from ml_connector.common.errors import BadInput, ConnectorError, TryLater
@@ -43,15 +33,8 @@ DEFAULT_URL: Final = "http://127.0.0.1:8085"
 TIMEOUT: Final = httpx2.Timeout(120.0, connect=5.0)  # seconds
 TOKEN_LIFETIME_S: Final = 300
 PAGE: Final = 500  # entries; the service gives no more at once
-PIPE_WIDTH: Final = 100  # columns of a table that goes into a file or a pipe
-GAP: Final = 2  # between two columns
-LEAST: Final = 12  # of a column that is cut
 
 Answer = dict[str, Any]
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
-Reason = Annotated[str, typer.Option(help="Why. It is recorded with your name.")]
-Id = Annotated[str, typer.Argument(help="Its id, twelve hexadecimal digits.", metavar="ID")]
 
 
 class Refused(BadInput):
@@ -247,195 +230,3 @@ def _problem(answer: httpx2.Response) -> tuple[str, list[tuple[str, str]]]:
         return answer.reason_phrase or str(answer.status_code), []
     details = [one for one in found.get("details") or [] if isinstance(one, dict)]
     return one_line(found["problem"]), [(one_line(one.get("path")), one_line(one.get("problem"))) for one in details]
-
-
-# -- what is typed -----------------------------------------------------------------------------------------------------
-
-_ID: Final = re.compile(r"[0-9a-f]{12}\Z")
-_AGO: Final = re.compile(r"(\d{1,6})([smhdw])\Z")
-_UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def id_of(text: str) -> str:
-    """An id as it stands in a path. Raises BadInput."""
-    if not _ID.match(text.strip().lower()):
-        raise BadInput(f"{one_line(text)} is no id: it has twelve hexadecimal digits; the lists show them")
-    return text.strip().lower()
-
-
-def moment(text: str, now: datetime) -> str:
-    """`2h` ago, or a date or time in ISO 8601 (without a zone it is UTC), as the service takes it. Raises BadInput."""
-    ago = _AGO.match(text.strip())
-    try:
-        found = now - timedelta(**{_UNITS[ago[2]]: int(ago[1])}) if ago else datetime.fromisoformat(text.strip())
-    except (ValueError, OverflowError) as error:
-        raise BadInput(f"{one_line(text)} is no time: write 30m, 2h, 7d, or 2026-07-28T03:00") from error
-    aware = found if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    return aware.astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def takes(**kinds: type) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Parameters that are dataclasses become one option for each of their fields: many options, few arguments."""
-
-    def decorate(command: Callable[..., None]) -> Callable[..., None]:
-        own = inspect.signature(command, eval_str=True).parameters.values()
-        parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own if one.name not in kinds]
-        for kind in kinds.values():
-            parameters += _options(kind)
-
-        @functools.wraps(command)
-        def run(**given: Any) -> None:
-            made = {
-                name: kind(**{field.name: given.pop(field.name) for field in fields(kind)})
-                for name, kind in kinds.items()
-            }
-            command(**given, **made)
-
-        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what typer reads
-        return run
-
-    return decorate
-
-
-def _options(kind: type) -> list[inspect.Parameter]:
-    hints = get_type_hints(kind, include_extras=True)
-    return [
-        inspect.Parameter(
-            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=hints[field.name]
-        )
-        for field in fields(kind)
-    ]
-
-
-# -- what is shown -----------------------------------------------------------------------------------------------------
-
-# Besides what controls a terminal: marks that turn the direction of what follows them.
-_HARMFUL: Final = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_TURNING: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
-_ENTITIES: Final = {"organization": "org"}
-
-
-def clean(value: object) -> str:
-    """As text in which nothing acts on a terminal; lines and tabs stay."""
-    text = "" if value is None else str(value)
-    return "".join("\N{REPLACEMENT CHARACTER}" if _acts(one) else one for one in text)
-
-
-def _acts(one: str) -> bool:
-    return one not in "\n\t" and (one in _TURNING or unicodedata.category(one) in _HARMFUL)
-
-
-def one_line(value: object) -> str:
-    return clean(" ".join(("" if value is None else str(value)).split()))
-
-
-def pretty(value: object) -> str:
-    """JSON for reading; text as it is."""
-    return clean(value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def time_of(value: object) -> datetime | None:
-    """ISO 8601, as the service writes it."""
-    try:
-        found = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
-        return None
-    return found.replace(tzinfo=UTC) if found is not None and found.tzinfo is None else found
-
-
-def when(value: object) -> str:
-    """`2026-07-28 03:00:12Z`; a dash for never."""
-    found = time_of(value)
-    return f"{found.astimezone(UTC):%Y-%m-%d %H:%M:%S}Z" if found is not None else "-"
-
-
-def age(value: object) -> str:
-    """`42s`, `7m`, `3h`, `12d`."""
-    found = time_of(value)
-    if found is None:
-        return "-"
-    seconds = max(0.0, SystemClock().now_ms() / 1000 - found.timestamp())
-    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60)):
-        if seconds >= size:
-            return f"{seconds // size:.0f}{unit}"
-    return f"{seconds:.0f}s"
-
-
-def object_of(one: Mapping[str, Any]) -> str:
-    """`org 5`: what `mlc record show` takes; the record's key where no object is known."""
-    entity, source_id = one.get("entity"), one.get("source_id")
-    if entity and source_id:
-        return one_line(f"{_ENTITIES.get(entity, entity)} {source_id}")
-    return one_line(one.get("record_key"))
-
-
-def table(*columns: str, rest: str) -> Table:
-    """`columns` stay whole, each on one line; `rest` is what is left of the width, and is cut."""
-    made = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), expand=True, header_style="bold")
-    for name in columns:
-        made.add_column(name, no_wrap=True)
-    made.add_column(rest, ratio=1, no_wrap=True, overflow="ellipsis")
-    return made
-
-
-def add(made: Table, *values: object) -> None:
-    made.add_row(*(Text(one_line(value)) for value in values))
-
-
-def facts(pairs: Iterable[tuple[str, object]]) -> Table:
-    """A name and a value on each line; pairs without a value are left out."""
-    made = Table.grid(padding=(0, GAP, 0, 0))
-    made.add_column(no_wrap=True, style="bold")
-    made.add_column(overflow="fold")
-    for name, value in pairs:
-        if value not in (None, "", [], {}):
-            made.add_row(name, Text(one_line(value)))
-    return made
-
-
-def show(what: RenderableType) -> None:
-    """Fitted to the terminal, or to `PIPE_WIDTH`; wider only where an id would be cut, since people copy ids."""
-    width = out.width if out.is_terminal else PIPE_WIDTH
-    if isinstance(what, Table):
-        width = max(width, _least(what))
-    console = out if width <= out.width else Console(width=width, highlight=False)
-    with console.capture() as captured:
-        console.print(what, width=width, soft_wrap=False)
-    lines = captured.get().rstrip("\n").split("\n")
-    sys.stdout.write("\n".join(line.rstrip(" ") for line in lines) + "\n")
-
-
-def _least(made: Table) -> int:
-    """All columns but the last one whole, and something of that."""
-    whole = [Text.from_markup(str(column.header)).cell_len for column in made.columns[:-1]]
-    for place, column in enumerate(made.columns[:-1]):
-        whole[place] = max(whole[place], *(cell.cell_len for cell in column.cells if isinstance(cell, Text)), 0)
-    return sum(whole) + GAP * len(whole) + LEAST
-
-
-def counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def say(text: str) -> None:
-    """A line of the result, as long as it is."""
-    out.print(Text(clean(text)))
-
-
-def hint(text: str) -> None:
-    """Beside the result: on stderr."""
-    err.print(Text(clean(text), style="dim"))
-
-
-def tell(answer: Answer) -> None:
-    """The answer for machines."""
-    sys.stdout.write(json.dumps(answer) + "\n")
-
-
-def tell_behind(answer: Answer) -> None:
-    """Whether there may be more than was shown."""
-    behind = answer.get("behind") or {}
-    if behind.get("ready") is False:
-        hint("the admin service reads the topics for the first time: this is not all")
-    elif behind.get("messages"):
-        hint(f"{counted(behind['messages'], 'message')} behind the topics")

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
-import json
-import os
-import shlex
-import subprocess
-import sys
-import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
@@ -23,33 +15,26 @@ from rich.table import Table
 from rich.text import Text
 
 from ml_connector.cli import replays
-from ml_connector.cli.admin_api import (
-    AdminApi,
-    Answer,
-    Id,
-    Json,
-    Reason,
-    Refused,
+from ml_connector.cli.admin_api import AdminApi, Answer
+from ml_connector.cli.dlq_edit import difference, edit
+from ml_connector.cli.options import Id, Json, Reason, id_of, moment, takes
+from ml_connector.cli.say import fail, out, plainly
+from ml_connector.cli.showing import (
     add,
     age,
-    clean,
     counted,
     facts,
     hint,
-    id_of,
-    moment,
     object_of,
     one_line,
     pretty,
     say,
     show,
     table,
-    takes,
     tell,
     tell_behind,
     when,
 )
-from ml_connector.cli.say import fail, out, plainly
 from ml_connector.common.clock import SystemClock
 from ml_connector.common.errors import BadInput
 from ml_connector.common.keys import Entity
@@ -58,7 +43,6 @@ from ml_connector.common.wire import Mapping, Stage
 app = typer.Typer(help="Dead letters: what failed, why, and doing it again.", no_args_is_help=True)
 
 WIDE: Final = 150  # columns in which three JSON documents can be read side by side
-NAMED: Final = 40  # members that are named when one does not exist
 GROUPS: Final = 500  # of one answer; the service gives no more
 
 Ids = Annotated[list[str] | None, typer.Argument(help="Dead letters by their ids.", metavar="[ID]...")]
@@ -75,7 +59,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class Which:
-    """The options that choose dead letters; all that are given must hold."""
+    """The options that choose dead letters, named as in the service; all that are given must hold."""
 
     state: Annotated[State | None, typer.Option(help="Open ones, unless another state is given.")] = None
     flow: Annotated[str | None, typer.Option(help="Of this flow.")] = None
@@ -84,24 +68,17 @@ class Which:
     stage: Annotated[Stage | None, typer.Option(help="Which step failed.")] = None
     code: Annotated[str | None, typer.Option(help="With this error code.")] = None
     group: Annotated[str | None, typer.Option(help="Of this group of `mlc dlq groups`.")] = None
-    since: Annotated[str | None, typer.Option(help="Failed since: 2h (ago), or an ISO 8601 time.")] = None
-    until: Annotated[str | None, typer.Option(help="Failed before: likewise.")] = None
+    failed_from: Annotated[
+        str | None,
+        typer.Option("--since", help="Failed since: 2h (ago), or an ISO 8601 time."),
+    ] = None
+    failed_until: Annotated[str | None, typer.Option("--until", help="Failed before: likewise.")] = None
 
     def conditions(self) -> dict[str, Any]:
-        """As the service calls them; only those that are given. Raises BadInput."""
+        """Only those that are given. Raises BadInput."""
         now = datetime.fromtimestamp(SystemClock().now_ms() / 1000, UTC)
-        found = {
-            "state": self.state.value if self.state is not None else None,
-            "flow": self.flow,
-            "account": self.account,
-            "entity": self.entity,
-            "stage": self.stage,
-            "code": self.code,
-            "group": self.group,
-            "failed_from": moment(self.since, now) if self.since is not None else None,
-            "failed_until": moment(self.until, now) if self.until is not None else None,
-        }
-        return {name: value for name, value in found.items() if value is not None}
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return given | {name: moment(given[name], now) for name in ("failed_from", "failed_until") if name in given}
 
     def selection(self, ids: list[str] | None) -> dict[str, Any]:
         """The dead letters of an act. Raises BadInput unless they are named one way."""
@@ -119,24 +96,16 @@ class Which:
 
 @dataclass(frozen=True)
 class How:
-    """The options of a replay."""
+    """The options of a replay, named as in the service."""
 
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; say what would be written.")] = False
     mapping: Annotated[Mapping, typer.Option(help="Today's, or the version that it was mapped with.")] = "today"
-    rate: Annotated[float | None, typer.Option(min=0.001, help="Records per second (default: as it goes).")] = None
+    rate_per_s: Annotated[
+        float | None, typer.Option("--rate", min=0.001, help="Records per second (default: as it goes).")
+    ] = None
     stop_after: Annotated[int | None, typer.Option(min=1, help="Pause after so many dead letters.")] = None
     force: Annotated[bool, typer.Option("--force", help="Also what failed the same way again and again.")] = False
     draft: Annotated[bool, typer.Option("--draft", help="Do not start it yet.")] = False
-
-    def body(self) -> dict[str, Any]:
-        return {
-            "dry_run": self.dry_run,
-            "mapping": self.mapping,
-            "rate_per_s": self.rate,
-            "stop_after": self.stop_after,
-            "force": self.force,
-            "draft": self.draft,
-        }
 
 
 # -- looking -----------------------------------------------------------------------------------------------------------
@@ -219,29 +188,16 @@ def show_(letter: Id, as_json: Json = False) -> None:
     tell_behind(answer)
 
 
-def difference(before: object, after: object) -> list[Text]:
-    """Line by line; the order of members is not part of it."""
-    old, new = (_sorted(one).splitlines() for one in (before, after))
-    lines = list(difflib.unified_diff(old, new, n=2, lineterm=""))[2:]
-    colours = {"+": "green", "-": "red", "@": "dim"}
-    return [Text(line, style=colours.get(line[:1], "")) for line in lines] or [Text("(as the event)")]
-
-
-def _sorted(value: object) -> str:
-    return (
-        pretty(value)
-        if isinstance(value, str)
-        else clean(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
-    )
+app.command("edit")(edit)
 
 
 def _show_groups(found: list[Answer]) -> None:
+    if not found:
+        return
     rows = [("group", "open/total", "records", "waiting", "stage/code", "field")]
     for one in found:
         counts = f"{one['open']}/{one['letters']}", str(one["records"]), str(one["waiting_behind"] or "")
         rows.append((one["group"], *counts, f"{one['stage']}/{one['code']}", one["field"]))
-    if not found:
-        return
     sizes = [max(len(one_line(row[column])) for row in rows) for column in range(len(rows[0]))]
     for number, row in enumerate(rows):
         cells = [f"{one_line(cell):<{size}}" for cell, size in zip(row, sizes, strict=True)]
@@ -311,174 +267,6 @@ def _document(value: object) -> Text:
     return text
 
 
-# -- editing -----------------------------------------------------------------------------------------------------------
-
-
-@app.command()
-@plainly
-def edit(
-    letter: Id,
-    reason: Reason,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help='A path and a value in JSON, else text: data.name="Acme". Repeatable.'),
-    ] = None,
-    file: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="The whole event, as JSON.")] = None,
-    add_: Annotated[bool, typer.Option("--add", help="--set may add members.")] = False,
-    as_json: Json = False,
-) -> None:
-    """Keep a corrected copy of a dead letter's event, which replays take from now on. The original stays as it is.
-
-    With neither --set nor --file it is opened in $EDITOR. Says what the mapping makes of the copy.
-    """
-    if set_ and file is not None:
-        raise BadInput("give --set or --file, not both")
-    path = f"dead-letters/{id_of(letter)}"
-    with AdminApi.here() as api:
-        if set_ or file is None:
-            shown = api.get(path)
-            before = shown["event"] if shown["edited"] is None else shown["edited"]
-        if file is not None:
-            found = _keep(api, path, _event(file.read_bytes(), str(file)), reason)
-        elif set_:
-            found = _keep(api, path, _with(before, set_, add=add_), reason)
-        else:
-            found = _by_hand(api, path, before, reason)
-    if as_json:
-        tell(found)
-    else:
-        show(preview(found))
-        hint(f"to replay it: mlc dlq replay {id_of(letter)} --reason TEXT")
-
-
-def put_at(event: Any, path: str, value: object, *, add: bool) -> None:
-    """Change one member. `path`: names and the numbers of list entries, with dots between. Raises BadInput."""
-    *way, last = path.split(".")
-    place = event
-    so_far: list[str] = []
-    for name in way:
-        if add and isinstance(place, dict):
-            place.setdefault(name, {})
-        _must_have(place, name, path, so_far)
-        place = place[int(name)] if isinstance(place, list) else place[name]
-        so_far.append(name)
-    if add and isinstance(place, list) and last == str(len(place)):
-        place.append(value)
-        return
-    if not (add and isinstance(place, dict)):
-        _must_have(place, last, path, so_far)
-    place[int(last) if isinstance(place, list) else last] = value
-
-
-def _must_have(place: object, name: str, path: str, so_far: list[str]) -> None:
-    members = list(place) if isinstance(place, dict) else []
-    if isinstance(place, list):
-        members = [str(number) for number in range(len(place))]
-    if name in members:
-        return
-    where = ".".join(so_far) or "the event"
-    there = (
-        f"has {', '.join(members[:NAMED])}{', ...' if len(members) > NAMED else ''}" if members else "has no members"
-    )
-    raise BadInput(one_line(f"--set {path}: there is no {name}: {where} {there} (--add adds it)"))
-
-
-def preview(found: Answer) -> Table:
-    """What the mapping makes of an event."""
-    outcome = {
-        "desired": f"{found['action']} of {found['record_key']}",
-        "ignored": f"ignored: {found['reason']}",
-        "dead_lettered": f"fails again: {found['reason']}",
-        "unresolved": f"not known: {found['reason']}",
-    }
-    references = {name: f"{one['kind']} {one['value']}" for name, one in found["references"].items()}
-    return facts(
-        [
-            ("becomes", outcome.get(found["result"], found["result"])),
-            ("mapping", f"version {found['mapping_version']}" if found["mapping_version"] else ""),
-            ("parent", found["parent"]),
-            ("held back", ", ".join(found["held_back"])),
-            *((f"  {name}", _value(value)) for name, value in {**found["fields"], **references}.items()),
-        ]
-    )
-
-
-def _value(value: object) -> str:
-    return value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
-
-
-def _with(event: Any, changes: list[str], *, add: bool) -> Any:
-    """The event with `path=value` applied. Raises BadInput."""
-    if not isinstance(event, dict):
-        raise BadInput("the event is no JSON object: give the whole of it with --file")
-    for change in changes:
-        path, is_given, text = change.partition("=")
-        if not is_given or not path:
-            raise BadInput(f"--set {one_line(change)}: write <path>=<value>, as data.name=Acme")
-        try:
-            value = json.loads(text, parse_constant=_no_number)
-        except ValueError:
-            value = text
-        put_at(event, path, value, add=add)
-    return event
-
-
-def _keep(api: AdminApi, path: str, event: Any, reason: str) -> Answer:
-    return api.put(f"{path}/edited", {"event": event, "reason": reason})
-
-
-def _by_hand(api: AdminApi, path: str, before: Any, reason: str) -> Answer:
-    """In the editor; again when it is not taken, so that no typing is lost."""
-    if not sys.stdin.isatty():
-        raise BadInput("there is no terminal to edit in: give --set or --file")
-    if before is None:
-        raise BadInput("the event has left its topic: give the whole of it with --file")
-    first = text = before if isinstance(before, str) else json.dumps(before, indent=2, ensure_ascii=False)
-    while True:
-        text = _edited(text)
-        if text.strip() == first.strip():
-            raise fail("nothing was changed, so nothing is kept")
-        try:
-            return _keep(api, path, _event(text, "the event"), reason)
-        except BadInput as error:
-            if isinstance(error, Refused) and error.status != 422:
-                raise
-            hint(f"not taken: {error}")
-            if not typer.confirm("edit it again?", default=True, err=True):
-                raise fail("nothing is kept") from error
-
-
-def _edited(text: str) -> str:
-    """By the editor of the user; readable by nobody else, and gone after it."""
-    editor = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
-    with tempfile.TemporaryDirectory(prefix="mlc-") as folder:
-        file = Path(folder) / "event.json"
-        file.write_text(text)
-        try:
-            code = subprocess.run([*shlex.split(editor), str(file)], check=False).returncode
-        except OSError as error:
-            raise fail(f"the editor {editor} cannot be started: set EDITOR") from error
-        if code != 0:
-            raise fail(f"the editor {editor} ended with exit code {code}: nothing is kept")
-        return file.read_text()
-
-
-def _event(text: str | bytes, name: str) -> Any:
-    try:
-        event = json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError) as error:
-        place = f" (line {error.lineno})" if isinstance(error, json.JSONDecodeError) else ""
-        raise BadInput(f"{name} is not JSON{place}") from error
-    if not isinstance(event, dict):
-        raise BadInput(f"{name} is no JSON object")
-    return event
-
-
-def _no_number(text: str) -> Any:
-    """NaN and the like are Python's, not JSON's."""
-    raise ValueError(text)
-
-
 # -- acting ------------------------------------------------------------------------------------------------------------
 
 
@@ -522,7 +310,7 @@ def replay(
     Exit code 0 when everything was written or superseded, 1 when something failed again or was skipped.
     """
     with AdminApi.here() as api:
-        made = api.post("replays", {"selection": which.selection(ids), "reason": reason, **how.body()})
+        made = api.post("replays", {"selection": which.selection(ids), "reason": reason, **asdict(how)})
         if not (no_wait or how.draft):
             replays.see_through(api, made, as_json=as_json)
     if as_json:

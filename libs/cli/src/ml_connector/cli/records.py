@@ -1,10 +1,11 @@
-"""`mlc record`: everything that ever happened to a record; and `mlc token`, a way in on one's own machine."""
+"""`mlc record`: which records are meant, and what ever happened to one; `mlc token`, a way in on one's own machine."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
@@ -12,30 +13,31 @@ from typing import Annotated, Any, Final
 import typer
 from rich.text import Text
 
-from ml_connector.cli.admin_api import (
-    PAGE,
-    AdminApi,
-    Answer,
-    Json,
-    Refused,
+from ml_connector.cli.admin_api import PAGE, AdminApi, Answer, Refused, local_token, signing_key
+from ml_connector.cli.options import Json
+from ml_connector.cli.say import USAGE, fail, out, plainly
+from ml_connector.cli.showing import (
+    add,
     counted,
     hint,
-    local_token,
     object_of,
     one_line,
     pretty,
     say,
-    signing_key,
+    show,
+    table,
     tell,
     tell_behind,
     when,
 )
-from ml_connector.cli.say import USAGE, fail, out, plainly
 
-app = typer.Typer(help="What happened to a record.", no_args_is_help=True)
+app = typer.Typer(help="Records: which are meant, and what happened to one.", no_args_is_help=True)
 
+MOST: Final = 50  # objects of one answer; the service gives no more
 INDENT: Final = 4  # columns by which what belongs to an entry is indented
 _COLOURS: Final = {"written": "green", "dead_lettered": "red", "superseded": "yellow"}
+
+Asked = Annotated[list[str], typer.Argument(help='A name, `org 5`, an external id, a cause: "Acme GmbH".')]
 
 
 class Role(StrEnum):
@@ -46,15 +48,35 @@ class Role(StrEnum):
     admin = "admin"
 
 
-@app.callback()
-def _group() -> None:
-    """What happened to a record."""
+@app.command("list")
+@plainly
+def list_(text: Asked, as_json: Json = False) -> None:
+    """List the records that a name or an id may mean, the likeliest first, and how to call each."""
+    with AdminApi.here() as api:
+        answer = api.get("records", {"q": " ".join(text)})
+    if as_json:
+        tell(answer)
+        return
+    subjects = answer["records"]
+    calls = Counter(map(_call, subjects))
+    made = table("record", "company", "NetSuite", "state", "open letters", "waiting", rest="name")
+    for one in subjects:
+        kept = one["records"]
+        call = _call(one) if calls[_call(one)] == 1 or not kept else kept[0]["external_id"]
+        letters, waiting = (sum(record[name] for record in kept) for name in ("open_letters", "waiting"))
+        ids = _each(record["netsuite_id"] for record in kept)
+        add(made, call, one["company"], ids, _each(map(_state, kept)), letters or "", waiting or "", one["name"])
+    if subjects:
+        show(made)
+    more = "; there may be more: give more of the name" if len(subjects) >= MOST else ""
+    hint(counted(len(subjects), "record") + more)
+    tell_behind(answer)
 
 
 @app.command("show")
 @plainly
 def show_(
-    text: Annotated[list[str], typer.Argument(help='A name, `org 5`, an external id, a cause: "Acme GmbH".')],
+    text: Asked,
     full: Annotated[bool, typer.Option("--full", help="With what was sent and what was answered, as JSON.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="How many entries at most.")] = 100,
     as_json: Json = False,
@@ -109,12 +131,25 @@ def token(
 # -- words -------------------------------------------------------------------------------------------------------------
 
 
+def _call(subject: Answer) -> str:
+    """`org 5`; a cause that concerns no object is called by itself."""
+    return object_of(subject) or str(subject.get("cause") or "")
+
+
+def _state(record: Answer) -> str:
+    return _words(record["outcome"].replace("_", "-"), "(stopped)" if record["stopped"] else "")
+
+
+def _each(words: Iterable[str]) -> str:
+    """Every one once."""
+    return ", ".join(dict.fromkeys(filter(None, words)))
+
+
 def subject_line(subject: Answer) -> str:
     """`org 5 "Acme GmbH", once "Acme", company acme-eu`."""
-    found = object_of(subject) or str(subject.get("cause") or "")
     earlier = ", ".join(_quoted(name) for name in subject.get("earlier_names") or [])
     parts = [
-        _words(found, _quoted(subject.get("name"))),
+        _words(_call(subject), _quoted(subject.get("name"))),
         f"once {earlier}" if earlier else "",
         f"company {subject['company']}" if subject.get("company") else "",
     ]

@@ -8,27 +8,10 @@ from typing import Annotated, Any, Final, Literal
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ml_connector.cli.admin_api import (
-    AdminApi,
-    Answer,
-    Id,
-    Json,
-    Reason,
-    add,
-    age,
-    counted,
-    facts,
-    hint,
-    id_of,
-    one_line,
-    say,
-    show,
-    table,
-    tell,
-    tell_behind,
-    when,
-)
+from ml_connector.cli.admin_api import AdminApi, Answer
+from ml_connector.cli.options import Id, Json, Reason, id_of
 from ml_connector.cli.say import err, fail, plainly
+from ml_connector.cli.showing import add, age, counted, facts, hint, one_line, say, show, table, tell, tell_behind, when
 from ml_connector.common.errors import TryLater
 from ml_connector.common.wire import JobState
 

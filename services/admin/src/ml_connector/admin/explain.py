@@ -23,6 +23,7 @@ _VOLATILE: Final = (
 )
 _FIELD: Final = re.compile(r"^field '([^']+)':")
 _MISSING: Final = re.compile(r"(?i)please enter value\(s\) for: ([^.]+)\.?")
+_NAMED: Final = re.compile(r"(?i)\b(?:following field|invalid [\w -]+): ?([A-Za-z_][\w.]*)")
 _QUOTED_FIELD: Final = re.compile(r"(?i)\bfield (?:named )?['\"]?([A-Za-z_][\w.\[\]]*)['\"]?")
 
 # What an operator does about it, by code, then by stage (DESIGN section 6, facts/netsuite.md section 7).
@@ -48,6 +49,8 @@ _BY_STAGE: Final = {
     "orphan": _BY_CODE["ORPHAN"],
     "vendor": _BY_CODE["NO_SUCCESS"],
 }
+_INVALID: Final = re.compile(r"(?i)\binvalid\b")
+_INVALID_VALUE: Final = "NetSuite does not take this value: correct it in Pipedrive, or edit a copy, then replay."
 _MISSING_VALUE: Final = "Map {field} in the flow, or fill it in Pipedrive (or edit a copy), then replay."
 
 
@@ -56,7 +59,7 @@ def field_of(message: str, response: bytes) -> str:
     path = _error_path(response)
     if path:
         return path
-    for pattern in (_FIELD, _MISSING, _QUOTED_FIELD):
+    for pattern in (_FIELD, _MISSING, _NAMED, _QUOTED_FIELD):
         found = pattern.search(message)
         if found:
             return found[1].strip()[:100]
@@ -81,6 +84,8 @@ def suggested_fix(*, stage: str, code: str, message: str) -> str:
     missing = _MISSING.search(message)
     if missing:
         return _MISSING_VALUE.format(field=missing[1].strip())
+    if stage == "write" and _INVALID.search(message):
+        return _INVALID_VALUE
     return _BY_CODE.get(code) or _BY_STAGE.get(stage, "")
 
 

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from ml_connector.admin.broker_topics import CLUSTER, BrokerTopics, Place
 from ml_connector.admin.database import Database, upsert
 from ml_connector.admin.feed import Batch, Feed
-from ml_connector.admin.fold import READ, fold
+from ml_connector.admin.fold import READ, fold, prune
 from ml_connector.admin.lease import Lease
 from ml_connector.admin.tables import lease, metadata, origin, outbox, position
 from ml_connector.common.clock import Clock, Deadline
@@ -34,6 +34,7 @@ log = get_logger()
 LOOK_S: Final = 1.0
 AGAIN_S: Final = 1.0
 LONGEST_AGAIN_S: Final = 15.0
+PRUNE_S: Final = 3600.0
 LEVEL_LOOK_S: Final = 0.05
 TRUNCATED_LOOKS: Final = 3  # a new leader may not know for a moment how far its partition goes
 FOLD_LOCK: Final = 0x6D6C66  # any number, the same for all replicas
@@ -127,15 +128,15 @@ class Materializer:
             try:
                 await self._see()
             except (ConnectorError, SQLAlchemyError) as error:
-                log.warning("topics_unseen", exc_info=error)
+                log.warning("topics_unseen", problem=_problem_of(error))
 
     async def _see(self) -> None:
-        look = _Look(self._clock.now_ms(), await asyncio.to_thread(self._topics.ends))
+        at_ms = self._clock.now_ms()
+        self._look = look = _Look(at_ms, await asyncio.to_thread(self._topics.ends))
         if not self.leads:
             positions = await asyncio.to_thread(self._positions)
             if not self.leads:
                 self._next = positions
-        self._look = look
         for seen in (self._awaited, look):
             if seen is not None and self._reached(seen.ends):
                 self._level_at_ms = seen.at_ms
@@ -180,7 +181,8 @@ class Materializer:
         starts = await _undisturbed(self._open)
         self._next, self.leads = dict(starts), True
         feeds = [Feed(self._settings.kafka(), topic, self._topics.full_name(topic)) for topic in READ]
-        tasks = [asyncio.create_task(work) for work in (*(self._follow(f, starts) for f in feeds), self._keep_lease())]
+        works = [*(self._follow(feed, starts) for feed in feeds), self._keep_lease(), self._prune()]
+        tasks = [asyncio.create_task(work) for work in works]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -203,6 +205,18 @@ class Materializer:
                     raise _FromTheStart("topics were made anew")
             except (TryLater, SQLAlchemyError) as error:  # positions guard what is written meanwhile
                 log.warning("lease_not_renewed", error=type(error).__name__)
+
+    async def _prune(self) -> None:
+        while True:
+            firsts = await asyncio.to_thread(self._topics.firsts)
+            async with self._one:
+                await _undisturbed(self._forget, firsts)
+            await self._clock.sleep(PRUNE_S)
+
+    def _forget(self, firsts: Mapping[Place, int]) -> None:
+        with self._database.write() as connection:
+            _lock(connection)
+            prune(connection, firsts)
 
     async def _follow(self, feed: Feed, starts: Mapping[Place, int]) -> None:
         await feed.start({partition: offset for (name, partition), offset in starts.items() if name == feed.topic.name})

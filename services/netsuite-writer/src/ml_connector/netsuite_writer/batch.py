@@ -11,9 +11,8 @@ A fault of ours ends the batch, not its records: those that `hold.py` knows to b
 
 from __future__ import annotations
 
-import asyncio
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -30,6 +29,7 @@ from ml_connector.netsuite_writer.job import Desk, Job, Ready, Told, Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, last_segment
 from ml_connector.netsuite_writer.outcome import Ending
 from ml_connector.netsuite_writer.settle import Answer
+from ml_connector.netsuite_writer.together import together
 from ml_connector.netsuite_writer.turnaround import Guess, Turnaround
 from ml_connector.netsuite_writer.write import Request, named
 
@@ -97,7 +97,8 @@ class Batches:
             await self._announce(stored)
             await self._see_through(_Batch(stored, members, known_order=True))
         except Exception as error:  # the top of a task: a fault of ours must not lose the records
-            await self._failed(jobs, stored, error)
+            log.error("batch_failed", account=self._account, records=len(jobs), exc_info=error)
+            await self._give_up(jobs, stored)
 
     def _new(self, members: Sequence[_Member]) -> BatchJob:
         return BatchJob(
@@ -119,12 +120,12 @@ class Batches:
             # Locked until now, as they may have been in the batch.
             await self._doubt([job for job, request in made if not isinstance(request, Request)])
         except Exception as error:  # the top of a task, as above
-            await self._failed(jobs, stored, error)
+            log.error("batch_failed", account=self._account, records=len(jobs), exc_info=error)
+            await self._give_up(jobs, stored)
 
-    async def _failed(self, jobs: Sequence[Ready], stored: BatchJob | None, error: Exception) -> None:
-        """Whoever has not ended goes singly. Once there is a batch (`stored`), NetSuite may be executing it: as _Gone."""
+    async def _give_up(self, jobs: Sequence[Ready], stored: BatchJob | None) -> None:
+        """Whoever has not ended goes singly; in doubt as in `_Gone`, once NetSuite may be executing the batch."""
         left = self._desk.left(jobs)
-        log.error("batch_failed", account=self._account, records=len(left), exc_info=error)
         if stored is None:
             for job in left:
                 self._desk.go_later(job, "single")
@@ -259,7 +260,7 @@ class Batches:
             else:
                 told = Told(settle.Written(internal_id), member.request.payload, b"", member.request.digest)
                 self._collect(member, told, endings)
-        await _all(self._end(endings), self._settle_doubtful(batch, job_id, doubtful))
+        await together(self._end(endings), self._settle_doubtful(batch, job_id, doubtful))
 
     async def _held(self, batch: _Batch) -> dict[str, str]:
         """External id -> internal id of the records that NetSuite holds exactly as they were sent."""
@@ -282,7 +283,7 @@ class Batches:
                 self._desk.go_first(member.job, "single")
             return
         places = {member.job.entry.record: number for member, number in zip(batch.members, numbers, strict=True)}
-        results = await _all(
+        results = await together(
             *(self._result(f"{job_id}/task/{places[member.job.entry.record]}/result", member) for member in doubtful)
         )
         told_of = {member.job.entry.record: told for member, told in zip(doubtful, results, strict=True)}
@@ -347,11 +348,11 @@ class Batches:
             endings.append((member.job, ending))
 
     async def _end(self, endings: Sequence[tuple[Job, Ending]]) -> None:
-        await _all(*(self._desk.end(job, ending) for job, ending in endings))
+        await together(*(self._desk.end(job, ending) for job, ending in endings))
 
     async def _doubt(self, jobs: Sequence[Ready]) -> None:
         """As unanswered single calls: written again, and asserted once more after the quiet time."""
-        await _all(*(self._doubt_one(job) for job in jobs))
+        await together(*(self._doubt_one(job) for job in jobs))
 
     async def _doubt_one(self, job: Ready) -> None:
         await self._note_doubt(job)
@@ -378,15 +379,6 @@ class Batches:
 
     async def _pause(self, failures: int) -> None:
         await self._tools.clock.sleep(self._tools.backoff_s(failures))
-
-
-async def _all(*works: Coroutine[Any, Any, Said]) -> list[Said]:
-    """What they return. One that fails leaves the others to come to their end first."""
-    done = await asyncio.gather(*works, return_exceptions=True)
-    for one in done:
-        if isinstance(one, BaseException):
-            raise one
-    return [one for one in done if not isinstance(one, BaseException)]
 
 
 def in_doubt(member: Member, tools: Tools) -> Attempt:

@@ -217,16 +217,22 @@ class Groups(BaseModel):
 
 
 class Discard(In):
-    selection: Selection
+    selection: Annotated[Selection, Field(examples=[{"ids": ["5f0c1e9a77d2"]}])]
     reason: Reason
 
 
 class Discarded(BaseModel):
-    discarded: int
+    discarded: Annotated[int, Field(examples=[1])]
 
 
 class Edit(In):
-    event: Annotated[dict[str, Any], Field(description="the whole event, corrected; its `meta` stays as it is")]
+    event: Annotated[
+        dict[str, Any],
+        Field(
+            description="the whole event, corrected; its `meta` stays as it is",
+            examples=[{"meta": {"action": "change", "entity": "organization", "entity_id": "5"}, "data": {"id": 5}}],
+        ),
+    ]
     reason: Reason
 
 

@@ -106,6 +106,8 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
 async def _http(_: Request, error: Exception) -> JSONResponse:
     if not isinstance(error, HTTPException):
         raise error
+    if error.status_code == 400:  # FastAPI's answer to bytes that are no text
+        return problem(422, "the request is not valid", [Detail(path="body", problem="not JSON in UTF-8")])
     text = {404: "there is no such path", 405: "not by this method"}.get(error.status_code, "refused")
     return problem(error.status_code, text, headers=dict(error.headers or {}))
 

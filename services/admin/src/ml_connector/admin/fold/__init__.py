@@ -1,5 +1,6 @@
 """Messages to tables: audit, letters, work, jobs."""
 
 from ml_connector.admin.fold.fold import READ, fold
+from ml_connector.admin.fold.prune import prune
 
-__all__ = ["READ", "fold"]
+__all__ = ["READ", "fold", "prune"]
