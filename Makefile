@@ -19,6 +19,8 @@ SECONDS_OF_LOAD ?= 30
 EVENTS ?= 6000
 ROUNDS ?= 5
 WRITER_BENCH ?=
+REPLAY_BENCH ?=
+TIMELINE_BENCH ?=
 
 .PHONY: help setup demo test check format soak bench lock clean
 
@@ -54,6 +56,8 @@ bench: setup  ## print the figures that the README claims
 	@PYTHONPATH=tests $(RUN)/python benchmarks/ingest.py --rounds $(ROUNDS)
 	@PYTHONPATH=tests $(RUN)/python benchmarks/resolver.py --rounds $(ROUNDS)
 	@PYTHONPATH=tests $(RUN)/python benchmarks/writer.py --rounds $(ROUNDS) $(WRITER_BENCH)
+	@PYTHONPATH=tests $(RUN)/python benchmarks/replay.py $(REPLAY_BENCH)
+	@PYTHONPATH=tests $(RUN)/python benchmarks/timeline.py $(TIMELINE_BENCH)
 
 lock: $(UV)  ## choose new versions for requirements.lock
 	@$(UV) lock --upgrade

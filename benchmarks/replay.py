@@ -1,22 +1,26 @@
-"""How fast are dead letters issued again?
+"""How fast are dead letters issued again, and what does live work feel of it?
 
-The admin service replays `--letters` dead letters through its API, as an operator would, at no particular rate: its own
-process reads them from `dead-letters`, writes them to `pipedrive.events` and notes each in SQLite. Beside it, as the
-floor, a bare loop in one process: the same messages from topic to topic, with the same headers, acknowledged by all
-in-sync replicas, and nothing noted. Judged by the topic: every letter there once, with a cause of its own.
+First: the admin service replays `--letters` dead letters through its API, as an operator would, at no particular rate:
+its own process reads them from `dead-letters`, writes them to `pipedrive.events` and notes each in SQLite. Beside it,
+as the floor, a bare loop in one process: the same messages from topic to topic, with the same headers, acknowledged by
+all in-sync replicas, and nothing noted. Judged by the topic: every letter there once, with a cause of its own.
+
+Second, through the whole product with 5 slots and a NetSuite that takes 50 ms: how long live events take from the topic
+to their outcome, first alone, then while `--behind` dead letters are replayed at no particular rate.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import time
 from typing import Any
 
 from confluent_kafka import Consumer, Producer, TopicPartition
 
-from ml_connector.cli.reading import read_topic
-from ml_connector.cli.stack import ADMIN, BROKER, FLOW, StackOptions
+from ml_connector.cli.reading import newest_by_key, read_topic
+from ml_connector.cli.stack import ADMIN, ALL, BROKER, FLOW, StackOptions
 from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.dead_letters import DeadLetter
@@ -31,6 +35,7 @@ from support.writing import until
 ACCOUNT, COMPANY, COMPANY_ID = "1234567_SB1", "acme-eu", "8087566"
 PARTITIONS = 4
 AIM_PER_S = 5_000
+LIVE_PER_S = 10
 
 
 def letter(number: int) -> tuple[str, bytes, dict[str, bytes]]:
@@ -123,8 +128,7 @@ def judge(records: list[Record], count: int) -> None:
         raise SystemExit(f"{count} letters, but {len(records)} messages of {len(replayed)} letters")
 
 
-async def main(count: int) -> None:
-    print(machine())
+async def issuing(count: int) -> None:
     print(
         f"{count} dead letters, from `dead-letters` to `pipedrive.events`, SQLite, one process each, broker beside it"
     )
@@ -143,7 +147,51 @@ async def main(count: int) -> None:
     print(f"  aim                {AIM_PER_S:9,}/s   {'met' if rate >= AIM_PER_S else 'NOT MET'}")
 
 
+async def live(operating: Operating, first: int, count: int) -> list[int]:
+    """Milliseconds from the topic to the outcome, at a steady pace."""
+    company_id = operating.stack.company_id
+    for number in range(first, first + count):
+        await operating.events([webhook(number, company_id)])
+        await asyncio.sleep(1 / LIVE_PER_S)  # the load, not a wait for something
+    wanted = {f"{ACCOUNT}/customer/pd-org-{number}".lower() for number in range(first, first + count)}
+    found: list[int] = []
+
+    async def all_ended() -> bool:
+        audit = await asyncio.to_thread(newest_by_key, operating.kafka, topics.AUDIT.name)
+        ends = [json.loads(value) for key, value in audit.items() if key.endswith("/outcome")]
+        found[:] = [one["at_ms"] - one["received_at_ms"] for one in ends if one["record_key"] in wanted]
+        return len(found) == count
+
+    await until(all_ended, within_s=120, every_s=1)
+    return found
+
+
+async def living(behind: int, count: int) -> None:
+    print(f"{count} live events at {LIVE_PER_S}/s, 5 slots, 50 ms: from the topic to the outcome")
+    options = StackOptions(processes=ALL, netsuite_latency_ms=50)
+    async with Operating(options) as operating:
+        alone = await live(operating, 1_000_000, count)
+        await operating.rejected(behind)
+        made = await operating.api.replay({"filter": {"state": "open"}})
+        beside = await live(operating, 2_000_000, count)
+        left = (await operating.api.get(f"/replays/{made['id']}"))["items"].get("issued", 0)
+    for name, took in (("alone", alone), (f"beside a replay of {behind}", beside)):
+        took.sort()
+        p50, p95 = took[len(took) // 2], took[int(len(took) * 0.95)]
+        print(f"  {name:<26} p50 {p50:6,} ms   p95 {p95:6,} ms   max {took[-1]:6,} ms")
+    print(f"  {left} replayed records still waited when the last live one was done")
+
+
+async def main(letters: int, behind: int, count: int) -> None:
+    print(machine())
+    await issuing(letters)
+    await living(behind, count)
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--letters", type=int, default=50_000)
-    asyncio.run(main(parser.parse_args().letters))
+    parser.add_argument("--behind", type=int, default=5_000)
+    parser.add_argument("--live", type=int, default=200)
+    given = parser.parse_args()
+    asyncio.run(main(given.letters, given.behind, given.live))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 
@@ -11,6 +12,9 @@ import pytest
 import pytest_asyncio
 
 from ml_connector.cli.stack import ACCOUNT
+from ml_connector.common import topics
+from ml_connector.common.keys import outcome_key
+from ml_connector.common.wire import Outcome
 from support.operating import Operating, RefusedError, webhook
 from support.writing import until
 
@@ -232,3 +236,27 @@ async def test_two_replays_at_once_do_not_disturb_each_other(operating: Operatin
     ended = await asyncio.gather(*(operating.api.ended(one["id"]) for one in made))
 
     assert [one["items"] for one in ended] == [{"written": 5}, {"written": 5}]
+
+
+async def test_difference_that_stays_is_told_with_its_causes(operating: Operating) -> None:
+    """An outcome that nobody asked for, as a bug somewhere would leave it."""
+    planted = Outcome(
+        cause="9:planted",
+        flow="acme-eu",
+        company="acme-eu",
+        account=ACCOUNT,
+        record_key="1234567_sb1/customer/pd-org-999999",
+        outcome="written",
+        received_at_ms=time.time_ns() // 1_000_000,
+        at_ms=time.time_ns() // 1_000_000,
+    )
+    key = outcome_key(planted.cause, planted.record_key).encode()
+    await operating.producer.send(topics.AUDIT.name, key=key, value=planted.encode(), partition=0)
+    await operating.api.until_level()
+
+    (account,) = (await operating.api.post("/accounting"))["accounts"]
+
+    assert (account["balanced"], account["unexplained"], account["lost"]) == (False, ["9:planted"], [])
+    assert (await operating.api.get("/accounting"))["accounts"] == [account]
+    lines = [json.loads(line) for line in operating.stack.last_lines("admin") if line.startswith("{")]
+    assert [line["count"] for line in lines if line["event"] == "accounting_differs"][-1:] == [1]

@@ -22,7 +22,7 @@ from support.office import Office, found_rows, written
 
 JOB = "https://netsuite.test/services/rest/async/v1/job/1"
 NOT_SHOWN = "pd-org-3"  # the read-back does not show it: its task's result is asked for
-BATCH = {"batch_from": 5, "quiet_s": 900}
+BATCH: Any = {"batch_from": 5, "quiet_s": 900}
 ODD = httpx2.Response(200, json={"items": [None]})
 
 

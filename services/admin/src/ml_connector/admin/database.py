@@ -5,6 +5,7 @@ SQLite has one writer at a time: a write transaction begins with the lock, so th
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -30,6 +31,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ColumnElement
 
 LOCK_WAIT_MS: Final = 30_000
+_ONE_MIGRATION: Final = threading.Lock()  # alembic keeps what it is at in its module
 MIGRATION_LOCK: Final = 0x6D6C63  # any number, the same for all replicas
 
 Row = Mapping[str, Any]
@@ -47,7 +49,7 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the schema up to date. Replicas that start together take turns."""
-        with self.engine.connect() as connection:
+        with _ONE_MIGRATION, self.engine.connect().execution_options(writes=True) as connection:
             if not self.on_sqlite:
                 connection.execute(text("SELECT pg_advisory_lock(:lock)"), {"lock": MIGRATION_LOCK})
             try:
