@@ -53,7 +53,7 @@ class Target:
         if case.operation.path == "/v1/timeline" and isinstance(case.query.get("q"), str) and len(case.query["q"]) % 2:
             case.query["q"] = "org 1"
         if isinstance(case.body, dict) and isinstance(case.body.get("selection"), dict) and len(case.body) % 2:
-            case.body["selection"] = {"ids": self.letters}
+            case.body["selection"] = {"ids": [*self.letters]}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
-from sqlalchemy import Connection, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, select
 
 from ml_connector.admin.database import Database
 from ml_connector.admin.tables import accepted, cause, outcome, parked, waiting
@@ -186,7 +186,7 @@ def _judge_open(connection: Connection, found: dict[str, Sum], done: dict[Place,
             found[account].lost.append(name)
 
 
-def _beyond(topic: str, partition: int, offset: int):  # type: ignore[no-untyped-def]  # a condition
+def _beyond(topic: str, partition: int, offset: int) -> ColumnElement[bool]:
     return and_(accepted.c.topic == topic, accepted.c.topic_partition == partition, accepted.c.topic_offset >= offset)
 
 

@@ -142,7 +142,7 @@ class Batches:
             for member in batch.members:
                 self._desk.go_first(member.job, "single")
         except _Gone:
-            log.warning("batch_gone", account=self._account, job=batch.stored.job_id)
+            log.warning("batch_gone", account=self._account, id=batch.stored.job_id)
             await self._doubt([member.job for member in batch.members])
         await self._forget(batch.stored)
 
@@ -272,7 +272,7 @@ class Batches:
         answer, rows = await self._asked(lambda: self._client.query(suiteql))
         if answer.status == 200:
             return readback.held(kind, bodies, rows)
-        log.warning("read_back_refused", account=self._account, record_type=kind, code=answer.code)
+        log.warning("read_back_refused", account=self._account, kind=kind, code=answer.code)
         return {}
 
     async def _settle_doubtful(self, batch: _Batch, job_id: str, doubtful: Sequence[_Member]) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Connection, and_, func, select
+from sqlalchemy import Connection, Row, Select, Subquery, and_, func, select
 
 from ml_connector.admin.look.letters import Selection
 from ml_connector.admin.replay.keep import ISSUED, WAITING
@@ -21,41 +21,7 @@ MOST: Final = 1_000_000
 
 def choose(connection: Connection, selection: Selection, *, same_failures: int, force: bool) -> list[Chosen]:
     """Raises BadInput when nothing is selected, or an id is unknown."""
-    conditions = selection.conditions()
-    repeated = _repeated(same_failures)
-    busy = (
-        select(job_item.c.letter_id)
-        .join(job, job.c.job_id == job_item.c.job_id)
-        .where(job.c.state.in_(("running", "paused")), ~job.c.dry_run, job_item.c.state.in_((WAITING, ISSUED)))
-        .distinct()
-        .subquery()
-    )
-    rows = connection.execute(
-        select(
-            letter.c.letter_id,
-            letter.c.record_key,
-            letter.c.account,
-            letter.c.topic_partition,
-            letter.c.topic_offset,
-            letter.c.source_version,
-            letter.c.revision,
-            letter.c.state,
-            letter.c.resolution,
-            letter.c.resolved_by,
-            letter.c.size_bytes,
-            edited.c.version.label("edited"),
-            repeated.c.times,
-            busy.c.letter_id.label("busy"),
-        )
-        .outerjoin(edited, edited.c.letter_id == letter.c.letter_id)
-        .outerjoin(
-            repeated,
-            and_(repeated.c.record_key == letter.c.record_key, repeated.c.signature == letter.c.signature),
-        )
-        .outerjoin(busy, busy.c.letter_id == letter.c.letter_id)
-        .where(*conditions)
-        .limit(MOST + 1)
-    ).all()
+    rows = connection.execute(_letters(same_failures).where(*selection.conditions()).limit(MOST + 1)).all()
     _refuse(selection, [row.letter_id for row in rows])
     return oldest_first(
         [
@@ -73,7 +39,30 @@ def choose(connection: Connection, selection: Selection, *, same_failures: int, 
     )
 
 
-def _repeated(same_failures: int):  # type: ignore[no-untyped-def]  # SQLAlchemy's subquery of three columns
+def _letters(same_failures: int) -> Select[Any]:
+    """Each with what speaks against a replay."""
+    repeated, busy = _repeated(same_failures), _busy()
+    same = and_(repeated.c.record_key == letter.c.record_key, repeated.c.signature == letter.c.signature)
+    return (
+        select(letter, edited.c.version.label("edited"), repeated.c.times, busy.c.letter_id.label("busy"))
+        .outerjoin(edited, edited.c.letter_id == letter.c.letter_id)
+        .outerjoin(repeated, same)
+        .outerjoin(busy, busy.c.letter_id == letter.c.letter_id)
+    )
+
+
+def _busy() -> Subquery:
+    """Letters that another replay is at."""
+    return (
+        select(job_item.c.letter_id)
+        .join(job, job.c.job_id == job_item.c.job_id)
+        .where(job.c.state.in_(("running", "paused")), ~job.c.dry_run, job_item.c.state.in_((WAITING, ISSUED)))
+        .distinct()
+        .subquery()
+    )
+
+
+def _repeated(same_failures: int) -> Subquery:
     """Records that failed the same way too often."""
     return (
         select(letter.c.record_key, letter.c.signature, func.count().label("times"))
@@ -84,7 +73,7 @@ def _repeated(same_failures: int):  # type: ignore[no-untyped-def]  # SQLAlchemy
     )
 
 
-def _why_not(row, *, force: bool) -> str:  # type: ignore[no-untyped-def]  # a row of the select above
+def _why_not(row: Row[Any], *, force: bool) -> str:
     if row.busy is not None:
         return "another replay is at it"
     if row.state == "discarded":
