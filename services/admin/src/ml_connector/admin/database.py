@@ -31,6 +31,11 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.sql import ColumnElement
 
 LOCK_WAIT_MS: Final = 30_000
+_POOL: Final[dict[str, Any]] = {
+    "pool_size": 16,
+    "max_overflow": 16,
+    "hide_parameters": True,  # an error's text must not hold a customer's values
+}
 _ONE_MIGRATION: Final = threading.Lock()  # alembic keeps what it is at in its module
 MIGRATION_LOCK: Final = 0x6D6C63  # any number, the same for all replicas
 
@@ -45,7 +50,7 @@ class Database:
         self.on_sqlite = where.get_backend_name() == "sqlite"
         if self.on_sqlite and where.database:
             Path(where.database).parent.mkdir(parents=True, exist_ok=True)
-        self.engine = _sqlite(url) if self.on_sqlite else create_engine(url, pool_size=16, max_overflow=16)
+        self.engine = _sqlite(url) if self.on_sqlite else create_engine(url, **_POOL)
 
     def migrate(self) -> None:
         """Bring the schema up to date. Replicas that start together take turns."""
@@ -131,7 +136,7 @@ _kept_upsert: Final = lru_cache(_upsert)
 
 
 def _sqlite(url: str) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": LOCK_WAIT_MS / 1000}, pool_size=16, max_overflow=16)
+    engine = create_engine(url, connect_args={"timeout": LOCK_WAIT_MS / 1000}, **_POOL)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: Any) -> None:

@@ -363,5 +363,5 @@ async def _undisturbed(function: Callable[..., Any], *arguments: Any) -> Any:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait([task])
+        await asyncio.gather(task, return_exceptions=True)
         raise

@@ -56,10 +56,14 @@ class Outbox:
         """Write what is there; False: some of it is left for `run`."""
         async with self._one:
             try:
-                if not await asyncio.to_thread(self._turn.take):
-                    return False
-                while await self._some():
-                    pass
+                while await asyncio.to_thread(self._oldest, 1):
+                    if not await asyncio.to_thread(self._turn.take):
+                        return False
+                    rows = await asyncio.to_thread(self._oldest, CHUNK)
+                    await asyncio.gather(
+                        *(self._send(topic, place, key, value) for _, topic, place, key, value in rows)
+                    )
+                    await asyncio.to_thread(self._done, [row[0] for row in rows])
             except (TryLater, DBAPIError) as error:
                 log.warning("outbox_waits", error=type(error).__name__)
                 return False
@@ -71,13 +75,6 @@ class Outbox:
             await self.publish()
             await self._clock.sleep(AGAIN_S)
 
-    async def _some(self) -> bool:
-        rows = await asyncio.to_thread(self._oldest)
-        await asyncio.gather(*(self._send(topic, place, key, value) for _, topic, place, key, value in rows))
-        if rows:
-            await asyncio.to_thread(self._done, rows[-1][0])
-        return len(rows) == CHUNK
-
     def _send(self, name: str, partition_key: str, key: str, value: bytes) -> asyncio.Future[Delivered]:
         topic = by_name(name)
         if topic is None:
@@ -86,11 +83,12 @@ class Outbox:
         full = topic.full_name(self._settings.topic_prefix)
         return self._producer.send_nowait(full, key=key.encode(), value=value, partition=partition)
 
-    def _oldest(self) -> list[tuple[int, str, str, str, bytes]]:
+    def _oldest(self, most: int) -> list[tuple[int, str, str, str, bytes]]:
         with self._database.read() as connection:
-            rows = connection.execute(select(outbox).order_by(outbox.c.id).limit(CHUNK))
+            rows = connection.execute(select(outbox).order_by(outbox.c.id).limit(most))
             return [(row.id, row.topic, row.partition_key, row.key, row.value) for row in rows]
 
-    def _done(self, up_to: int) -> None:
+    def _done(self, ids: list[int]) -> None:
+        """These and no others: a smaller number may be committed later."""
         with self._database.write() as connection:
-            connection.execute(delete(outbox).where(outbox.c.id <= up_to))
+            connection.execute(delete(outbox).where(outbox.c.id.in_(ids)))

@@ -103,7 +103,7 @@ class Replays:
         possible, state = _ACTS[what]
         now_ms = self._clock.now_ms()
         with self._database.write() as connection:
-            before = _read(connection, job_id)
+            before = _locked(connection, job_id)
             if before.state not in possible:
                 raise Conflict(f"replay {job_id} is {before.state}: {what.partition('.')[2]} is not possible now")
             after = _next(connection, before, now_ms, state=state, why="")
@@ -119,7 +119,7 @@ class Replays:
     def progress(self, job_id: str, change: Callable[[Connection, ReplayJob], dict[str, object]]) -> ReplayJob:
         """What the runner has done: `change` works in the transaction and says which members of the job differ."""
         with self._database.write() as connection:
-            before = _read(connection, job_id)
+            before = _locked(connection, job_id)
             different = change(connection, before)
             return _next(connection, before, self._clock.now_ms(), **different) if different else before
 
@@ -153,8 +153,16 @@ def _parts(job_id: str, chosen: list[Chosen], now_ms: int) -> Iterator[ReplayIte
 
 
 def _read(connection: Connection, job_id: str) -> ReplayJob:
-    """Within a write transaction nobody else changes it until the end."""
-    value = connection.scalar(select(job.c.value).where(job.c.job_id == job_id).with_for_update())
+    return _decoded(job_id, connection.scalar(select(job.c.value).where(job.c.job_id == job_id)))
+
+
+def _locked(connection: Connection, job_id: str) -> ReplayJob:
+    """Until the transaction's end nobody else changes it."""
+    query = select(job.c.value).where(job.c.job_id == job_id).with_for_update()
+    return _decoded(job_id, connection.scalar(query))
+
+
+def _decoded(job_id: str, value: bytes | None) -> ReplayJob:
     if value is None:
         raise NotFound(f"there is no replay {job_id}")
     return ReplayJob.decode(value)
