@@ -212,6 +212,22 @@ def test_rebuild_takes_job_items_and_outcomes_in_any_order(
     assert replays(rebuilt).get(job.job_id) == jobs[-1]
 
 
+def test_rebuilt_dry_run_says_that_what_it_found_is_lost(database: Database, tmp_path: Path) -> None:
+    put_letters(database, letter_row(0))
+    job = make(database, dry_run=True)
+    replays(database).progress(job.job_id, lambda _, __: {"issued": 1, "state": "done"})
+    jobs = [ReplayJob.decode(v) for k, v in told(database, "connector.jobs") if k == job.job_id]
+    parts = [ReplayItems.decode(v) for k, v in told(database, "connector.jobs") if "/items/" in k]
+
+    (tmp_path / "again").mkdir()
+    rebuilt = new_database(tmp_path / "again")
+    with rebuilt.write() as connection:
+        put_jobs(connection, jobs, parts)
+        put_parts(connection, jobs, parts)
+
+    assert items(rebuilt, job.job_id) == [("unresolved", "what the dry run found was lost with the database")]
+
+
 def put_parts(connection, jobs: list[ReplayJob], parts: list[ReplayItems]) -> None:  # type: ignore[no-untyped-def]  # a connection
     for part in parts:
         put_items(connection, part)

@@ -11,15 +11,18 @@ import pytest
 from sqlalchemy import select
 
 from ml_connector.admin.database import Database
+from ml_connector.admin.fold import fold
 from ml_connector.admin.identity.roles import Actor, Role
 from ml_connector.admin.look.letters import LetterFilter, Selection
 from ml_connector.admin.replay.control import Options, Replays
 from ml_connector.admin.replay.keep import take_outcomes
 from ml_connector.admin.replay.run import Runner
-from ml_connector.admin.tables import cause, job_item, outcome
+from ml_connector.admin.tables import cause, job_item, outbox, outcome
+from ml_connector.common import topics
 from ml_connector.common.clock import Deadline, ManualClock
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.errors import DeliveryFailed
+from ml_connector.common.kafka.record import Record
 from ml_connector.common.settings import Settings
 from support.letters import T0_MS, letter_row, new_database, put, put_letters
 
@@ -76,7 +79,8 @@ class Bench:
 
     def __init__(self, path: Path, *, letters: int = 3, gone: Iterable[int] = ()) -> None:
         self.database: Database = new_database(path)
-        put_letters(self.database, *(letter_row(n, record_key=f"r{n}") for n in range(letters)))
+        if letters:
+            put_letters(self.database, *(letter_row(n, record_key=f"r{n}") for n in range(letters)))
         self.clock = ManualClock(T0_MS + 1_000_000)
         self.replays = Replays(self.database, self.clock, same_failures=3)
         self._gone = gone
@@ -93,6 +97,16 @@ class Bench:
     def states(self) -> list[str]:
         with self.database.read() as connection:
             return list(connection.scalars(select(job_item.c.state).order_by(job_item.c.number)))
+
+    def tell(self, another: Bench) -> None:
+        """All that was written to `connector.jobs`, as a rebuild reads it."""
+        with self.database.read() as connection:
+            rows = connection.execute(
+                select(outbox).where(outbox.c.topic == "connector.jobs").order_by(outbox.c.id)
+            ).all()
+        records = [Record("connector.jobs", 0, n, row.key.encode(), row.value, {}, T0_MS) for n, row in enumerate(rows)]
+        with another.database.write() as connection:
+            fold(connection, topics.JOBS, records)
 
     def end(self, job: str, numbers: Iterable[int], how: str = "written") -> None:
         names = [f"rpl:{job}:{number}" for number in numbers]
@@ -178,11 +192,16 @@ async def test_broker_that_fails_is_asked_again_until_it_has_all(tmp_path: Path)
 
 async def test_letter_that_has_left_its_topic_is_skipped_and_says_so(tmp_path: Path) -> None:
     bench = Bench(tmp_path, gone=[1])
-    bench.make()
+    job = bench.make()
 
     await turn(bench, lambda: "waiting" not in bench.states(), runner=bench.runner(Topic()))
 
     assert bench.states() == ["issued", "skipped", "issued"]
+    (tmp_path / "again").mkdir()
+    rebuilt = Bench(tmp_path / "again", letters=0)
+    bench.tell(rebuilt)
+    rebuilt.end(job, [0, 2])
+    assert rebuilt.states() == ["written", "skipped", "written"]
 
 
 async def test_rate_is_kept(tmp_path: Path) -> None:

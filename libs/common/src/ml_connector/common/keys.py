@@ -97,9 +97,14 @@ def act_key(act_id: str) -> str:
     return f"act/{act_id}"
 
 
-def items_key(job_id: str, part: int) -> str:
-    """The key in `connector.jobs` of one part of a job's items; the job itself has its id."""
-    return f"{job_id}/items/{part}"
+def items_key(job_id: str, first: int) -> str:
+    """The key in `connector.jobs` of some of a job's items, from this number on; the job itself has its id."""
+    return f"{job_id}/items/{first}"
+
+
+def skipped_key(job_id: str, number: int) -> str:
+    """The key in `connector.jobs` of an item that could not be issued when its turn came."""
+    return f"{job_id}/items/{number}/skipped"
 
 
 def edit_key(letter_id: str) -> str:

@@ -362,7 +362,10 @@ class ReplayItem(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ReplayItems(Wire, frozen=True):
-    """Some items of a replay, in order. In `connector.jobs`, key: `keys.items_key`."""
+    """Some items of a replay, in order. In `connector.jobs`, key: `keys.items_key`.
+
+    One that could not be issued when its turn came is told again alone, with `skip`; key: `keys.skipped_key`.
+    """
 
     job_id: str
     first: int  # the number of the first one

@@ -37,7 +37,8 @@ _POOL: Final[dict[str, Any]] = {
     "hide_parameters": True,  # an error's text must not hold a customer's values
 }
 _ONE_MIGRATION: Final = threading.Lock()  # alembic keeps what it is at in its module
-MIGRATION_LOCK: Final = 0x6D6C63  # any number, the same for all replicas
+MIGRATION_LOCK: Final = 0x6D6C63  # any numbers, the same for all replicas
+FOLD_LOCK: Final = 0x6D6C66
 
 Row = Mapping[str, Any]
 
@@ -77,6 +78,12 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+
+
+def lock_folding(connection: Connection) -> None:
+    """One at a time, over all replicas: each must see what the one before it has written. SQLite has one writer."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": FOLD_LOCK})
 
 
 def upsert(

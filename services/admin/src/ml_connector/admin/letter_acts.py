@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import func, select
 
 from ml_connector.admin.acts import record_act
-from ml_connector.admin.database import Database
+from ml_connector.admin.database import Database, lock_folding
 from ml_connector.admin.fold.states import judge
 from ml_connector.admin.identity.roles import Actor
 from ml_connector.admin.letter_bytes import LetterBytes
@@ -44,6 +44,7 @@ class LetterActs:
         """How many. Open letters only: by ids, any other state is a Conflict. Raises BadInput when there are none."""
         now_ms = self._clock.now_ms()
         with self._database.write() as connection:
+            lock_folding(connection)
             rows = connection.execute(
                 select(dead_letter.c.letter_id, dead_letter.c.state).where(*selection.conditions())
             ).all()

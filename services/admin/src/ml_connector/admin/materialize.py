@@ -13,11 +13,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from sqlalchemy import Connection, delete, select, text, update
+from sqlalchemy import Connection, delete, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from ml_connector.admin.broker_topics import CLUSTER, BrokerTopics, Place
-from ml_connector.admin.database import Database, upsert
+from ml_connector.admin.database import Database, lock_folding, upsert
 from ml_connector.admin.feed import Batch, Feed
 from ml_connector.admin.fold import READ, fold, prune
 from ml_connector.admin.lease import Lease
@@ -37,7 +37,6 @@ LONGEST_AGAIN_S: Final = 15.0
 PRUNE_S: Final = 3600.0
 LEVEL_LOOK_S: Final = 0.05
 TRUNCATED_LOOKS: Final = 3  # a new leader may not know for a moment how far its partition goes
-FOLD_LOCK: Final = 0x6D6C66  # any number, the same for all replicas
 
 # PostgreSQL's classes of what is wrong with the values themselves: data, constraints, limits of the program.
 _OF_THE_VALUES: Final = ("22", "23", "54")
@@ -215,7 +214,7 @@ class Materializer:
 
     def _forget(self, firsts: Mapping[Place, int]) -> None:
         with self._database.write() as connection:
-            _lock(connection)
+            lock_folding(connection)
             prune(connection, firsts)
 
     async def _follow(self, feed: Feed, starts: Mapping[Place, int]) -> None:
@@ -262,7 +261,7 @@ class Materializer:
 
     def _write(self, topic: Topic, records: Sequence[Record], moves: Mapping[Place, tuple[int, int]]) -> None:
         with self._database.write() as connection:
-            _lock(connection)
+            lock_folding(connection)
             fold(connection, topic, records)
             for (name, partition), (before, after) in moves.items():
                 moved = connection.execute(
@@ -283,7 +282,7 @@ class Materializer:
         """Where each partition goes on. Empties the tables when they were made from other messages."""
         identity = self._identity = self._topics.identity()
         with self._database.write() as connection:
-            _lock(connection)
+            lock_folding(connection)
             firsts, ends = self._topics.firsts(), self._topics.ends()
             known = {row.name: row.value for row in connection.execute(select(origin))}
             foreign = sorted(name for name, value in identity.items() if known.get(name, value) != value)
@@ -322,12 +321,6 @@ def _empty(connection: Connection, *, outbox_too: bool) -> None:
     for table in metadata.sorted_tables:
         if table not in _OURS or (outbox_too and table is outbox):
             connection.execute(delete(table))
-
-
-def _lock(connection: Connection) -> None:
-    """One fold at a time, over all replicas: each must see what the one before it has written."""
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": FOLD_LOCK})
 
 
 def _is_of_a_message(error: Exception) -> bool:

@@ -19,7 +19,7 @@ from ml_connector.admin.identity.roles import Actor
 from ml_connector.admin.look.letters import Selection
 from ml_connector.admin.outbox import put_message
 from ml_connector.admin.replay.choose import choose
-from ml_connector.admin.replay.keep import WAITING, put_items, put_job
+from ml_connector.admin.replay.keep import CANCELLED, WAITING, put_items, put_job
 from ml_connector.admin.replay.order import Chosen
 from ml_connector.admin.tables import job, job_item
 from ml_connector.common import generation, keys, topics
@@ -28,7 +28,6 @@ from ml_connector.common.errors import BadInput
 from ml_connector.common.wire import ActKind, JobState, Mapping, ReplayItem, ReplayItems, ReplayJob
 
 PART: Final = 1_000  # items of one message
-CANCELLED: Final = "cancelled"
 
 
 class NotFound(BadInput):
@@ -88,9 +87,9 @@ class Replays:
                 stop_after=options.stop_after,
                 force=options.force,
             )
-            for part, items in enumerate(_parts(entry.job_id, chosen, now_ms)):
+            for items in _parts(entry.job_id, chosen, now_ms):
                 put_items(connection, items)
-                _tell(connection, keys.items_key(entry.job_id, part), items.encode())
+                tell(connection, keys.items_key(entry.job_id, items.first), items.encode())
             _keep(connection, entry)
             detail = {"job": entry.job_id, "records": entry.total, "dry_run": entry.dry_run}
             record_act(
@@ -176,8 +175,9 @@ def _next(connection: Connection, before: ReplayJob, now_ms: int, **different: o
 
 def _keep(connection: Connection, entry: ReplayJob) -> None:
     put_job(connection, entry)
-    _tell(connection, entry.job_id, entry.encode())
+    tell(connection, entry.job_id, entry.encode())
 
 
-def _tell(connection: Connection, key: str, value: bytes) -> None:
+def tell(connection: Connection, key: str, value: bytes) -> None:
+    """In `connector.jobs`, once the transaction is committed."""
     put_message(connection, topics.JOBS, partition_key=key, key=key, value=value)

@@ -19,6 +19,8 @@ WAITING: Final = "waiting"
 ISSUED: Final = "issued"
 SKIPPED: Final = "skipped"
 CANCELLED: Final = "cancelled"
+UNRESOLVED: Final = "unresolved"
+LOST: Final = "what the dry run found was lost with the database"
 
 
 def put_job(connection: Connection, entry: ReplayJob) -> None:
@@ -65,6 +67,17 @@ def put_items(connection: Connection, entry: ReplayItems) -> None:
         )
     )
     upsert(connection, job_item, [row for row in rows if row["number"] not in known])
+    for row in rows:
+        if row["number"] in known and row["state"] == SKIPPED:  # it could not be issued when its turn came
+            connection.execute(
+                update(job_item)
+                .where(
+                    job_item.c.job_id == entry.job_id,
+                    job_item.c.number == row["number"],
+                    job_item.c.state.in_((WAITING, ISSUED)),
+                )
+                .values(state=SKIPPED, why=row["why"])
+            )
     _follow_jobs(connection, [entry.job_id])
     take_outcomes(connection, [str(row["cause"]) for row in rows])
 
@@ -104,5 +117,8 @@ def _follow_jobs(connection: Connection, job_ids: Sequence[str]) -> None:
         of_job = and_(job_item.c.job_id == job_id, job_item.c.state == WAITING)
         issued = select(job.c.issued).where(job.c.job_id == job_id).scalar_subquery()
         cancelled = select(job.c.job_id).where(job.c.job_id == job_id, job.c.state == CANCELLED).exists()
-        connection.execute(update(job_item).where(of_job, job_item.c.number < issued).values(state=ISSUED))
+        dry = select(job.c.job_id).where(job.c.job_id == job_id, job.c.dry_run).exists()
+        had_turn = and_(of_job, job_item.c.number < issued)
+        connection.execute(update(job_item).where(had_turn, dry).values(state=UNRESOLVED, why=LOST))
+        connection.execute(update(job_item).where(had_turn).values(state=ISSUED))
         connection.execute(update(job_item).where(of_job, cancelled).values(state=CANCELLED))

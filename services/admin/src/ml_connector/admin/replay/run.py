@@ -16,12 +16,12 @@ from sqlalchemy import Connection, RowMapping, bindparam, func, select, update
 
 from ml_connector.admin.database import Database
 from ml_connector.admin.letter_bytes import LetterBytes
-from ml_connector.admin.replay.control import Replays
+from ml_connector.admin.replay.control import Replays, tell
 from ml_connector.admin.replay.issue import Impossible, Issued, issue
 from ml_connector.admin.replay.keep import ISSUED, SKIPPED, WAITING
 from ml_connector.admin.replay.preview import Previews
 from ml_connector.admin.tables import cause, edited, job_item, newest
-from ml_connector.common import topics
+from ml_connector.common import keys, topics
 from ml_connector.common.clock import Clock, Deadline
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.generation import Generation
@@ -30,7 +30,7 @@ from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
 from ml_connector.common.settings import Settings
 from ml_connector.common.telemetry import new_traceparent
-from ml_connector.common.wire import Preview, ReplayJob
+from ml_connector.common.wire import Preview, ReplayItem, ReplayItems, ReplayJob
 
 log = get_logger()
 
@@ -133,7 +133,8 @@ class Runner:
         else:
             await self._issue([message for _, message in ready if isinstance(message, Issued)])
             changed = [_issued(item, message) for item, message in ready]
-        await asyncio.to_thread(self._note, job.job_id, job.issued + len(items), changed)
+        skipped = [_skipped(item, found.why) for item, found in ready if isinstance(found, Impossible)]
+        await asyncio.to_thread(self._note, job.job_id, job.issued + len(items), changed, skipped)
         return len(changed) / job.rate_per_s if job.rate_per_s is not None else 0.0
 
     def _next_items(self, job: ReplayJob, size: int) -> Sequence[RowMapping]:
@@ -197,7 +198,9 @@ class Runner:
             )
         )
 
-    def _note(self, job_id: str, issued: int, changed: Sequence[dict[str, Any]]) -> None:
+    def _note(
+        self, job_id: str, issued: int, changed: Sequence[dict[str, Any]], skipped: Sequence[ReplayItems]
+    ) -> None:
         """Whatever the job's state is by now: what was issued was issued."""
 
         def note(connection: Connection, job: ReplayJob) -> dict[str, object]:
@@ -205,6 +208,8 @@ class Runner:
                 connection.execute(
                     _CHANGE, [{**row, "of_job": job_id, "at_ms": self._clock.now_ms()} for row in changed]
                 )
+            for items in skipped:
+                tell(connection, keys.skipped_key(job_id, items.first), items.encode())
             return {"issued": issued, **_judge(connection, msgspec.structs.replace(job, issued=issued))}
 
         self._replays.progress(job_id, note)
@@ -269,6 +274,13 @@ def _issued(item: RowMapping, message: Issued | Impossible | None) -> dict[str, 
     if isinstance(message, Impossible):
         return _changed(item, SKIPPED, message.why)
     return _changed(item, ISSUED, "")
+
+
+def _skipped(item: RowMapping, why: str) -> ReplayItems:
+    """A rebuilt database must not wait for it."""
+    places = item["topic_partition"], item["topic_offset"]
+    one = ReplayItem(item["letter_id"], item["record_key"], item["account"], *places, item["revision"], why)
+    return ReplayItems(job_id=item["job_id"], first=item["number"], items=(one,))
 
 
 def _changed(item: RowMapping, state: str, why: str) -> dict[str, Any]:
