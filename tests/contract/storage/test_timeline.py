@@ -46,6 +46,9 @@ def messages() -> list[m.Given]:
         m.letter("1:a", DEAL, generation=Generation(5), at_ms=m.START_MS + 2),
         m.outcome("1:a", "dead_lettered", generation=Generation(5), trace=TRACE),
         m.act("a1", "dead_letters.edit", LETTER, at_ms=m.START_MS + 20),
+        m.act("a2", "replay.create", "j1", at_ms=m.START_MS + 30),
+        m.act("a3", "replay.pause", "j1", at_ms=m.START_MS + 31),
+        m.act("a4", "replay.pause", "j2", at_ms=m.START_MS + 31),
         (topics.JOBS, b"j1/items/0", items.encode(), {}),
         (topics.JOBS, b"j1", job.encode(), {}),
         m.resolved("rpl:j1:0", **replay),
@@ -155,15 +158,17 @@ def test_timeline_is_in_order_with_everything(connection: Connection) -> None:
         ("act", "", ""),
         ("replay", "rpl:j1:0", "written"),
         ("resolved", "rpl:j1:0", ""),
+        ("act", "", ""),
         ("outcome", "rpl:j1:0", "written"),
     ]
     assert (page.older, page.newer) == (None, None)
     assert page.entries[0].detail["name"] == "Big deal"
     assert page.entries[3].id == LETTER
     assert page.entries[5].detail["reason"] == "the currency is mapped now"
+    assert [entry.id for entry in page.entries if entry.kind == "act"] == ["a1", "a3"]
 
 
-@pytest.mark.parametrize("limit", [1, 2, 3, 7, 8])
+@pytest.mark.parametrize("limit", [1, 2, 3, 8, 9])
 def test_pages_lead_to_the_oldest_entry_and_back(connection: Connection, limit: int) -> None:
     (deal,) = find(connection, Query(text="deal 8"))
     whole = timeline(connection, deal).entries

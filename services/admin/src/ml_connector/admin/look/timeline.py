@@ -226,12 +226,17 @@ def _replays(connection: Connection, subject: Subject, window: _Window) -> Itera
 
 
 def _acts(connection: Connection, subject: Subject, window: _Window) -> Iterator[Entry]:
-    about = [act_target.c.target.in_(select(_letter_ids(subject)))]
+    """On its letters, its records, and the replays that took it; how those began, the replay itself tells."""
+    letters = select(_letter_ids(subject))
+    jobs = select(job_item.c.job_id).where(job_item.c.letter_id.in_(letters))
+    about = [act_target.c.target.in_(letters), act_target.c.target.in_(jobs)]
     if keys := _record_keys(subject):
         about.append(act_target.c.target.in_(keys))
     spot = (act.c.at_ms, literal(_RANKS["act"]), act.c.act_id, literal(""))
     ids = select(act_target.c.act_id).where(or_(*about))
-    for row in connection.execute(window.of(select(act).where(act.c.act_id.in_(ids)), spot)):
+    for row in connection.execute(
+        window.of(select(act).where(act.c.act_id.in_(ids), act.c.act != "replay.create"), spot)
+    ):
         entry = Act.decode(row.value)
         yield Entry(
             Spot(row.at_ms, _RANKS["act"], row.act_id, ""),
