@@ -31,6 +31,7 @@ async def started(tmp_path: Path, *arguments: str) -> tuple[asyncio.subprocess.P
         "--ready-file",
         str(ready),
         *arguments,
+        env={**os.environ, "MLC_UP_FILE": str(tmp_path / "up.json")},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -44,12 +45,15 @@ async def started(tmp_path: Path, *arguments: str) -> tuple[asyncio.subprocess.P
 
 async def test_ctrl_c_stops_everything_and_leaves_nothing(tmp_path: Path) -> None:
     process, pids = await started(tmp_path)
+    told = tmp_path / "up.json"  # for `mlc` in other terminals
+    assert told.stat().st_mode & 0o777 == 0o600
 
     process.send_signal(signal.SIGINT)
     output, _ = await asyncio.wait_for(process.communicate(), 60)
 
     assert process.returncode == 0
-    assert set(pids) == {"broker", "pipedrive", "netsuite", "ingest", "resolver", "netsuite-writer"}
+    assert set(pids) == {"broker", "pipedrive", "netsuite", "ingest", "resolver", "netsuite-writer", "admin"}
+    assert not told.exists()
     assert not [name for name, pid in pids.items() if alive(pid)]
     assert b"\nready {" in output
 

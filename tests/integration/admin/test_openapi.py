@@ -43,16 +43,19 @@ class Target:
         self.url = operating.stack.urls["admin"]
         self.headers = {"authorization": str(operating.api.http.headers["authorization"])}
         self.letters, self.replay = letters, replay
+        self._cases = 0
 
     def aim(self, case: schemathesis.Case[Any]) -> None:
-        """Most random ids name nothing: send three of four where there is something."""
+        """Most random ids name nothing: send two of three where there is something."""
+        self._cases += 1
+        if self._cases % 3 == 0:
+            return
         for name, known in (("letter_id", self.letters), ("job_id", [self.replay])):
-            given = str(case.path_parameters.get(name, ""))
-            if re.fullmatch(r"[0-9a-f]{12}", given) and int(given[0], 16) % 4:
-                case.path_parameters[name] = known[int(given[1], 16) % len(known)]
-        if case.operation.path == "/v1/timeline" and isinstance(case.query.get("q"), str) and len(case.query["q"]) % 2:
+            if re.fullmatch(r"[0-9a-f]{12}", str(case.path_parameters.get(name, ""))):
+                case.path_parameters[name] = known[self._cases % len(known)]
+        if case.operation.path == "/v1/timeline" and isinstance(case.query.get("q"), str):
             case.query["q"] = "org 1"
-        if isinstance(case.body, dict) and isinstance(case.body.get("selection"), dict) and len(case.body) % 2:
+        if isinstance(case.body, dict) and isinstance(case.body.get("selection"), dict):
             case.body["selection"] = {"ids": [*self.letters]}
 
 
