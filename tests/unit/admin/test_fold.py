@@ -314,7 +314,7 @@ def test_body_that_names_no_event_is_its_own_cause_in_each_account(tables: Table
 def test_replay_says_its_cause_and_preview_is_no_work(tables: Tables) -> None:
     tables.fold(
         (topics.EVENTS, b"c", b"{}", {"cause": b"rpl:j:0", "account": b"1"}),
-        (topics.PIPEDRIVE_REQUESTS, b"c", b"{}", {"cause": b"rpl:j:1", "account": b"1", "kind": b"preview"}),
+        (topics.PIPEDRIVE_REQUESTS, b"c", b"{}", {"cause": b"rpl:j:1", "account": b"1", "request-id": b"r"}),
     )
 
     assert tables.rows(accepted, "cause") == ["rpl:j:0"]

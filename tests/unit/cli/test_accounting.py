@@ -59,9 +59,9 @@ def test_event_that_is_settled_but_not_yet_committed_counts_once() -> None:
     assert (account.outcomes["written"], account.waiting) == (1, 1)
 
 
-@pytest.mark.parametrize(("kind", "accepted"), [(b"preview", {}), (b"event", {"rpl:j:1": 1}), (None, {"rpl:j:1": 1})])
-def test_preview_asks_for_no_record(kind: bytes | None, accepted: dict[str, int]) -> None:
-    headers = {"cause": b"rpl:j:1", "account": ACCOUNT.encode(), **({} if kind is None else {"kind": kind})}
+@pytest.mark.parametrize(("asked", "accepted"), [({"request-id": b"r"}, {}), ({}, {"rpl:j:1": 1})])
+def test_preview_asks_for_no_record(asked: dict[str, bytes], accepted: dict[str, int]) -> None:
+    headers = {"cause": b"rpl:j:1", "account": ACCOUNT.encode(), **asked}
     found = Books()
 
     take_in(Record("pipedrive.requests", 0, 5, b"acme", b"{}", headers, 0), found, again=False, waits=True)

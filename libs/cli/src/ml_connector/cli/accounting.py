@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from ml_connector.cli.reading import read_topic
+from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.kafka.admin import committed_offsets, partition_count
 from ml_connector.common.kafka.record import Record
@@ -153,7 +154,7 @@ def _read_incoming(kafka: Mapping[str, str], prefix: str, books: Books) -> None:
 
 def take_in(record: Record, books: Books, *, again: bool, waits: bool) -> None:
     """`again`: it was accepted before, and put aside. Who asks for a preview asks for no record."""
-    if record.headers.get("kind") == b"preview":
+    if h.asks(record.headers):
         return
     account, cause = _account_and_cause(record, books)
     if not again:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import hashlib
 import hmac
 import json
@@ -18,22 +17,19 @@ import typer
 from rich.table import Table
 
 from ml_connector.cli import accounting as books
-from ml_connector.cli import dlq, records, replays
+from ml_connector.cli import dlq, flows, records, replays, secrets
 from ml_connector.cli import tail as tailing
-from ml_connector.cli.flow_files import read_flow_file
-from ml_connector.cli.publishing import TopicWriter
-from ml_connector.cli.reading import flow_book, newest_by_key
+from ml_connector.cli.reading import newest_by_key
 from ml_connector.cli.running import borrow
 from ml_connector.cli.say import USAGE, err, fail, out, plainly
 from ml_connector.cli.stack import ALL, StackOptions
 from ml_connector.cli.up import run_up
 from ml_connector.common import topics
 from ml_connector.common.credentials import WebhookHmac
-from ml_connector.common.errors import BadInput, InvalidFlow
-from ml_connector.common.flows import environment_of
+from ml_connector.common.errors import BadInput
 from ml_connector.common.kafka.admin import TopicSpec, ensure_topics, partition_counts
 from ml_connector.common.settings import Settings
-from ml_connector.common.vault import SecretEntry, Vault, new_key, secret_key
+from ml_connector.common.vault import SecretEntry, Vault, secret_key
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -41,14 +37,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 topics_app = typer.Typer(help="The Kafka topics.", no_args_is_help=True)
-flows_app = typer.Typer(help="Flows: one Pipedrive company, one NetSuite account, one mapping.", no_args_is_help=True)
-secrets_app = typer.Typer(help="Credentials, stored encrypted.", no_args_is_help=True)
-vault_app = typer.Typer(help="Key-encryption keys.", no_args_is_help=True)
 for name, group in {
     "topics": topics_app,
-    "flows": flows_app,
-    "secrets": secrets_app,
-    "vault": vault_app,
+    "flows": flows.app,
+    "secrets": secrets.app,
+    "vault": secrets.vault,
     "dlq": dlq.app,
     "replay": replays.app,
     "record": records.app,
@@ -199,98 +192,6 @@ def topics_show() -> None:
         found = str(have.get(name, "missing"))
         table.add_row(name, str(wanted), found, topic.config["cleanup.policy"], topic.purpose)
     out.print(table)
-
-
-@flows_app.command("apply")
-@plainly
-def flows_apply(file: Annotated[Path, typer.Argument(help="A flow in YAML.")]) -> None:
-    """Check a flow (every problem with its line), give it the next version and activate it."""
-    settings = Settings.load()
-    document, lines = read_flow_file(file)
-    try:
-        version = _writer(settings).flow(document, by=f"mlc:{getpass.getuser()}")
-    except InvalidFlow as error:
-        raise InvalidFlow([lines.place(problem) for problem in error.problems]) from error
-    out.print(f"flow {document['flow']}: version {version} is active")
-
-
-@flows_app.command("list")
-@plainly
-def flows_list() -> None:
-    """List the flows with their active versions."""
-    settings = Settings.load()
-    book = flow_book(settings.kafka(), settings.topic_prefix)
-    table = Table("flow", "version", "company", "account", "environment", "state")
-    for name in book.names():
-        live = book.live(name)
-        if live is not None:
-            flow = live.flow
-            state = "paused" if live.paused else "active"
-            account = flow.netsuite.account
-            table.add_row(name, str(live.version), flow.pipedrive.company, account, flow.environment, state)
-    out.print(table)
-
-
-@flows_app.command("pause")
-@plainly
-def flows_pause(flow: Annotated[str, typer.Argument(help="Its name.")]) -> None:
-    """Write nothing of this flow to NetSuite; its events go on being accepted and wait."""
-    _writer(Settings.load()).pause(flow, paused=True)
-    out.print(f"flow {flow} is paused")
-
-
-@flows_app.command("resume")
-@plainly
-def flows_resume(flow: Annotated[str, typer.Argument(help="Its name.")]) -> None:
-    """Let a flow go on that was paused, or halted because its records were rejected one after the other."""
-    _writer(Settings.load()).pause(flow, paused=False)
-    out.print(f"flow {flow} goes on")
-
-
-@secrets_app.command("set")
-@plainly
-def secrets_set(
-    owner: Annotated[str, typer.Argument(help="flow/<flow>, pipedrive/<company> or netsuite/<account>.")],
-    name: Annotated[str, typer.Argument(help="webhook-hmac, webhook-basic, api-token or oauth2-m2m.")],
-    environment: Annotated[str, typer.Option(help="sandbox or production.")],
-    file: Annotated[Path | None, typer.Option(help="A file with the secret as JSON (default: ask).")] = None,
-) -> None:
-    """Encrypt and store a credential. It is read from a file or a prompt, never from an argument."""
-    if environment not in {"sandbox", "production"}:
-        raise BadInput("--environment must be sandbox or production")
-    account = owner.partition("/")[2]
-    if owner.startswith("netsuite/") and environment_of(account) != environment:
-        raise BadInput(f"account {account} is a {environment_of(account)} account")
-    text = file.read_text() if file is not None else getpass.getpass("the secret, as JSON on one line: ")
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise BadInput("the secret is not JSON") from error
-    version = _writer(Settings.load()).secret(owner, name, environment, value)  # type: ignore[arg-type]  # checked above
-    out.print(f"{secret_key(owner, name)}: version {version} stored for {environment}")
-
-
-@secrets_app.command("list")
-@plainly
-def secrets_list() -> None:
-    """List what is stored; never the values."""
-    settings = Settings.load()
-    table = Table("secret", "version", "environment", "key")
-    for key, value in sorted(newest_by_key(settings.kafka(), topics.SECRETS.full_name(settings.topic_prefix)).items()):
-        entry = SecretEntry.decode(value)
-        table.add_row(key, str(entry.version), entry.environment, entry.kek)
-    out.print(table)
-
-
-@vault_app.command("key")
-def vault_key(name: Annotated[str, typer.Option(help="The key's id.")] = "k1") -> None:
-    """Make a key-encryption key, in the form that MLC_VAULT_KEYS wants."""
-    out.print(new_key(name))
-
-
-def _writer(settings: Settings) -> TopicWriter:
-    vault = Vault.from_text(settings.vault_key_text())
-    return TopicWriter(settings.kafka(), prefix=settings.topic_prefix, vault=vault)
 
 
 def _signing_key(settings: Settings, flow: str) -> bytes:

@@ -13,7 +13,7 @@ from typing import TypeVar
 from ml_connector.common import topics
 from ml_connector.common.clock import Deadline
 from ml_connector.common.credentials import Credential
-from ml_connector.common.errors import ConnectorError, SecretUnreadable
+from ml_connector.common.errors import ConnectorError, InvalidFlow, SecretUnreadable
 from ml_connector.common.flows import ActiveFlow, Environment, Flow, FlowVersion
 from ml_connector.common.kafka.table import CompactedTable
 from ml_connector.common.logs import get_logger
@@ -55,9 +55,9 @@ class FlowBook:
         if separator:
             versions = self._versions.setdefault(name, {})
             if value is None:
-                versions.pop(int(version), None)
+                versions.pop(_number(version), None)
             else:
-                versions[int(version)] = FlowVersion.decode(value).read()
+                versions[_number(version)] = _as_before(_called(key, FlowVersion.decode(value)), versions)
         elif value is None:
             self._active.pop(name, None)
         else:
@@ -79,6 +79,33 @@ class FlowBook:
 
     def names(self) -> list[str]:
         return sorted(self._active)
+
+
+def _number(version: str) -> int:
+    if not (version.isascii() and version.isdigit()):
+        raise InvalidFlow(["a version's key is `<flow>/v<number>`"])
+    return int(version)
+
+
+def _called(key: str, applied: FlowVersion) -> Flow:
+    """Refuse a version that was copied from another flow."""
+    flow = applied.read()
+    if not key == f"{flow.flow}/v{applied.version}" == f"{applied.flow}/v{applied.version}":
+        raise InvalidFlow([f"this is version {applied.version} of flow {flow.flow!r}, and belongs under its key"])
+    return flow
+
+
+def _as_before(flow: Flow, versions: dict[int, Flow]) -> Flow:
+    """Company, account, environment and prefix never change; a topic that was edited may say otherwise."""
+    identity = _identity(flow)
+    for number, other in versions.items():
+        if _identity(other) != identity:
+            raise InvalidFlow([f"company, account, environment or prefix differ from those of version {number}"])
+    return flow
+
+
+def _identity(flow: Flow) -> tuple[str, ...]:
+    return flow.pipedrive.company, flow.netsuite.account, flow.environment, flow.external_ids
 
 
 class Directory:

@@ -5,6 +5,7 @@ ConnectorError
 │   ├── Malformed             a message that is not what it claims to be  -> dead letter `decode`
 │   ├── UnknownSchema         written by a newer release                  -> upgrade first, stop here
 │   ├── MappingFailed         the flow's mapping does not fit the object  -> dead letter `map`
+│   ├── AddressRefused        an address that nothing may connect to
 │   ├── InvalidFlow           a flow that cannot be applied; every problem at once
 │   └── InvalidSettings       the process was started wrongly             -> exit code 2
 ├── TryLater                  nothing is wrong with the input; the same again may work, after `after_s`
@@ -52,6 +53,10 @@ class MappingFailed(BadInput):
         self.field = field
         self.expression = expression
         self.problem = problem
+
+
+class AddressRefused(BadInput):
+    """No connection is made there. The text names the host and the address, never the rest of a URL."""
 
 
 class InvalidFlow(BadInput):

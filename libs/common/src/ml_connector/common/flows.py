@@ -12,20 +12,43 @@ from typing import Annotated, Any, Literal, Self
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
 
+from ml_connector.common.addresses import host_of, literal_of
 from ml_connector.common.codec import Wire
-from ml_connector.common.errors import InvalidFlow
+from ml_connector.common.errors import AddressRefused, InvalidFlow
 from ml_connector.common.expressions import compile_expression
 from ml_connector.common.keys import Entity, RecordType
 
 Environment = Literal["sandbox", "production"]
 Verification = Literal["hmac-sha256", "basic", "both"]
 
+_ACCOUNT = re.compile(r"[A-Z0-9]+(_(?!SB)[A-Z0-9]+|_SB[0-9]+)?")  # _SB without a number: sandbox or not?
 _SANDBOX_ACCOUNT = re.compile(r"_SB[0-9]+\Z")
+# What looks like an account in any host; fewer or more digits are something else (a cloud's account has twelve).
+_ACCOUNT_IN_HOST = re.compile(r"(?<![a-z0-9])(tstdrv)?[0-9]{6,8}(-(sb[0-9]+|rp))?(?![a-z0-9])")
 
 
 def environment_of(account: str) -> Environment:
     """An account id with an `_SB<n>` suffix is a sandbox, any other is production."""
     return "sandbox" if _SANDBOX_ACCOUNT.search(account) else "production"
+
+
+def is_account(text: str) -> bool:
+    """Written as NetSuite writes account ids: `1234567`, `1234567_SB1`, `1234567_RP`."""
+    return _ACCOUNT.fullmatch(text) is not None
+
+
+def _read_account(text: str) -> str:
+    if not is_account(text):
+        raise ValueError("an account id is in capitals, without spaces: 1234567, or 1234567_SB1 for a sandbox")
+    return text
+
+
+def _leads_somewhere(url: str) -> str:
+    try:
+        host_of(url)
+    except AddressRefused as error:
+        raise ValueError(str(error)) from error
+    return url
 
 
 def _compiles(source: Any) -> Any:
@@ -36,6 +59,7 @@ def _compiles(source: Any) -> Any:
 
 # A text is an expression; any other YAML scalar is the value itself.
 FieldExpression = Annotated[str | bool | int | float | None, AfterValidator(_compiles)]
+BaseUrl = Annotated[str, AfterValidator(_leads_somewhere)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
 StatusId = Annotated[str, Field(pattern=r"^[0-9]{1,10}$")]
 
@@ -67,15 +91,15 @@ class PipedriveSide(_Part):
     company: Name
     company_id: Annotated[str, Field(pattern=r"^[0-9]{1,19}$")] | None = None  # refuses events of another company
     auth: Literal["api-token", "oauth2"] = "api-token"
-    base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    base_url: BaseUrl | None = None
     webhook: Webhook = Webhook()
     limits: PipedriveLimits = PipedriveLimits()
 
 
 class NetsuiteSide(_Part):
-    account: Annotated[str, Field(pattern=r"^[A-Z0-9]+(_[A-Z0-9]+)?$")]
+    account: Annotated[str, AfterValidator(_read_account)]
     auth: Literal["oauth2-m2m"] = "oauth2-m2m"
-    base_url: Annotated[str, Field(pattern=r"^https?://")] | None = None
+    base_url: BaseUrl | None = None
     # Requests in flight; "auto" reads what NetSuite grants, which takes an administrator's role.
     concurrency: Annotated[int, Field(ge=1, le=500)] | Literal["auto"] = 5
     reserve: Annotated[int, Field(ge=0, le=500)] = 0  # of those, for the account's other integrations
@@ -84,7 +108,28 @@ class NetsuiteSide(_Part):
     @property
     def url(self) -> str:
         """Oracle's pattern unless configured: lower case, `_` becomes `-` (facts/netsuite.md section 1)."""
-        return self.base_url or f"https://{self.account.lower().replace('_', '-')}.suitetalk.api.netsuite.com"
+        return self.base_url or f"https://{self._label}.suitetalk.api.netsuite.com"
+
+    @property
+    def _label(self) -> str:
+        return self.account.lower().replace("_", "-")
+
+    @model_validator(mode="after")
+    def _leads_to_its_account(self) -> Self:
+        others = [name for name in _accounts_named_by(self.base_url) if name != self._label]
+        if others:
+            raise ValueError(f"base_url names {others[0]}, but account {self.account} is {self._label} in a host")
+        return self
+
+
+def _accounts_named_by(url: str | None) -> list[str]:
+    """As hosts have them: the first name below netsuite.com; elsewhere, such as at a gateway, what looks like one."""
+    host = host_of(url) if url is not None else ""
+    if f".{host}".endswith(".netsuite.com"):
+        return [host.partition(".")[0]]
+    if literal_of(host) is not None:
+        return []
+    return [found[0] for found in _ACCOUNT_IN_HOST.finditer(host.replace("_", "-"))]
 
 
 class Defaults(_Part):
@@ -171,6 +216,7 @@ class ActiveFlow(Wire, frozen=True):
 
     flow: str
     version: int
+    revision: int = 0  # counts every change of this entry: of two, the higher one counts
     paused: bool = False
     resumed_at_ms: int = 0  # when a person last said that it may go on; ends a halt from before
 

@@ -23,8 +23,8 @@ MAPPING_VERSION: Final = "mapping-version"  # map with this version of the flow,
 # The value is an object as REST gave it, `<entity>/<id>`, of this generation; not a webhook body.
 OBJECT: Final = "object"
 GENERATION: Final = "generation"
-KIND: Final = "kind"  # in pipedrive.deferred: "event" or "request"; in pipedrive.requests: "preview"
-REQUEST_ID: Final = "request-id"  # of a preview: the key of its answer in connector.replies
+KIND: Final = "kind"  # in pipedrive.deferred: "event" or "request"; of a request: what is asked for (asking.py)
+REQUEST_ID: Final = "request-id"  # of a request that wants an answer: its key in connector.replies
 DUE_AT_MS: Final = "due-at-ms"
 DEFERRALS: Final = "deferrals"
 REASON: Final = "reason"
@@ -47,6 +47,11 @@ ORIGINAL: Final = (
 )
 
 Headers = dict[str, bytes]
+
+
+def asks(headers: Headers) -> bool:
+    """Whether a request only wants an answer: it is no cause, and no record comes from it."""
+    return REQUEST_ID in headers
 
 
 def text(headers: Headers, name: str, default: str = "") -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import ssl
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, IPvAnyNetwork, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from ml_connector.common.errors import InvalidSettings
@@ -41,6 +42,14 @@ class Settings(BaseSettings):
     vault_keys_file: Annotated[
         Path | None, Field(description="a file with the same, one key a line; wins over MLC_VAULT_KEYS")
     ] = None
+    allowed_networks: Annotated[
+        tuple[IPvAnyNetwork, ...],
+        Field(description='networks beside the public ones that a `base_url` may lead to, as JSON: `["10.0.0.0/8"]`'),
+    ] = ()
+    ca_file: Annotated[
+        Path | None,
+        Field(description="a PEM file of certificate authorities that are trusted beside the system's"),
+    ] = None
     http_host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
     http_port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 0
     log_level: Annotated[
@@ -63,6 +72,16 @@ class Settings(BaseSettings):
         if self.vault_keys_file is not None:
             return self.vault_keys_file.read_text(encoding="utf-8")
         return self.vault_keys.get_secret_value() if self.vault_keys is not None else ""
+
+    def tls(self) -> ssl.SSLContext:
+        """Certificates and host names are always verified. Make it once: that takes longer than many requests."""
+        context = ssl.create_default_context()
+        if self.ca_file is not None:
+            try:
+                context.load_verify_locations(cafile=self.ca_file)
+            except OSError as error:  # also ssl.SSLError: there is no certificate in it
+                raise InvalidSettings(f"{PREFIX}CA_FILE: {self.ca_file} cannot be read as PEM certificates") from error
+        return context
 
     @classmethod
     def load(cls, **overrides: object) -> Self:

@@ -2,7 +2,8 @@
 
 AES-256-GCM. Each entry has a data key of its own, wrapped by a key-encryption key (KEK) that never leaves the
 process's environment. Owner, name, environment and version are bound as associated data: an entry that is
-copied to another place does not open there. Never: logs, I/O.
+copied to another place does not open there. What belongs to a NetSuite account has the account's environment, whatever
+an entry says of itself. Never: logs, I/O.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ml_connector.common.codec import Wire
-from ml_connector.common.errors import InvalidSettings, SecretUnreadable
-from ml_connector.common.flows import Environment
+from ml_connector.common.errors import BadInput, InvalidSettings, SecretUnreadable
+from ml_connector.common.flows import Environment, environment_of, is_account
 
 KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12  # NIST SP 800-38D: 96 bits; each data key encrypts exactly one message
@@ -67,7 +68,10 @@ class Vault:
     def encrypt(
         self, owner: str, name: str, environment: Environment, *, version: int, value: Mapping[str, Any]
     ) -> SecretEntry:
-        """`value` as JSON under a fresh data key."""
+        """`value` as JSON under a fresh data key. Raises BadInput for an account of the other environment."""
+        problem = _mismatch(owner, environment)
+        if problem:
+            raise BadInput(f"{secret_key(owner, name)}: {problem}")
         entry = SecretEntry(
             owner=owner,
             name=name,
@@ -87,6 +91,9 @@ class Vault:
     def decrypt(self, entry: SecretEntry, *, owner: str, name: str, environment: Environment) -> dict[str, Any]:
         """The value, if the entry was made for exactly this owner, name and environment; else SecretUnreadable."""
         wanted = msgspec.structs.replace(entry, owner=owner, name=name, environment=environment)
+        problem = _mismatch(owner, environment)
+        if problem:
+            raise SecretUnreadable(f"{wanted.key}: {problem}")
         kek = self._keys.get(entry.kek)
         if kek is None:
             raise SecretUnreadable(
@@ -107,6 +114,17 @@ class Vault:
 def new_key(name: str) -> str:
     """A new key-encryption key in the form that MLC_VAULT_KEYS wants."""
     return f"{name}:{base64.b64encode(AESGCM.generate_key(bit_length=256)).decode()}"
+
+
+def _mismatch(owner: str, environment: Environment) -> str:
+    """Why nothing of this owner can be for this environment; empty if it can."""
+    kind, _, account = owner.partition("/")
+    if kind != "netsuite":
+        return ""
+    if not is_account(account):
+        return f"{account!r} is not how NetSuite writes an account id (1234567, 1234567_SB1)"
+    found = environment_of(account)
+    return "" if found == environment else f"account {account} is a {found} account, not {environment}"
 
 
 def _read_key(part: str, number: int) -> tuple[str, bytes]:

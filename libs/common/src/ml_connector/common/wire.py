@@ -308,6 +308,16 @@ ActKind = Literal[
     "replay.pause",
     "replay.cancel",
     "accounting.check",
+    "flow.apply",
+    "flow.activate",
+    "flow.pause",
+    "flow.resume",
+    "secret.set",
+    "secret.delete",
+    "vault.rotate",
+    "pipedrive.connect",
+    "webhooks.install",
+    "webhooks.rotate",
 ]
 
 

@@ -28,6 +28,7 @@ from ml_connector.admin.letter_acts import LetterActs
 from ml_connector.admin.letter_bytes import LetterBytes
 from ml_connector.admin.materialize import Materializer
 from ml_connector.admin.outbox import Outbox
+from ml_connector.admin.owners import Owners
 from ml_connector.admin.replay.control import Replays
 from ml_connector.admin.replay.preview import Previews
 from ml_connector.admin.replay.run import Runner
@@ -63,20 +64,21 @@ class Admin:
         lease = Lease(self._database, "outbox", owner, clock, lease_ms)
         self._outbox = Outbox(settings, self._database, self._producer, lease, clock)
         self._letters = LetterBytes(settings)
-        self._previews = Previews(settings, self._producer)
+        self._owners = Owners(settings, self._producer)
+        previews = Previews(self._owners)
         self._keys = _keys(settings, clock)
         self.verifier = _verifier(settings, self._keys, clock)
         self._books = Books(settings, self._database, self._materializer, clock)
         jobs = Replays(self._database, clock, same_failures=settings.admin_same_failures)
         self._runner = Runner(
-            settings, self._database, jobs, self._letters, self._producer, self._previews, self._materializer, clock
+            settings, self._database, jobs, self._letters, self._producer, previews, self._materializer, clock
         )
         self.services = Services(
             database=self._database,
             materializer=self._materializer,
             outbox=self._outbox,
             letters=self._letters,
-            letter_acts=LetterActs(self._database, self._letters, self._previews, clock),
+            letter_acts=LetterActs(self._database, self._letters, previews, clock),
             replays=jobs,
             books=self._books,
             clock=clock,
@@ -90,7 +92,7 @@ class Admin:
         await asyncio.to_thread(self._database.migrate)
         self._producer.start()
         self._letters.start()
-        await self._previews.start()
+        await self._owners.start()
         await self._materializer.start()
         metrics.gauge("ml_connector.admin.behind", lambda: [(self._materializer.behind().messages, {})])
 
@@ -99,14 +101,14 @@ class Admin:
         return [
             self._materializer.run(),
             self._outbox.run(),
-            self._previews.run(),
+            self._owners.run(),
             self._runner.run(),
             self._books.run(self.settings.admin_accounting_every_s),
         ]
 
     async def close(self) -> None:
         await self._materializer.close()
-        await self._previews.close()
+        await self._owners.close()
         await self._letters.close()
         await self._producer.close()
         if isinstance(self._keys, DiscoveredKeys):
@@ -121,7 +123,7 @@ def _keys(settings: AdminSettings, clock: Clock) -> FileKeys | DiscoveredKeys:
     if settings.admin_jwks_file is not None:
         return FileKeys(settings.admin_jwks_file)
     url = settings.admin_discovery_url or f"{settings.admin_issuer.rstrip('/')}/.well-known/openid-configuration"
-    return DiscoveredKeys(str(url), issuer=settings.admin_issuer, clock=clock)
+    return DiscoveredKeys(str(url), issuer=settings.admin_issuer, clock=clock, tls=settings.tls())
 
 
 def _verifier(settings: AdminSettings, keys: FileKeys | DiscoveredKeys, clock: Clock) -> Verifier:

@@ -191,6 +191,39 @@ flow: Final = Table(
     _text("prefix"),
 )
 
+# `connector.flows`, of which this service is the only writer: a change is made here, and told to the topic.
+flow_version: Final = Table(
+    "flow_version",
+    metadata,
+    _text("flow", primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    _ms("applied_at_ms"),
+    _text("applied_by"),
+    Column("value", LargeBinary, nullable=False),
+)
+active_flow: Final = Table(
+    "active_flow",
+    metadata,
+    _text("flow", primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("revision", BigInteger, nullable=False),  # of two entries the higher one counts
+    Column("paused", Boolean, nullable=False),
+    _ms("resumed_at_ms"),
+)
+
+# `connector.secrets`, encrypted as they are there. This service writes all of them but the tokens of Pipedrive.
+secret: Final = Table(
+    "secret",
+    metadata,
+    _text("key", primary_key=True),
+    _text("owner"),
+    _text("name"),
+    _text("environment"),
+    Column("version", Integer, nullable=False),
+    _text("kek"),
+    Column("value", LargeBinary),  # none: deleted, and remembered for its version
+)
+
 # `pipedrive.events` and `pipedrive.requests`: every cause that was accepted, where it stood last, how often it came.
 # `account` is empty until the flow is known.
 accepted: Final = Table(

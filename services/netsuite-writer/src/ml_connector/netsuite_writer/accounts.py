@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import ssl
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -56,7 +55,7 @@ class Accounts:
         self._doors: dict[str, _Door] = {}
         self._granted: dict[str, int] = {}  # as governanceLimits said
         self._read_at_s: dict[str, float] = {}  # when they are read next
-        self._tls = ssl.create_default_context()  # making one takes longer than many requests
+        self._tls = settings.tls()
         self._tasks: set[asyncio.Task[None]] = set()
 
     def make(self, name: str, flow_name: str, tools: Tools) -> Account | None:
@@ -96,10 +95,13 @@ class Accounts:
 
     def _open(self, name: str, flow: Flow) -> _Door:
         settings, base_url = self._settings, flow.netsuite.url
+        make = partial(transport, base_url, self._tls, settings.allowed_networks)
         http = httpx2.AsyncClient(
-            verify=self._tls, timeout=httpx2.Timeout(settings.request_timeout_s, connect=CONNECT_S)
+            transport=make(),
+            timeout=httpx2.Timeout(settings.request_timeout_s, connect=CONNECT_S),
+            follow_redirects=False,
         )
-        connections = Connections(partial(transport, base_url, self._tls), timeout_s=settings.request_timeout_s)
+        connections = Connections(make, timeout_s=settings.request_timeout_s)
         governor = Governor(self._limit(name), chance=self._chance)
         gate = Gate(governor, settings=settings, clock=self._clock, chance=self._chance)
         tokens = Tokens(http, base_url, credential=partial(self._credential, flow), clock=self._clock)

@@ -18,7 +18,6 @@ from ml_connector.common.kafka.record import Record
 from ml_connector.common.keys import DesiredKey
 from ml_connector.common.wire import Desired, Observed, Standing
 
-_PREVIEW: Final = "preview"
 _SKIPPED: Final = ("attempt/", "job/")
 _STANDINGS: Final = ("account/", "flow/")
 
@@ -60,7 +59,7 @@ class _Document(msgspec.Struct):
 
 def fold_events(connection: Connection, records: Sequence[Record]) -> None:
     """Each offset is one delivery, however often it is read."""
-    work = [(record, _work_of(record)) for record in records if h.text(record.headers, h.KIND) != _PREVIEW]
+    work = [(record, _work_of(record)) for record in records if not h.asks(record.headers)]
     accounts = _accounts(connection, [one for _, one in work])
     rows = [
         {

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import ssl
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
@@ -90,13 +91,14 @@ class DiscoveredKeys:
         issuer: str,
         clock: Clock,
         client: httpx2.AsyncClient | None = None,
+        tls: ssl.SSLContext | None = None,
         deadline_s: float = DEADLINE_S,
     ) -> None:
-        """`client`: somebody else's, who closes it."""
+        """`client`: somebody else's, who closes it; else one with `tls`."""
         self._url = discovery_url
         self._issuer = issuer
         self._clock = clock
-        self._client = client or httpx2.AsyncClient()
+        self._client = client or httpx2.AsyncClient(verify=tls or True)
         self._owns_client = client is None
         self._deadline_s = deadline_s
         self._published: Published | None = None

@@ -2,18 +2,20 @@
 
 httpx2's transports, without the client around them: what it adds (cookies, redirects, a pool that looks at every idle
 connection for every request) is of no use here, and was more than a third of what a request costs. docs/performance.md.
+An address is checked when a connection is opened, not for each request. Redirects are answers like any other.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
 
 import httpx2
+
+from ml_connector.common.addresses import Network
+from ml_connector.common.connecting import proxy_for, transport_through
 
 CONNECT_S: Final = 10.0
 _ONE: Final = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
@@ -54,8 +56,6 @@ class Connections:
         return transport
 
 
-def transport(url: str, tls: ssl.SSLContext) -> httpx2.AsyncBaseTransport:
-    """One connection; through the proxy that the environment names for this address, if any."""
-    parts = urlsplit(url)
-    proxy = None if proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
-    return httpx2.AsyncHTTPTransport(verify=tls, limits=_ONE, proxy=proxy)
+def transport(url: str, tls: ssl.SSLContext, allowed: Sequence[Network]) -> httpx2.AsyncBaseTransport:
+    """One connection, to where `url` may lead."""
+    return transport_through(proxy_for(url), tls=tls, limits=_ONE, allowed=allowed)

@@ -1,13 +1,19 @@
-"""One Pipedrive client for each company."""
+"""One Pipedrive client for each company, and the connections that they share.
+
+An address is checked when a connection is opened, not for each request. Redirects are answers like any other.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import random
 from functools import partial
+from typing import Final
 
 import httpx2
 
 from ml_connector.common.clock import Clock
+from ml_connector.common.connecting import proxy_for, transport_through
 from ml_connector.common.credentials import ApiToken
 from ml_connector.common.directory import Directory
 from ml_connector.common.flows import Flow, PipedriveLimits
@@ -16,6 +22,9 @@ from ml_connector.resolver.pipedrive.client import PipedriveClient
 from ml_connector.resolver.plan import FlowPlan
 from ml_connector.resolver.resolve import Book
 from ml_connector.resolver.settings import ResolverSettings
+
+# A slow company must not take the connections of the others: each keeps to its own burst window instead.
+UNLIMITED: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=30)
 
 
 class PipedriveClients:
@@ -26,10 +35,8 @@ class PipedriveClients:
         self._directory = directory
         self._book = book
         self._clock = clock
-        # A slow company must not take the connections of the others: each keeps to its own burst window instead.
-        unlimited = httpx2.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=30)
-        timeout = httpx2.Timeout(settings.request_timeout_s)
-        self._http = httpx2.AsyncClient(timeout=timeout, limits=unlimited, follow_redirects=False)
+        self._tls = settings.tls()
+        self._http: dict[str | None, httpx2.AsyncClient] = {}  # by proxy
         self._clients: dict[tuple[str, str], PipedriveClient] = {}
         self._limits: dict[str, dict[str, PipedriveLimits]] = {}
 
@@ -45,7 +52,7 @@ class PipedriveClients:
         return found
 
     async def close(self) -> None:
-        await self._http.aclose()
+        await asyncio.gather(*(http.aclose() for http in self._http.values()))
 
     def _client(self, plan: FlowPlan, base_url: str) -> PipedriveClient:
         breaker = Breaker(
@@ -54,7 +61,7 @@ class PipedriveClients:
             chance=random.Random(),  # noqa: S311  jitter, not a secret
         )
         return PipedriveClient(
-            self._http,
+            self._http_for(base_url),
             base_url,
             credential=partial(self._credential, plan.flow),
             breaker=breaker,
@@ -62,6 +69,16 @@ class PipedriveClients:
             limits=plan.flow.pipedrive.limits,
             clock=self._clock,
         )
+
+    def _http_for(self, url: str) -> httpx2.AsyncClient:
+        proxy = proxy_for(url)
+        if proxy not in self._http:
+            transport = transport_through(
+                proxy, tls=self._tls, limits=UNLIMITED, allowed=self._settings.allowed_networks
+            )
+            timeout = httpx2.Timeout(self._settings.request_timeout_s)
+            self._http[proxy] = httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False)
+        return self._http[proxy]
 
     def _credential(self, flow: Flow) -> ApiToken:
         owner = f"pipedrive/{flow.pipedrive.company}"
