@@ -21,6 +21,7 @@ ROUNDS ?= 5
 WRITER_BENCH ?=
 REPLAY_BENCH ?=
 TIMELINE_BENCH ?=
+FLOWS_BENCH ?=
 
 .PHONY: help setup demo test check format soak bench lock clean
 
@@ -58,6 +59,7 @@ bench: setup  ## print the figures that the README claims
 	@PYTHONPATH=tests $(RUN)/python benchmarks/writer.py --rounds $(ROUNDS) $(WRITER_BENCH)
 	@PYTHONPATH=tests $(RUN)/python benchmarks/replay.py $(REPLAY_BENCH)
 	@PYTHONPATH=tests $(RUN)/python benchmarks/timeline.py $(TIMELINE_BENCH)
+	@PYTHONPATH=tests $(RUN)/python benchmarks/flows.py $(FLOWS_BENCH)
 
 lock: $(UV)  ## choose new versions for requirements.lock
 	@$(UV) lock --upgrade
