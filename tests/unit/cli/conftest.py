@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from ml_connector.cli import dlq, records, replays
 from ml_connector.cli.admin_api import AdminApi, Credentials
+from ml_connector.cli.doctor import doctor
 
 SECRET = "the-token-itself"
 BEHIND = {"messages": 0, "age_s": 0.5}
@@ -147,6 +148,7 @@ def mlc(service: Service) -> Mlc:
     for part, name in ((dlq.app, "dlq"), (replays.app, "replay"), (records.app, "record")):
         app.add_typer(part, name=name)
     app.command()(records.token)
+    app.command()(doctor)
 
     def run(*arguments: str, typed: str | None = None) -> Ran:
         result = CliRunner().invoke(app, arguments, input=typed)

@@ -19,6 +19,7 @@ from rich.table import Table
 from ml_connector.cli import accounting as books
 from ml_connector.cli import dlq, flows, records, replays, secrets
 from ml_connector.cli import tail as tailing
+from ml_connector.cli.doctor import doctor
 from ml_connector.cli.reading import newest_by_key
 from ml_connector.cli.running import borrow
 from ml_connector.cli.say import USAGE, err, fail, out, plainly
@@ -48,6 +49,7 @@ for name, group in {
 }.items():
     app.add_typer(group, name=name)
 app.command("token")(records.token)
+app.command("doctor")(doctor)
 
 
 @app.callback()

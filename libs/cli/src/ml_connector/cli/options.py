@@ -23,6 +23,7 @@ Reason = Annotated[str, typer.Option(help="Why. It is recorded with your name.")
 Id = Annotated[str, typer.Argument(help="Its id, twelve hexadecimal digits.", metavar="ID")]
 
 _ID: Final = re.compile(r"[0-9a-f]{12}\Z")
+_FLOW: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 _AGO: Final = re.compile(r"(\d{1,6})([smhdw])\Z")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -32,6 +33,13 @@ def id_of(text: str) -> str:
     if not _ID.match(text.strip().lower()):
         raise BadInput(f"{one_line(text)} is no id: it has twelve hexadecimal digits; the lists show them")
     return text.strip().lower()
+
+
+def flow_name(text: str) -> str:
+    """A flow's name as it stands in a path. Raises BadInput."""
+    if not _FLOW.match(text.strip()):
+        raise BadInput(f"{one_line(text)} is no name of a flow: `mlc flows list` shows them")
+    return text.strip()
 
 
 def moment(text: str, now: datetime) -> str:

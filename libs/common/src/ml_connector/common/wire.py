@@ -312,6 +312,7 @@ ActKind = Literal[
     "flow.activate",
     "flow.pause",
     "flow.resume",
+    "flow.check",
     "secret.set",
     "secret.delete",
     "vault.rotate",

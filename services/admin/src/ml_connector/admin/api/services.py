@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from ml_connector.admin.books import Books
+from ml_connector.admin.checks import Checks
 from ml_connector.admin.database import Database
 from ml_connector.admin.identity.roles import Actor, NotAllowed, Role
 from ml_connector.admin.letter_acts import LetterActs
@@ -31,6 +32,7 @@ class Services:
     letter_acts: LetterActs
     replays: Replays
     books: Books
+    checks: Checks
     clock: Clock
 
 
