@@ -38,11 +38,13 @@ ACCESS: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/v1/replays/{job_id}"): ("viewer", None),
     ("GET", "/v1/replays/{job_id}/items"): ("viewer", None),
     ("POST", "/v1/replays/{job_id}/{act}"): ("operator", {"reason": "because"}),
+    ("POST", "/v1/flows/{flow}/check"): ("operator", None),
     ("GET", "/v1/status"): ("viewer", None),
     ("GET", "/v1/accounting"): ("viewer", None),
     ("POST", "/v1/accounting"): ("operator", None),
     ("GET", "/v1/acts"): ("viewer", None),
 }
+IN_PATHS = {"letter_id": ID, "job_id": ID, "act": "pause", "flow": "acme"}
 ROLES = ("viewer", "operator", "admin")
 KEY = new_signing_key()
 
@@ -96,7 +98,7 @@ def token(role: str) -> str:
 
 def call(client: TestClient, method: str, path: str, body: Any, headers: dict[str, str]) -> int:
     """The status; 200 when the route's own code ran."""
-    filled = path.replace("{letter_id}", ID).replace("{job_id}", ID).replace("{act}", "pause")
+    filled = path.format(**IN_PATHS)
     query = {"q": "Acme"} if path in {"/v1/records", "/v1/timeline"} else None
     try:
         return client.request(method, filled, json=body, headers=headers, params=query).status_code

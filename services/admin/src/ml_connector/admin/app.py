@@ -15,10 +15,12 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from ml_connector.admin.api import dead_letters, problems, records, replays, status
+from ml_connector.admin.api import checks, dead_letters, problems, records, replays, status
 from ml_connector.admin.api.services import Services
 from ml_connector.admin.books import Books
+from ml_connector.admin.checks import Checks
 from ml_connector.admin.database import Database
+from ml_connector.admin.flows.look import FlowLooks
 from ml_connector.admin.guard import Guard
 from ml_connector.admin.identity.door import Door
 from ml_connector.admin.identity.keys import DiscoveredKeys, FileKeys
@@ -81,6 +83,7 @@ class Admin:
             letter_acts=LetterActs(self._database, self._letters, previews, clock),
             replays=jobs,
             books=self._books,
+            checks=Checks(FlowLooks(self._database), self._owners, looks=()),
             clock=clock,
         )
 
@@ -151,7 +154,7 @@ def make_api(services: Services) -> FastAPI:
     )
     api.state.services = services
     problems.install(api)
-    for part in (records, dead_letters, replays, status):
+    for part in (records, dead_letters, replays, checks, status):
         api.include_router(part.router, prefix="/v1")
     return api
 
