@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
+from ml_connector.cli import flow_writing
 from ml_connector.cli.flow_files import read_flow_file
 from ml_connector.cli.publishing import TopicWriter
 from ml_connector.cli.reading import flow_book
@@ -18,6 +19,7 @@ from ml_connector.common.settings import Settings
 from ml_connector.common.vault import Vault
 
 app = typer.Typer(help="Flows: one Pipedrive company, one NetSuite account, one mapping.", no_args_is_help=True)
+app.command("validate")(flow_writing.validate)
 
 
 @app.command("apply")

@@ -20,6 +20,7 @@ import msgspec
 
 from ml_connector.common.countries import country_code
 from ml_connector.common.errors import MappingFailed
+from ml_connector.common.suggesting import did_you_mean
 from ml_connector.common.wire import Reference, ReferenceKind
 
 T = TypeVar("T")
@@ -32,6 +33,16 @@ _PLAIN = re.compile(
 )
 _STEP = re.compile(r"""\.([A-Za-z_]\w*)|\["([^"\\]*)"\]|\['([^'\\]*)'\]""")
 _NAMED = re.compile(r"""\b(data|meta|custom)(?:\.([A-Za-z_]\w*)|\["([^"\\]*)"\]|\['([^'\\]*)'\])""")
+_SYNTAX = re.compile(r"<input>:\d+:(?P<column>\d+): (Syntax error: )?(?P<what>.+?)( expecting .*)?$")
+_BARE = re.compile(r"[A-Za-z_][\w -]*")
+_NAME = re.compile(r"[A-Za-z]\w*")  # operators are `_+_`, `@in`
+_LOOKUP = re.compile(r"""\blookup\(\s*["']([^"']*)["']""")
+# What the engine has of CEL's own; of any other name it would complain only when the expression is used.
+CEL_FUNCTIONS: Final = (
+    "size", "contains", "startsWith", "endsWith", "matches", "string", "int", "uint", "double", "bytes", "timestamp",
+    "duration", "type", "dyn", "getFullYear", "getMonth", "getDate", "getDayOfMonth", "getDayOfYear", "getDayOfWeek",
+    "getHours", "getMinutes", "getSeconds", "getMilliseconds",
+)  # fmt: skip
 EXACT_DIGITS: Final = 15
 SLIPS: Final = 4  # roundings of the largest amount that a result may carry
 INT_MOST: Final = 2**63 - 1
@@ -122,7 +133,7 @@ def compile_expression(source: str) -> Expression:
     try:
         program = cel.compile(source)
     except ValueError as error:
-        raise ValueError(str(error).splitlines()[0]) from error
+        raise ValueError(_why_no_cel(error)) from error
     _refuse_unknown_names(program, source)
     return CelExpression(source, program, _named(program, source), _called(source))
 
@@ -131,11 +142,30 @@ def field_failed(name: str, expression: Expression, problem: object) -> MappingF
     return MappingFailed(field=name, expression=expression.source, problem=str(problem))
 
 
+def _why_no_cel(error: ValueError) -> str:
+    """Where it stops being CEL, without all that might stand there."""
+    text = str(error).splitlines()[0]
+    found = _SYNTAX.search(text)
+    return f"Failed to parse at character {found['column']}: {found['what']}" if found else text
+
+
 def _refuse_unknown_names(program: cel.Program, source: str) -> None:
+    """Else the engine would complain only when the expression is used."""
     macro_names = set(re.findall(r"\.(?:map|filter|all|exists|exists_one)\(\s*([A-Za-z_]\w*)\s*,", source))
     unknown = [name for name in program.variables() if name not in ROOTS and name not in macro_names]
     if unknown:
-        raise ValueError(f"{unknown[0]!r} is not in scope; use {', '.join(ROOTS)}")
+        text = f"; a fixed text is written '\"{source}\"'" if _BARE.fullmatch(source) else ""
+        hint = did_you_mean(unknown[0], ROOTS) or text
+        raise ValueError(f"{unknown[0]!r} is not in scope; use {', '.join(ROOTS)}{hint}")
+    known = (*_FUNCTIONS, *CEL_FUNCTIONS)
+    called = [name for name in program.functions() if _NAME.fullmatch(name)]
+    for name in called:
+        if name not in known:
+            raise ValueError(f"there is no function {name}(){did_you_mean(name, known)}")
+    for kind in _LOOKUP.findall(source) if "lookup" in called else ():
+        if kind not in _REFERENCE_KINDS:
+            hint = did_you_mean(kind, _REFERENCE_KINDS)
+            raise ValueError(f"lookup kind must be one of {', '.join(_REFERENCE_KINDS)}{hint}")
 
 
 def _named(program: cel.Program, source: str) -> dict[str, tuple[str, ...]]:

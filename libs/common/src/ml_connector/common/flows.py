@@ -6,8 +6,8 @@ In: a document as YAML or JSON has it. Out: a `Flow`, or `InvalidFlow` with ever
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 import msgspec
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, model_validator
@@ -16,10 +16,14 @@ from ml_connector.common.addresses import host_of, literal_of
 from ml_connector.common.codec import Wire
 from ml_connector.common.errors import AddressRefused, InvalidFlow
 from ml_connector.common.expressions import compile_expression
+from ml_connector.common.flow_lines import lines_of
+from ml_connector.common.flow_rules import broken_rules
 from ml_connector.common.keys import Entity, RecordType
 
 Environment = Literal["sandbox", "production"]
 Verification = Literal["hmac-sha256", "basic", "both"]
+
+MAX_PROBLEMS: Final = 100  # told at once
 
 _ACCOUNT = re.compile(r"[A-Z0-9]+(_(?!SB)[A-Z0-9]+|_SB[0-9]+)?")  # _SB without a number: sandbox or not?
 _SANDBOX_ACCOUNT = re.compile(r"_SB[0-9]+\Z")
@@ -39,7 +43,9 @@ def is_account(text: str) -> bool:
 
 def _read_account(text: str) -> str:
     if not is_account(text):
-        raise ValueError("an account id is in capitals, without spaces: 1234567, or 1234567_SB1 for a sandbox")
+        likely = text.strip().upper().replace("-", "_")
+        hint = f"; did you mean {likely!r}?" if likely.isascii() and is_account(likely) else ""
+        raise ValueError(f"an account id is in capitals, without spaces: 1234567, or 1234567_SB1 for a sandbox{hint}")
     return text
 
 
@@ -152,13 +158,6 @@ class EntityMapping(_Part):
     on_delete: Literal["inactivate", "ignore"] = "inactivate"
 
 
-_RECORD_OF: dict[Entity, RecordType] = {
-    "organization": "customer",
-    "person": "contact",
-    "deal": "opportunity",
-}
-
-
 class Flow(_Part):
     """A validated flow. Make one with `parse_flow`."""
 
@@ -172,27 +171,6 @@ class Flow(_Part):
     statuses: dict[Literal["open", "won", "lost", "deleted"], StatusId] = {}
     entities: Annotated[dict[Entity, EntityMapping], Field(min_length=1)]
     schedule: dict[Literal["sync", "reconcile"], str] = {}
-
-    @model_validator(mode="after")
-    def _holds_together(self) -> Self:
-        expected = environment_of(self.netsuite.account)
-        if self.environment != expected:
-            raise ValueError(
-                f"environment is {self.environment}, but account {self.netsuite.account} is a {expected} account"
-            )
-        for entity, mapping in self.entities.items():
-            if mapping.record != _RECORD_OF[entity]:
-                raise ValueError(f"entities.{entity}.record must be {_RECORD_OF[entity]}")
-            if mapping.match and mapping.record == "opportunity":
-                raise ValueError(
-                    f"entities.{entity}.match: opportunities are not looked for, only customers and contacts"
-                )
-            unknown = [name for name in mapping.required + mapping.match if name not in mapping.fields]
-            if unknown:
-                raise ValueError(
-                    f"entities.{entity}: {unknown[0]!r} is named in required or match, but has no expression in fields"
-                )
-        return self
 
     def mapping_of(self, entity: Entity) -> EntityMapping | None:
         return self.entities.get(entity)
@@ -222,27 +200,34 @@ class ActiveFlow(Wire, frozen=True):
 
 
 def parse_flow(document: Any) -> Flow:
-    """Raises InvalidFlow with one line for each problem: `path: what is wrong`."""
+    """Raises InvalidFlow with one line for each problem: `path: what is wrong`. Nothing else makes a Flow."""
     if not isinstance(document, Mapping):
         raise InvalidFlow(["the document is not a mapping: a flow starts with 'flow: <name>'"])
     try:
-        return Flow.model_validate(_plain(document))
+        plain = msgspec.to_builtins(document)  # YAML readers give their own kinds of mappings, lists and scalars
+    except RecursionError as error:
+        raise InvalidFlow(["the document is nested too deeply"]) from error
+    try:
+        flow, problems = Flow.model_validate(plain), []
     except ValidationError as error:
-        raise InvalidFlow([_line(problem) for problem in error.errors(include_input=False)]) from error
+        flow, problems = None, lines_of(error, Flow)
+    problems += [*_mixes_environments(plain), *broken_rules(plain)]
+    if flow is None or problems:
+        raise InvalidFlow(_in_short(problems))
+    return flow
 
 
-def _plain(document: Any) -> Any:
-    """YAML readers give their own kinds of mappings, lists and scalars."""
-    return msgspec.to_builtins(document)
+def _mixes_environments(document: Mapping[str, Any]) -> Iterator[str]:
+    """Sandbox and production never mix (DESIGN section 3, rule 8)."""
+    environment, netsuite = document.get("environment"), document.get("netsuite")
+    account = netsuite.get("account") if isinstance(netsuite, dict) else None
+    if not isinstance(account, str) or not is_account(account) or environment not in get_args(Environment):
+        return
+    expected = environment_of(account)
+    if environment != expected:
+        yield f"environment: environment is {environment}, but account {account} is a {expected} account"
 
 
-def _line(problem: Any) -> str:
-    where = ".".join(str(step) for step in problem["loc"] if step not in _UNION_BRANCHES) or "flow"
-    what = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{where}: {what}"
-
-
-# pydantic names the branch of a union that it tried; a reader of the YAML has not written it.
-_UNION_BRANCHES = frozenset(
-    {"str", "bool", "int", "float", "function-after[_compiles(), nullable[union[str,bool,int,float]]]"}
-)
+def _in_short(problems: list[str]) -> list[str]:
+    left_out = len(problems) - MAX_PROBLEMS
+    return problems if left_out <= 0 else [*problems[:MAX_PROBLEMS], f"flow: and {left_out} more problems"]
