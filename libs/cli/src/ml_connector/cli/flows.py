@@ -19,6 +19,7 @@ from ml_connector.common.settings import Settings
 from ml_connector.common.vault import Vault
 
 app = typer.Typer(help="Flows: one Pipedrive company, one NetSuite account, one mapping.", no_args_is_help=True)
+app.command("init")(flow_writing.init)
 app.command("validate")(flow_writing.validate)
 
 
