@@ -62,13 +62,13 @@ def _what(problem: Any, steps: list[str], model: type[BaseModel]) -> str:
 
 def _unknown_member(steps: list[str], model: type[BaseModel]) -> str:
     """There is no such member: one that is called alike, or the place where it belongs."""
-    name, places = steps[-1], _places(model)
+    name, known = steps[-1], places(model)
     here = ".".join(steps[:-1])
-    beside = [path.rpartition(".")[2] for path in places if _matches(path.rpartition(".")[0], here)]
+    beside = [path.rpartition(".")[2] for path in known if _matches(path.rpartition(".")[0], here)]
     likely = meant(name, beside)
     if likely is not None:
         return f"there is no such member; did you mean {likely!r}?"
-    elsewhere = [path for path in places if path.rpartition(".")[2] == name]
+    elsewhere = [path for path in known if path.rpartition(".")[2] == name]
     if elsewhere:
         return f"there is no such member here; did you mean {elsewhere[0].replace('*', '<entity>')}?"
     return f"there is no such member; there are {', '.join(sorted(beside))}"
@@ -81,7 +81,7 @@ def _matches(pattern: str, path: str) -> bool:
 
 
 @cache
-def _places(model: type[BaseModel]) -> tuple[str, ...]:
+def places(model: type[BaseModel]) -> tuple[str, ...]:
     """Paths of all members of a model; `*` stands for any key of a mapping."""
     return tuple(_paths(model, ""))
 
