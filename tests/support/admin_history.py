@@ -69,6 +69,7 @@ def histories(draw: st.DrawFn) -> dict[Lane, list[Record]]:
             discard = m.act(f"a{number}", "dead_letters.discard", letter_id(cause, record))
             history.audit(discard, draw(st.integers(0, 1)))
     _job(history, replayed)
+    _secrets(history)
     for given, partition in history.audited:
         if history.sometimes(once_in=5):
             history.put(m.erased(given), partition)
@@ -140,3 +141,17 @@ def _job(history: History, replayed: Sequence[tuple[str, str]]) -> None:
             issued=min(len(items), version - 1),
         )
         history.put((topics.JOBS, b"j1", job.encode(), {}), 0)
+
+
+def _secrets(history: History) -> None:
+    """Set, wrapped by another key, deleted, set again: the version counts up through all of it."""
+    version = 0
+    for _ in range(history.draw(st.integers(0, 5))):
+        match history.draw(st.sampled_from(["set", "wrap", "delete"])):
+            case "set":
+                version += 1
+                history.put(m.secret(version=version), 0)
+            case "wrap" if version and history.lanes[(topics.SECRETS.name, 0)][-1].value is not None:
+                history.put(m.secret(version=version, kek="k2"), 0)
+            case "delete":
+                history.put(m.erased(m.secret()), 0)

@@ -17,6 +17,7 @@ from ml_connector.common.headers import Headers
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.keys import NO_RECORD, DesiredKey, Entity, RecordType
 from ml_connector.common.topics import Topic
+from ml_connector.common.vault import SecretEntry
 from ml_connector.common.wire import (
     Act,
     ActKind,
@@ -59,6 +60,22 @@ def flow_version(flow: str = FLOW, *, company: str = COMPANY, account: str = ACC
     }
     value = FlowVersion(flow=flow, version=1, document=document, applied_at_ms=START_MS, applied_by="somebody")
     return topics.FLOWS, f"{flow}/v1".encode(), value.encode(), {}
+
+
+def secret(
+    owner: str = f"flow/{FLOW}", name: str = "webhook-hmac", *, version: int = 1, kek: str = "k1", sealed: str = "AAAA"
+) -> Given:
+    """As it stands in the topic; nothing here is opened."""
+    entry = SecretEntry(
+        owner=owner,
+        name=name,
+        environment="sandbox",
+        version=version,
+        kek=kek,
+        wrapped_key=f"{kek}AA",
+        ciphertext=sealed,
+    )
+    return topics.SECRETS, entry.key.encode(), entry.encode(), {}
 
 
 def received(

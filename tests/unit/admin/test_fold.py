@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Table, event, select
+from sqlalchemy import Connection, Table, event, select, update
 
 from ml_connector.admin.database import Database
 from ml_connector.admin.explain import letter_id
@@ -26,6 +26,7 @@ from ml_connector.admin.tables import (
     observed,
     outcome,
     parked,
+    secret,
     standing,
     step,
     waiting,
@@ -264,6 +265,8 @@ def test_act_names_its_targets_and_can_be_erased(tables: Tables) -> None:
         (topics.OBSERVED, b"1/customer/pd-org-1", b"[]", {}),
         (topics.DESIRED, b"no key", m.desired("1:a", generation=Generation(1))[2], {}),
         (topics.JOBS, b"j1", b"\xff", {}),
+        (topics.SECRETS, b"flow/f/webhook-hmac", b"{", {}),
+        (topics.SECRETS, b"flow/other/webhook-hmac", m.secret()[2], {}),
         (topics.FLOWS, b"f/v1", b'{"v":1,"flow":"f","version":1,"document":{},"applied_at_ms":1,"applied_by":"x"}', {}),
     ],
 )
@@ -273,6 +276,7 @@ def test_what_cannot_be_read_is_left_out_alone(tables: Tables, unreadable: m.Giv
         topics.DEAD_LETTERS: (m.letter("1:b"), dead_letter),
         topics.OBSERVED: (m.observed(generation=Generation(1), internal_id="7"), observed),
         topics.DESIRED: (m.desired("1:b", generation=Generation(1)), waiting),
+        topics.SECRETS: (m.secret(), secret),
     }
     given, table = good.get(unreadable[0], (unreadable, cause))
     tables.together(unreadable, given)
@@ -384,6 +388,50 @@ def test_items_of_a_replay_end_as_their_causes_do(tables: Tables, order: tuple[i
         (2, "cancelled"),
         (3, "skipped"),
     ]
+
+
+# -- secrets -----------------------------------------------------------------------------------------------------------
+
+
+def test_secret_is_kept_as_it_was_encrypted(tables: Tables) -> None:
+    tables.fold(m.secret(version=3))
+
+    told = tables.rows(secret, "key", "owner", "name", "environment", "version", "kek", "value")
+    name = "webhook-hmac"
+    assert told == [(f"flow/{m.FLOW}/{name}", f"flow/{m.FLOW}", name, "sandbox", 3, "k1", m.secret(version=3)[2])]
+
+
+@pytest.mark.parametrize(
+    ("messages", "kept"),
+    [
+        ([m.secret(version=1), m.secret(version=2)], [(2, "k1")]),
+        ([m.secret(version=2), m.secret(version=1)], [(2, "k1")]),
+        ([m.secret(version=2), m.secret(version=2, kek="k2")], [(2, "k2")]),
+        ([m.secret(version=2), m.erased(m.secret())], []),
+        ([m.secret(version=2), m.erased(m.secret()), m.secret(version=1)], [(1, "k1")]),
+    ],
+)
+@pytest.mark.parametrize("together", [True, False])
+def test_newest_version_of_a_secret_stays(
+    tables: Tables, messages: list[m.Given], kept: list[tuple[int, str]], together: bool
+) -> None:
+    if together and messages[-1] != m.secret(version=1):
+        tables.together(*messages)
+    else:
+        tables.fold(*messages)
+
+    assert tables.rows(secret, "version", "kek") == kept
+
+
+def test_secret_deleted_here_does_not_come_back_by_its_own_message(tables: Tables) -> None:
+    tables.fold(m.secret(version=2))
+    tables.connection.execute(update(secret).values(value=None))
+
+    tables.fold(m.secret(version=2))
+    assert tables.rows(secret, "value") == [None]
+
+    tables.fold(m.erased(m.secret()))
+    assert tables.rows(secret, "version") == []
 
 
 # -- cost --------------------------------------------------------------------------------------------------------------

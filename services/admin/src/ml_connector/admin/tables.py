@@ -221,7 +221,7 @@ secret: Final = Table(
     _text("environment"),
     Column("version", Integer, nullable=False),
     _text("kek"),
-    Column("value", LargeBinary),  # none: deleted, and remembered for its version
+    Column("value", LargeBinary),  # none: deleted here, which the topic does not say yet
 )
 
 # `pipedrive.events` and `pipedrive.requests`: every cause that was accepted, where it stood last, how often it came.

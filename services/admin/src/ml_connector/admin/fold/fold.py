@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 from ml_connector.admin.fold.audit import fold_audit
 from ml_connector.admin.fold.jobs import fold_jobs
 from ml_connector.admin.fold.letters import fold_letters
+from ml_connector.admin.fold.secrets import fold_secrets
 from ml_connector.admin.fold.work import fold_deferred, fold_desired, fold_events, fold_flows, fold_observed
 from ml_connector.common import topics
 from ml_connector.common.kafka.record import Record
@@ -22,6 +23,7 @@ from ml_connector.common.topics import Topic
 
 _FOLDS: Final[dict[Topic, Callable[[Connection, Sequence[Record]], None]]] = {
     topics.FLOWS: fold_flows,
+    topics.SECRETS: fold_secrets,
     topics.EVENTS: fold_events,
     topics.PIPEDRIVE_REQUESTS: fold_events,
     topics.DEFERRED: fold_deferred,
