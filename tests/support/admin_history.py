@@ -58,6 +58,7 @@ def histories(draw: st.DrawFn) -> dict[Lane, list[Record]]:
     causes: list[tuple[str, str]] = []
     for account, flow in FLOWS.items():
         history.put(m.flow_version(flow, account=account), 0)
+        _changes(history, flow, account)
         causes += [(f"1:{flow}{number}", account) for number in range(draw(st.integers(1, 5)))]
     replayed = draw(st.lists(st.sampled_from(causes), max_size=3))
     for number, (cause, account) in enumerate(causes):
@@ -120,6 +121,20 @@ def _happens(history: History, number: int, cause: str, account: str, replay_of:
         history.put(seen, partition)
         if history.sometimes(once_in=5):
             history.put(m.erased(seen), partition)
+
+
+def _changes(history: History, flow: str, account: str) -> None:
+    """Applied again, activated, paused: each with the next revision, and each perhaps told twice."""
+    newest = 1
+    for revision in range(1, history.draw(st.integers(0, 4)) + 1):
+        if history.sometimes():
+            newest += 1
+            history.put(m.flow_version(flow, account=account, version=newest), 0)
+        version, paused = history.draw(st.integers(1, newest)), history.draw(st.booleans())
+        entry = m.active_flow(flow, version=version, revision=revision, paused=paused)
+        history.several(lambda entry=entry: history.put(entry, 0))  # type: ignore[misc]
+    if history.sometimes(once_in=5):
+        history.put(m.erased(m.active_flow(flow)), 0)
 
 
 def _job(history: History, replayed: Sequence[tuple[str, str]]) -> None:

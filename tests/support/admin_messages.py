@@ -11,7 +11,7 @@ import msgspec
 from ml_connector.common import headers as h
 from ml_connector.common import keys, topics
 from ml_connector.common.dead_letters import DeadLetter
-from ml_connector.common.flows import FlowVersion
+from ml_connector.common.flows import ActiveFlow, FlowVersion
 from ml_connector.common.generation import Generation
 from ml_connector.common.headers import Headers
 from ml_connector.common.kafka.record import Record
@@ -50,7 +50,7 @@ def record_key(entity: Entity, source_id: str, account: str = ACCOUNT) -> str:
     return keys.record_key(account, TYPES[entity], external_id(entity, source_id))
 
 
-def flow_version(flow: str = FLOW, *, company: str = COMPANY, account: str = ACCOUNT) -> Given:
+def flow_version(flow: str = FLOW, *, company: str = COMPANY, account: str = ACCOUNT, version: int = 1) -> Given:
     document = {
         "flow": flow,
         "environment": "sandbox",
@@ -58,8 +58,13 @@ def flow_version(flow: str = FLOW, *, company: str = COMPANY, account: str = ACC
         "netsuite": {"account": account},
         "external_ids": "pd",
     }
-    value = FlowVersion(flow=flow, version=1, document=document, applied_at_ms=START_MS, applied_by="somebody")
-    return topics.FLOWS, f"{flow}/v1".encode(), value.encode(), {}
+    value = FlowVersion(flow=flow, version=version, document=document, applied_at_ms=START_MS, applied_by="somebody")
+    return topics.FLOWS, f"{flow}/v{version}".encode(), value.encode(), {}
+
+
+def active_flow(flow: str = FLOW, *, version: int = 1, revision: int = 1, paused: bool = False) -> Given:
+    entry = ActiveFlow(flow=flow, version=version, revision=revision, paused=paused)
+    return topics.FLOWS, flow.encode(), entry.encode(), {}
 
 
 def secret(

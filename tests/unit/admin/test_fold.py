@@ -16,9 +16,12 @@ from ml_connector.admin.tables import (
     accepted,
     act,
     act_target,
+    active_flow,
     cause,
     dead_letter,
     discarded,
+    flow,
+    flow_version,
     job_item,
     metadata,
     named,
@@ -267,6 +270,9 @@ def test_act_names_its_targets_and_can_be_erased(tables: Tables) -> None:
         (topics.JOBS, b"j1", b"\xff", {}),
         (topics.SECRETS, b"flow/f/webhook-hmac", b"{", {}),
         (topics.SECRETS, b"flow/other/webhook-hmac", m.secret()[2], {}),
+        (topics.FLOWS, b"f/v1", b"{", {}),
+        (topics.FLOWS, b"other/v1", m.flow_version()[2], {}),
+        (topics.FLOWS, b"other", m.active_flow()[2], {}),
         (topics.FLOWS, b"f/v1", b'{"v":1,"flow":"f","version":1,"document":{},"applied_at_ms":1,"applied_by":"x"}', {}),
     ],
 )
@@ -277,6 +283,7 @@ def test_what_cannot_be_read_is_left_out_alone(tables: Tables, unreadable: m.Giv
         topics.OBSERVED: (m.observed(generation=Generation(1), internal_id="7"), observed),
         topics.DESIRED: (m.desired("1:b", generation=Generation(1)), waiting),
         topics.SECRETS: (m.secret(), secret),
+        topics.FLOWS: (m.flow_version(), flow),
     }
     given, table = good.get(unreadable[0], (unreadable, cause))
     tables.together(unreadable, given)
@@ -388,6 +395,34 @@ def test_items_of_a_replay_end_as_their_causes_do(tables: Tables, order: tuple[i
         (2, "cancelled"),
         (3, "skipped"),
     ]
+
+
+# -- flows -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("messages", "active"),
+    [
+        ([m.active_flow(revision=1), m.active_flow(version=2, revision=2)], [(2, 2, False)]),
+        ([m.active_flow(version=2, revision=2), m.active_flow(revision=1)], [(2, 2, False)]),
+        ([m.active_flow(revision=1), m.active_flow(revision=1, paused=True)], [(1, 1, True)]),
+        ([m.active_flow(revision=2), m.erased(m.active_flow())], []),
+    ],
+)
+def test_of_two_entries_of_a_flow_the_higher_revision_counts(
+    tables: Tables, messages: list[m.Given], active: list[tuple[int, int, bool]]
+) -> None:
+    tables.fold(*messages)
+
+    assert tables.rows(active_flow, "version", "revision", "paused") == active
+
+
+def test_versions_of_a_flow_are_kept_as_they_were_applied(tables: Tables) -> None:
+    tables.fold(m.flow_version(version=1), m.flow_version(version=2), m.erased(m.flow_version(version=1)))
+
+    kept = m.flow_version(version=2)
+    assert tables.rows(flow_version, "flow", "version", "applied_by", "value") == [(m.FLOW, 2, "somebody", kept[2])]
+    assert tables.rows(flow, "flow", "company") == [(m.FLOW, m.COMPANY)]
 
 
 # -- secrets -----------------------------------------------------------------------------------------------------------

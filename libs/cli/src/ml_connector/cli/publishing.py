@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 from confluent_kafka import KafkaError, Message, Producer
 
 from ml_connector.cli.reading import flow_book, newest_by_key
@@ -41,17 +42,21 @@ class TopicWriter:
         now_ms = int(time.time() * 1000)
         entry = FlowVersion(flow=flow.flow, version=version, document=plain, applied_at_ms=now_ms, applied_by=by)
         self._write(topics.FLOWS, f"{flow.flow}/v{version}", entry)
-        self._write(topics.FLOWS, flow.flow, ActiveFlow(flow=flow.flow, version=version, resumed_at_ms=now_ms))
+        self._activate(ActiveFlow(flow=flow.flow, version=version, resumed_at_ms=now_ms), book)
         return version
 
     def pause(self, flow: str, *, paused: bool) -> None:
         """Pause a flow, or let it go on: also after a flood has halted it. Raises BadInput for an unknown flow."""
-        live = flow_book(self._kafka, self._prefix).live(flow)
+        book = flow_book(self._kafka, self._prefix)
+        live = book.live(flow)
         if live is None:
             raise BadInput(f"there is no flow {flow!r}: `mlc flows list` shows them")
         resumed_at_ms = live.resumed_at_ms if paused else int(time.time() * 1000)
-        active = ActiveFlow(flow=flow, version=live.version, paused=paused, resumed_at_ms=resumed_at_ms)
-        self._write(topics.FLOWS, flow, active)
+        self._activate(ActiveFlow(flow=flow, version=live.version, paused=paused, resumed_at_ms=resumed_at_ms), book)
+
+    def _activate(self, entry: ActiveFlow, book: FlowBook) -> None:
+        revision = book.revision(entry.flow) + 1
+        self._write(topics.FLOWS, entry.flow, msgspec.structs.replace(entry, revision=revision))
 
     def secret(self, owner: str, name: str, environment: Environment, value: dict[str, Any]) -> int:
         """Check, encrypt, write; the version. Raises SecretUnreadable when the value is not of this kind."""

@@ -35,7 +35,7 @@ class LiveFlow:
 
 
 class FlowBook:
-    """Folds `connector.flows`; of each flow the versions and which one is active."""
+    """Folds `connector.flows`; of each flow the versions and which one is active (by the highest revision)."""
 
     def __init__(self) -> None:
         self._versions: dict[str, dict[int, Flow]] = {}
@@ -61,7 +61,9 @@ class FlowBook:
         elif value is None:
             self._active.pop(name, None)
         else:
-            self._active[name] = ActiveFlow.decode(value)
+            entry = ActiveFlow.decode(value)
+            if entry.revision >= self.revision(name):
+                self._active[name] = entry
 
     def live(self, name: str) -> LiveFlow | None:
         active = self._active.get(name)
@@ -76,6 +78,11 @@ class FlowBook:
     def newest(self, name: str) -> int:
         """The highest version ever applied; 0 for a new flow."""
         return max(self._versions.get(name, {}), default=0)
+
+    def revision(self, name: str) -> int:
+        """Of the entry that says which version is active; 0 for a new flow."""
+        active = self._active.get(name)
+        return 0 if active is None else active.revision
 
     def names(self) -> list[str]:
         return sorted(self._active)

@@ -13,10 +13,11 @@ from typing import Final
 from sqlalchemy import Connection
 
 from ml_connector.admin.fold.audit import fold_audit
+from ml_connector.admin.fold.flows import fold_flows
 from ml_connector.admin.fold.jobs import fold_jobs
 from ml_connector.admin.fold.letters import fold_letters
 from ml_connector.admin.fold.secrets import fold_secrets
-from ml_connector.admin.fold.work import fold_deferred, fold_desired, fold_events, fold_flows, fold_observed
+from ml_connector.admin.fold.work import fold_deferred, fold_desired, fold_events, fold_observed
 from ml_connector.common import topics
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.topics import Topic

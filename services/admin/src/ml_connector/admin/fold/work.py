@@ -1,4 +1,4 @@
-"""What is accepted, what waits, what NetSuite is known to hold, and whose flows: six topics."""
+"""What is accepted, what waits, what NetSuite is known to hold: five topics."""
 
 from __future__ import annotations
 
@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, select
 
 from ml_connector.admin.fold.reading import drop, last_by_key, put, read, refuse, some
 from ml_connector.admin.tables import accepted, flow, observed, parked, standing, waiting
 from ml_connector.common import headers as h
 from ml_connector.common import topics
-from ml_connector.common.flows import FlowVersion
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.keys import DesiredKey
 from ml_connector.common.wire import Desired, Observed, Standing
@@ -39,22 +38,6 @@ class _Said(msgspec.Struct):
     flow: Any = None
     request_id: Any = None
     meta: dict[str, Any] = {}
-
-
-class _Pipedrive(msgspec.Struct):
-    company: str
-
-
-class _NetSuite(msgspec.Struct):
-    account: str
-
-
-class _Document(msgspec.Struct):
-    """The part of a flow that never changes."""
-
-    pipedrive: _Pipedrive
-    netsuite: _NetSuite
-    external_ids: str
 
 
 def fold_events(connection: Connection, records: Sequence[Record]) -> None:
@@ -130,37 +113,6 @@ def _accounts(connection: Connection, work: Sequence[_Work]) -> dict[str, str]:
         rows = connection.execute(select(flow).where(flow.c.flow.in_(part)))
         found.update({row.flow: row.account for row in rows})
     return found
-
-
-def fold_flows(connection: Connection, records: Sequence[Record]) -> None:
-    """Versions, of which each says the same here. Messages may have been read before their flow was known."""
-    rows: dict[str, dict[str, str]] = {}
-    for key, record in last_by_key(records).items():
-        if "/v" in key and record.value is not None and (version := read(FlowVersion, record)) is not None:
-            row = _flow_row(version)
-            if row is None:
-                refuse(record, "a flow without a company or an account")
-            else:
-                rows[version.flow] = row
-    put(connection, flow, list(rows.values()))
-    for table in (accepted, parked):
-        for row in rows.values():
-            unknown = update(table).where(table.c.account == "", table.c.flow == row["flow"])
-            connection.execute(unknown.values(account=row["account"]))
-
-
-def _flow_row(version: FlowVersion) -> dict[str, str] | None:
-    """Also of a document that this release would not take any more."""
-    try:
-        found = msgspec.convert(version.document, _Document)
-    except msgspec.ValidationError:
-        return None
-    return {
-        "flow": version.flow,
-        "company": found.pipedrive.company,
-        "account": found.netsuite.account,
-        "prefix": found.external_ids,
-    }
 
 
 # -- waiting -----------------------------------------------------------------------------------------------------------
