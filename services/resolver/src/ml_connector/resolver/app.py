@@ -28,6 +28,7 @@ from ml_connector.common.memory import rarely_collect
 from ml_connector.common.topics import Topic
 from ml_connector.common.wire import Hydrate
 from ml_connector.resolver import emit
+from ml_connector.resolver.checks import Checks, asks_for_check
 from ml_connector.resolver.companions import Companion, Handle, Patience
 from ml_connector.resolver.core import Core
 from ml_connector.resolver.message import Defer, Message, Output
@@ -73,6 +74,7 @@ class Resolver:
             owned=self._own,
             home=home,
         )
+        self._checks = Checks(self._core.plan, self._clients, self._sender.send, clock)
         self._joined = False
         self._came_round_s = clock.monotonic_s()
 
@@ -127,6 +129,7 @@ class Resolver:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._checks.close()
         await self._requests.close()
         await self._deferred.close()
         await self._producer.close()
@@ -155,6 +158,9 @@ class Resolver:
 
     async def _handle_request(self, message: Message) -> Defer | None:
         """A request that must wait goes to the deferred ones, so that it holds nobody up."""
+        if asks_for_check(message):
+            self._checks.begin(message)
+            return None
         found = await self._requested(message)
         if isinstance(found, Defer):
             found = [self._put_aside(message, found, kind="request")]

@@ -7,7 +7,7 @@ the same for both shapes (facts/pipedrive.md 3 and 13). Names that occur twice a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -74,6 +74,11 @@ class Definitions:
         """By readable name, or by code."""
         return self._by_name.get(name) or self.by_code.get(name)
 
+    @property
+    def names(self) -> Iterable[str]:
+        """Readable ones."""
+        return self._by_name.keys()
+
     def bound(self, names: frozenset[str]) -> Bound:
         """The fields that a mapping names, looked up once."""
         found = self._bound.get(names)
@@ -94,19 +99,19 @@ class Definitions:
 class Stages:
     """Pipelines and stages."""
 
-    __slots__ = ("_names", "read_at_ms")
+    __slots__ = ("names", "read_at_ms")
 
     def __init__(self, stored: StoredStages) -> None:
         self.read_at_ms = stored.read_at_ms
         pipelines = {str(entry.get("id")): str(entry.get("name")) for entry in stored.pipelines}
-        self._names = {
+        self.names: Mapping[str, str] = {
             str(entry.get("id")): f"{pipelines.get(str(entry.get('pipeline_id')), '')}/{entry.get('name')}"
             for entry in stored.stages
         }
 
     def name(self, stage_id: str) -> str | None:
         """`<pipeline>/<stage>`."""
-        return self._names.get(stage_id)
+        return self.names.get(stage_id)
 
 
 def kept(entry: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -26,9 +26,7 @@ class Budget:
 
     def wait_s(self, tokens: int, limit: int, now_ms: int) -> float:
         """0 when `tokens` more may be spent now, else how long until enough hours have passed."""
-        hour = now_ms // HOUR_MS
-        self._spent = {when: count for when, count in self._spent.items() if when >= hour - HOURS}
-        free = limit - sum(self._spent.values())
+        free = self.left(limit, now_ms)
         for when in sorted(self._spent):
             if free >= tokens:
                 break
@@ -37,6 +35,12 @@ class Budget:
             if free >= tokens:
                 return (frees_at_ms - now_ms) / 1000
         return 0.0 if free >= tokens else HOURS * HOUR_MS / 1000
+
+    def left(self, limit: int, now_ms: int) -> int:
+        """What may be spent now."""
+        hour = now_ms // HOUR_MS
+        self._spent = {when: count for when, count in self._spent.items() if when >= hour - HOURS}
+        return limit - sum(self._spent.values())
 
     @property
     def by_hour(self) -> dict[int, int]:

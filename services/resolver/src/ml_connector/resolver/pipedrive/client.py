@@ -87,6 +87,22 @@ class PipedriveClient:
     async def stages(self) -> list[dict[str, Any]]:
         return await self._pages("/api/v2/stages", tokens=STAGES_TOKENS)
 
+    def open_credential(self) -> None:
+        """Raises SecretUnreadable when there is none that fits."""
+        self._credential()
+
+    async def look(self, path: str, *, tokens: int, signed: bool = True) -> httpx2.Response:
+        """Whatever is answered, also while the company is left alone: a person asks, who may just have mended it. A
+        failure holds nobody up; 200 ends the pause. Raises httpx2.HTTPError and SecretUnreadable, too."""
+        if tokens:
+            self._refuse_beyond_budget(tokens)
+        await self._limiter.try_acquire_async(self._base_url)
+        self.budget.spend(tokens, self._clock.now_ms())
+        answer = await self._send(path, {}, signed=signed)
+        if answer.status_code == 200:
+            self._breaker.succeeded()
+        return answer
+
     async def _pages(self, path: str, *, tokens: int) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         query: dict[str, str | int] = {"limit": PAGE}
@@ -109,8 +125,7 @@ class PipedriveClient:
         self._breaker.begin()
         self.budget.spend(tokens, self._clock.now_ms())
         try:
-            headers = {"x-api-token": self._credential().token, "accept": "application/json"}
-            answer = await self._http.get(f"{self._base_url}{path}", params=query, headers=headers)
+            answer = await self._send(path, query)
         except (httpx2.HTTPError, SecretUnreadable) as error:
             raise self._left_alone(Trouble(f"Pipedrive: {type(error).__name__}")) from error
         except asyncio.CancelledError:
@@ -121,11 +136,20 @@ class PipedriveClient:
         self._breaker.succeeded()
         return answer
 
+    async def _send(self, path: str, query: dict[str, str | int], *, signed: bool = True) -> httpx2.Response:
+        headers = {"accept": "application/json"}
+        if signed:
+            headers["x-api-token"] = self._credential().token
+        return await self._http.get(f"{self._base_url}{path}", params=query, headers=headers)
+
     def _refuse_while_closed(self, tokens: int) -> None:
         """No call while the breaker is open or the budget is spent."""
         wait_s = self._breaker.wait_s(self._clock.monotonic_s())
         if wait_s > 0:
             raise VendorUnavailable(f"left alone for a while: {self._breaker.reason}", after_s=wait_s)
+        self._refuse_beyond_budget(tokens)
+
+    def _refuse_beyond_budget(self, tokens: int) -> None:
         wait_s = self.budget.wait_s(tokens, self.limits.daily_spendable, self._clock.now_ms())
         if wait_s > 0:
             raise VendorUnavailable("the flow's share of Pipedrive's daily tokens is spent", after_s=wait_s)
