@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import uuid
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -15,6 +16,7 @@ from ml_connector.cli.reading import newest_by_key, read_topic
 from ml_connector.cli.stack import ACCOUNT, COMPANY, FLOW, Stack, StackOptions
 from ml_connector.common import headers as h
 from ml_connector.common import topics
+from ml_connector.common.asking import Check, Checked, Finding
 from ml_connector.common.clock import ManualClock
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.directory import LiveFlow
@@ -145,6 +147,22 @@ class Resolving:
 
         await until(answered)
         return found[request_id]
+
+    async def check(self, flow: str, *, company: str) -> dict[str, Finding]:
+        """As the admin service asks; what was found, without `pipedrive.`."""
+        request_id = uuid.uuid4().hex
+        given = {h.KIND: "check", h.REQUEST_ID: request_id}
+        self._write(topics.PIPEDRIVE_REQUESTS, company.encode(), Check(flow=flow).encode(), given)
+        assert self._producer.flush(30) == 0
+        found: list[Finding] = []
+
+        async def answered() -> bool:
+            answers = [one for one in await self.read(topics.REPLIES) if one.key == request_id.encode()]
+            found.extend(one for answer in answers for one in Checked.decode(answer.value or b"").findings)
+            return bool(found)
+
+        await until(answered)
+        return {one.check.removeprefix("pipedrive."): one for one in found}
 
     async def resolved(self, events: Iterable[str], *, within_s: float = 40.0) -> None:
         """Until each of these events has its desired record."""

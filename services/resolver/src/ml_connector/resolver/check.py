@@ -187,7 +187,7 @@ def unreachable(error: httpx2.HTTPError) -> Looked:
         if isinstance(cause, AddressRefused):
             return Looked("failed", str(cause), "correct pipedrive.base_url, or let MLC_ALLOWED_NETWORKS name it")
         if isinstance(cause, ssl.SSLError):
-            says = f"TLS: {getattr(cause, 'verify_message', '') or cause.reason}"
+            says = f"TLS: {getattr(cause, 'verify_message', '') or cause}"
             return Looked("failed", says, "if a proxy of yours opens TLS, MLC_CA_FILE names its certificates")
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, httpx2.TimeoutException):

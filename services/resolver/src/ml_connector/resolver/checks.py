@@ -13,7 +13,7 @@ from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.asking import Check
 from ml_connector.common.clock import Clock
-from ml_connector.common.errors import ConnectorError
+from ml_connector.common.errors import ConnectorError, Malformed
 from ml_connector.common.logs import get_logger
 from ml_connector.resolver.check import Clients, check
 from ml_connector.resolver.message import Message, Output
@@ -58,6 +58,8 @@ class Checks:
     async def _answer(self, message: Message) -> None:
         request_id = message.headers.get(h.REQUEST_ID, b"")
         try:
+            if not request_id:
+                raise Malformed("no request id")
             flow = Check.decode(message.value).flow
             async with self._turn:
                 found = await check(flow, self._plan(flow), self._clients, self._clock)
