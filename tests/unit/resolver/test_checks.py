@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from email.utils import formatdate
 from typing import Any
 
@@ -13,12 +14,17 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from ml_connector.common.asking import Finding
+from ml_connector.common import headers as h
+from ml_connector.common import topics
+from ml_connector.common.asking import Check, Checked, Finding
 from ml_connector.common.clock import ManualClock
 from ml_connector.common.credentials import ApiToken
 from ml_connector.common.errors import AddressRefused, SecretUnreadable
 from ml_connector.common.flows import PipedriveLimits, parse_flow
+from ml_connector.resolver import check as checking
 from ml_connector.resolver.check import check
+from ml_connector.resolver.checks import Checks, asks_for_check
+from ml_connector.resolver.message import Message, Output
 from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.budget import Budget
 from ml_connector.resolver.pipedrive.client import PipedriveClient
@@ -344,3 +350,48 @@ async def test_after_its_time_the_rest_is_skipped(acme: Acme) -> None:
 
     assert (found["address"].took_ms, found["authentication"].result) == (25_000, "skipped")
     assert acme.asked == ["me"]
+
+
+# -- requests ----------------------------------------------------------------------------------------------------------
+
+
+async def test_silence_is_told_in_time_and_opens_no_breaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def never(_: httpx2.Request) -> httpx2.Response:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(checking, "WITHIN_S", 0.2)
+    async with httpx2.AsyncClient(transport=httpx2.MockTransport(never)) as http:
+        acme = Acme().over(http)
+        found = await acme.findings()
+
+    assert (found["address"].result, found["address"].says) == ("failed", "Pipedrive is too slow")
+    assert acme.breaker.wait_s(0) == 0
+
+
+async def test_request_is_answered_under_its_id(acme: Acme) -> None:
+    [sent] = await answered(acme, Check(flow="acme-eu").encode(), {h.REQUEST_ID: b"q1"})
+
+    assert (sent.topic, sent.key) == (topics.REPLIES, b"q1")
+    assert len(Checked.decode(sent.value or b"").findings) == len(ORDER)
+
+
+@pytest.mark.parametrize(("body", "headers"), [(Check(flow="acme-eu").encode(), {}), (b"{", {h.REQUEST_ID: b"q1"})])
+async def test_request_that_is_none_is_dropped(acme: Acme, body: bytes, headers: dict[str, bytes]) -> None:
+    assert await answered(acme, body, headers) == []
+
+
+async def answered(acme: Acme, body: bytes, headers: dict[str, bytes]) -> list[Output]:
+    """What is written, once the check is over."""
+    sent: list[Output] = []
+
+    async def emit(outputs: Sequence[Output]) -> None:
+        sent.extend(outputs)
+
+    checks = Checks(lambda _: acme.plan, acme, emit, acme.clock)
+    message = Message("pipedrive.requests", 0, 0, b"acme", body, {h.KIND: b"check", **headers})
+    assert asks_for_check(message)
+    before = asyncio.all_tasks()
+    checks.begin(message)
+    await asyncio.wait(asyncio.all_tasks() - before)
+    return sent
