@@ -15,6 +15,7 @@ import msgspec
 from confluent_kafka import OFFSET_BEGINNING, Consumer, Producer, TopicPartition
 from cryptography.hazmat.primitives import serialization
 
+from ml_connector.cli.certificates import Pair
 from ml_connector.cli.processes import OnLine
 from ml_connector.cli.stack import Stack, StackOptions
 from ml_connector.common import topics
@@ -98,15 +99,19 @@ class Writing:
     async def pause(self, paused: bool, *, flow: str = FLOW) -> None:
         self._send(topics.FLOWS, flow, ActiveFlow(flow=flow, version=1, paused=paused))
 
-    async def add_account(self, account: str, **switches: Any) -> None:
-        """One more account at NetSuite, and the secret that opens it."""
+    async def add_account(self, account: str, *, pair: Pair | None = None, **switches: Any) -> None:
+        """One more account at NetSuite (or another certificate of it), and the secret that opens it."""
         names = {"client_id": f"client-{account}", "certificate_id": f"certificate-{account}"}
         key = {"public_key_pem": self._public_key_pem()}
+        secret = {"private_key_pem": self.stack.private_key_pem}
+        if pair is not None:
+            key = {"certificate_pem": pair.certificate.decode()}
+            secret = {"private_key_pem": pair.private_key.decode(), **key}
         await self._post("accounts", {"account": account, **names, **key, **switches})
-        credential = {"private_key_pem": self.stack.private_key_pem, "algorithm": "ES256", **names}
+        credential = {**secret, "algorithm": "ES256", **names}
         vault = Vault.from_text(self.stack.vault_key)
-        secret = vault.encrypt(f"netsuite/{account}", "oauth2-m2m", "sandbox", version=1, value=credential)
-        self._send(topics.SECRETS, secret.key, secret)
+        entry = vault.encrypt(f"netsuite/{account}", "oauth2-m2m", "sandbox", version=1, value=credential)
+        self._send(topics.SECRETS, entry.key, entry)
 
     async def add_flow(self, document: Mapping[str, Any]) -> None:
         flow = str(document["flow"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
 from support.writing import Writing
@@ -20,7 +21,13 @@ SHORT = {
 }
 
 
+@pytest.fixture(scope="session")
+def lines() -> list[str]:
+    """All that the processes printed so far."""
+    return []
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def writing() -> AsyncIterator[Writing]:
-    async with Writing(environment=SHORT) as started:
+async def writing(lines: list[str]) -> AsyncIterator[Writing]:
+    async with Writing(environment=SHORT, on_line=lambda _, line: lines.append(line)) as started:
         yield started

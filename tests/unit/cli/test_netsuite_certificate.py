@@ -108,7 +108,9 @@ def test_printed_command_makes_the_credential(certify: Certify, tmp_path: Path) 
     assert command is not None
     made = subprocess.run(["bash", "-c", command[1]], capture_output=True, check=True).stdout
 
-    assert NetsuiteM2M.read(json.loads(made)).private_key_pem == (folder / netsuite.KEY_FILE).read_text()
+    credential = NetsuiteM2M.read(json.loads(made))
+    assert credential.private_key_pem == (folder / netsuite.KEY_FILE).read_text()
+    assert credential.certificate_pem == (folder / netsuite.CERTIFICATE_FILE).read_text()
     assert "mlc secrets set netsuite/ACCOUNT oauth2-m2m" in printed
 
 

@@ -35,8 +35,9 @@ OAuth 2.0 Client Credentials (M2M) Setup > Create New, with the entity, the role
 record, "Client Credentials (Machine to Machine) Grant" ticked). NetSuite then shows the Certificate ID. Put both ids
 in, and the account:
 
-  jq -n --rawfile key {key} '{{client_id: "CLIENT ID", certificate_id: "CERTIFICATE ID",
-    private_key_pem: $key, algorithm: "{algorithm}"}}' |
+  jq -n --rawfile key {key} --rawfile certificate {certificate} '{{
+    client_id: "CLIENT ID", certificate_id: "CERTIFICATE ID",
+    private_key_pem: $key, certificate_pem: $certificate, algorithm: "{algorithm}"}}' |
     mlc secrets set netsuite/ACCOUNT oauth2-m2m --environment sandbox --file /dev/stdin
 
 A production account: --environment production. Each account needs this of its own; a refresh of a sandbox undoes it."""
@@ -57,7 +58,7 @@ def new(
     say(f"certificate  {folder / CERTIFICATE_FILE}")
     _describe(Certificate.read(pair.certificate))
     say(f"algorithm    {key.algorithm}")
-    hint("\n" + _NEXT.format(key=shlex.quote(str(folder / KEY_FILE)), algorithm=key.algorithm))
+    hint("\n" + _next(folder, key))
 
 
 @certificate_app.command("show")
@@ -77,6 +78,11 @@ def show(file: Annotated[Path, typer.Argument(help="A certificate, PEM or DER.")
     say(f"days left    {left}")
     if left < SOON_DAYS:
         say(f"less than {SOON_DAYS} days are left: make a new one and upload it before this one ends")
+
+
+def _next(folder: Path, key: Key) -> str:
+    files = {"key": folder / KEY_FILE, "certificate": folder / CERTIFICATE_FILE}
+    return _NEXT.format(**{what: shlex.quote(str(file)) for what, file in files.items()}, algorithm=key.algorithm)
 
 
 def _describe(certificate: Certificate) -> None:

@@ -1,4 +1,4 @@
-"""What an X.509 certificate says.
+"""What an X.509 certificate says, and whether it belongs to a private key.
 
 In: bytes as somebody gives them. Out: a Certificate, or Malformed, whose text never holds any of them.
 Never: I/O, the clock.
@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
+    PublicFormat,
     load_der_private_key,
+    load_pem_private_key,
 )
 
 from ml_connector.common.errors import Malformed
@@ -28,13 +30,14 @@ _PRIVATE: Final = b"PRIVATE KEY-----"
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """`fingerprint`: SHA-256 of the whole certificate, as openssl prints it."""
+    """`fingerprint`: SHA-256 of the whole certificate, as openssl prints it. `public_key`: DER."""
 
     subject: str
     key: str
     begins: datetime
     ends: datetime
     fingerprint: str
+    public_key: bytes
 
     @classmethod
     def read(cls, data: bytes) -> Self:
@@ -49,9 +52,22 @@ class Certificate:
                 begins=found.not_valid_before_utc,
                 ends=found.not_valid_after_utc,
                 fingerprint=hashlib.sha256(found.public_bytes(Encoding.DER)).digest().hex(":").upper(),
+                public_key=found.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
             )
         except (ValueError, TypeError, UnsupportedAlgorithm) as error:
             raise Malformed("is not an X.509 certificate (PEM or DER)") from error
+
+    def belongs_to(self, private_key_pem: bytes) -> bool:
+        """Raises Malformed for what is no private key without a password."""
+        try:
+            public = load_pem_private_key(
+                private_key_pem,
+                password=None,
+                unsafe_skip_rsa_key_validation=True,  # 200 ms on the event loop; who signs with it validates it
+            ).public_key()
+            return public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) == self.public_key
+        except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+            raise Malformed("is not a private key as PEM without a password") from error
 
 
 def _kind(key: CertificatePublicKeyTypes) -> str:

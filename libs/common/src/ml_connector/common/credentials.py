@@ -6,7 +6,8 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
-from ml_connector.common.errors import SecretUnreadable
+from ml_connector.common.certificates import Certificate
+from ml_connector.common.errors import Malformed, SecretUnreadable
 
 LIVE_KEYS = 2  # an old and a new one, while a rotation is under way
 
@@ -85,10 +86,24 @@ class NetsuiteM2M(Credential, frozen=True):
     certificate_id: str
     private_key_pem: str
     algorithm: str = "PS256"
+    certificate_pem: str = ""  # may be left out: nobody is warned before its end then
 
     def check(self) -> None:
         if self.algorithm not in {"PS256", "PS384", "PS512", "ES256", "ES384", "ES512"}:
             raise SecretUnreadable(f"{self.NAME}: algorithm must be PS256, PS384, PS512, ES256, ES384 or ES512")
+        field = "certificate_pem"
+        try:
+            certificate = self.certificate()
+            field = "private_key_pem"
+            fits = certificate is None or certificate.belongs_to(_pem(self.private_key_pem))
+        except Malformed as error:
+            raise SecretUnreadable(f"{self.NAME}: {field} {error}") from error
+        if not fits:
+            raise SecretUnreadable(f"{self.NAME}: certificate_pem is not the certificate of private_key_pem")
+
+    def certificate(self) -> Certificate | None:
+        """None when it was left out."""
+        return Certificate.read(_pem(self.certificate_pem)) if self.certificate_pem else None
 
 
 KINDS: dict[str, type[Credential]] = {kind.NAME: kind for kind in (WebhookHmac, WebhookBasic, ApiToken, NetsuiteM2M)}
@@ -97,3 +112,8 @@ KINDS: dict[str, type[Credential]] = {kind.NAME: kind for kind in (WebhookHmac, 
 def _at_most_two(name: str, keys: tuple[Any, ...]) -> None:
     if not 1 <= len(keys) <= LIVE_KEYS or len({key.id for key in keys}) != len(keys):
         raise SecretUnreadable(f"{name}: one or two keys with different ids are needed")
+
+
+def _pem(text: str) -> bytes:
+    """What is no ASCII can only stand around it."""
+    return text.encode("ascii", "replace")

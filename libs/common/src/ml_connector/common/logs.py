@@ -17,7 +17,7 @@ from ml_connector.common.errors import ConnectorError
 
 FIELDS: Final = frozenset(
     """
-    account action after_s attempt cause code company count deadline_s delay_s destination due_in_s entity
+    account action after_s attempt cause code company count days_left deadline_s delay_s destination due_in_s entity
     environment epoch error flow flows generation group host id in_flight kek kind lag lane limit name offset
     outcome partition partitions path pid port problem reason record_key records request_id secrets service
     refused signal size_bytes source_id stage state status took_ms topic trace unavailable url version waiting

@@ -15,11 +15,13 @@ Metric = Literal[
     "ml_connector.ingest.deliveries",  # webhook deliveries since the start, by flow and result
     "ml_connector.admin.accounting_difference",  # causes without exactly one outcome, by account
     "ml_connector.admin.behind",  # messages that are not materialized yet
+    "ml_connector.netsuite_writer.certificate_left",  # until NetSuite refuses our logins, by account
 ]
 _UNITS: Final[dict[Metric, str]] = {
     "ml_connector.ingest.deliveries": "{delivery}",
     "ml_connector.admin.accounting_difference": "{cause}",
     "ml_connector.admin.behind": "{message}",
+    "ml_connector.netsuite_writer.certificate_left": "s",
 }
 
 # A number with its attributes.

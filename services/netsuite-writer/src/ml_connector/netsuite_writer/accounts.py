@@ -71,6 +71,10 @@ class Accounts:
         self.read_limits()
         return Account(name, gate=door.gate, client=door.client, tools=tools)
 
+    def names(self) -> frozenset[str]:
+        """Those that were written to, in small letters."""
+        return frozenset(self._doors)
+
     def flows_changed(self) -> None:
         for name, door in self._doors.items():
             door.gate.governor.bound(self._limit(name))

@@ -12,7 +12,7 @@ from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING
 
-from ml_connector.common import logs, telemetry, topics
+from ml_connector.common import logs, metrics, telemetry, topics
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.codec import Wire
 from ml_connector.common.directory import Directory
@@ -27,6 +27,7 @@ from ml_connector.common.keys import attempt_key, job_key
 from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import Attempt, BatchJob, Hydrate, Standing
 from ml_connector.netsuite_writer.accounts import Accounts
+from ml_connector.netsuite_writer.expiry import Expiry
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.partition import Partition
 from ml_connector.netsuite_writer.settings import WriterSettings
@@ -86,6 +87,7 @@ class Writer:
         )
         self._companion = AssignedConsumer(settings.kafka(), topic=self._observed)
         self._accounts = Accounts(settings, self._directory, clock)
+        self._expiry = Expiry(self._directory, clock)
         self._partitions: dict[int, Partition] = {}
         self._identity = ""
         self._joined = False
@@ -119,6 +121,7 @@ class Writer:
         await asyncio.to_thread(refuse_other_partitions, settings.kafka(), specs)
         self._identity = await asyncio.to_thread(identity, settings.kafka(), [self._desired, self._observed])
         self._producer.start()
+        metrics.gauge("ml_connector.netsuite_writer.certificate_left", self._expiry.readings)
         await self._directory.start(Deadline.after(self._clock, START_DEADLINE_S))
         self._directory.on_change(self._flows_changed)
         self._companion.start()
@@ -223,6 +226,7 @@ class Writer:
                 else:
                     await partition.tick()
             self._accounts.read_limits()
+            self._expiry.look(self._accounts.names())
             offsets = {n: p.position() for n, p in self._partitions.items() if p.started}
             await self._group.commit({n: offset for n, offset in offsets.items() if offset is not None})
 

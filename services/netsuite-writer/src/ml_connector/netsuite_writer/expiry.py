@@ -1,0 +1,71 @@
+"""Say in time when an account's certificate ends: NetSuite then refuses every login, and only a person can help.
+
+In: the accounts that are written to, their credentials. Out: a warning a day, and a metric of the seconds left.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from ml_connector.common.clock import Clock
+from ml_connector.common.credentials import NetsuiteM2M
+from ml_connector.common.directory import Directory
+from ml_connector.common.errors import SecretUnreadable
+from ml_connector.common.flows import Flow
+from ml_connector.common.logs import get_logger
+from ml_connector.common.metrics import Reading
+
+log = get_logger()
+
+LOOK_S: Final = 600.0  # the certificates are read anew each time, since a credential may have been replaced
+SOON: Final = timedelta(days=30)  # NetSuite's own mails come 2 months, 1 month and 14 days ahead
+AGAIN: Final = timedelta(days=1)
+
+
+class Expiry:
+    """Of one process; it warns of the accounts that it has written to since its start."""
+
+    def __init__(self, directory: Directory, clock: Clock) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._look_at_s = 0.0
+        self._looked_at: frozenset[str] = frozenset()
+        self._warned: dict[str, datetime] = {}
+        self._ends: dict[str, datetime] = {}
+
+    def look(self, accounts: frozenset[str]) -> None:
+        """Now and then, and when there are others, at whatever pace it is called. `accounts`: in small letters."""
+        if self._clock.monotonic_s() < self._look_at_s and accounts == self._looked_at:
+            return
+        self._looked_at = accounts
+        self._look_at_s = self._clock.monotonic_s() + LOOK_S
+        flows = {live.flow.netsuite.account: live.flow for live in self._directory.flows()}
+        ends = {name: self._end(flow) for name, flow in flows.items() if name.lower() in accounts}
+        self._ends = {name: end for name, end in ends.items() if end is not None}
+        for name, end in self._ends.items():
+            self._warn(name, end)
+
+    def readings(self) -> list[Reading]:
+        """Seconds left, negative afterwards. Called by the exporter's thread: it reads one finished dict."""
+        now = self._now()
+        return [(int((end - now).total_seconds()), {"account": name}) for name, end in self._ends.items()]
+
+    def _end(self, flow: Flow) -> datetime | None:
+        """None when the credential does not say; one that cannot be read is told by the login itself."""
+        owner = f"netsuite/{flow.netsuite.account}"
+        try:
+            held = self._directory.secret(NetsuiteM2M, owner=owner, environment=flow.environment)
+        except SecretUnreadable:
+            return None
+        certificate = held.certificate()
+        return None if certificate is None else certificate.ends
+
+    def _warn(self, name: str, end: datetime) -> None:
+        now = self._now()
+        if end - now < SOON and now >= self._warned.get(name, now - AGAIN) + AGAIN:
+            self._warned[name] = now
+            log.warning("certificate_ends", account=name, days_left=(end - now).days)
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
