@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from ml_connector.cli.stack import ACCOUNT, FLOW
+from ml_connector.cli.stack import ACCOUNT, ALL, FLOW, StackOptions
 from support.living import Living
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -24,12 +24,12 @@ EXAMPLE = Path(__file__).parents[1] / "data" / "pipedrive" / "webhook-v2-officia
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def living() -> AsyncIterator[Living]:
-    async with Living() as one:
+    async with Living(StackOptions(processes=ALL)) as one:
         yield one
 
 
 async def mlc(living: Living, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    environment = living.stack.environment(PATH="/usr/bin:/bin", MLC_INGEST_URL=living.stack.urls["ingest"])
+    environment = {**living.stack.commands_environment(), "PATH": "/usr/bin:/bin"}
     return await asyncio.to_thread(
         lambda: subprocess.run(
             [MLC, *arguments], capture_output=True, text=True, env=environment, input=stdin, check=False, timeout=60
@@ -83,17 +83,28 @@ async def test_flow_is_applied_with_the_next_version_or_refused_with_lines(livin
     )
     line = 1 + text.splitlines().index("      title: cut(data.title, 99)")
 
-    first, second = await mlc(living, "flows", "apply", str(good)), await mlc(living, "flows", "apply", str(good))
+    first, again = await mlc(living, "flows", "apply", str(good)), await mlc(living, "flows", "apply", str(good))
+    good.write_text(good.read_text().replace("cut(data.title, 99)", "cut(data.title, 98)"))
+    second = await mlc(living, "flows", "apply", str(good))
     refused = await mlc(living, "flows", "apply", str(bad))
     listed = await mlc(living, "flows", "list")
 
     assert (first.stdout, second.stdout) == (
         "flow acme-us: version 1 is active\n",
         "flow acme-us: version 2 is active\n",
-    )
+    ), first.stderr
+    assert "nothing is changed" in again.stdout
     assert refused.returncode == 2
     assert f"{bad}:{line}: entities.deal.fields.title: Failed to parse" in refused.stderr
     assert "acme-eu" in listed.stdout and "acme-us" in listed.stdout
+
+
+async def test_what_show_prints_can_be_applied_again(living: Living, tmp_path: Path) -> None:
+    shown = await mlc(living, "flows", "show", FLOW)
+    file = tmp_path / "shown.yaml"
+    file.write_text(shown.stdout)
+
+    assert "nothing is changed" in (await mlc(living, "flows", "apply", str(file))).stdout
 
 
 async def test_identity_of_a_flow_never_changes(living: Living, tmp_path: Path) -> None:

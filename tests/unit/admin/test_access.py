@@ -38,13 +38,20 @@ ACCESS: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/v1/replays/{job_id}"): ("viewer", None),
     ("GET", "/v1/replays/{job_id}/items"): ("viewer", None),
     ("POST", "/v1/replays/{job_id}/{act}"): ("operator", {"reason": "because"}),
+    ("GET", "/v1/flows"): ("viewer", None),
+    ("POST", "/v1/flows"): ("admin", {"document": {}}),
+    ("GET", "/v1/flows/{flow}"): ("viewer", None),
+    ("GET", "/v1/flows/{flow}/versions/{version}"): ("viewer", None),
+    ("POST", "/v1/flows/{flow}/activate"): ("admin", {"version": 1}),
+    ("POST", "/v1/flows/{flow}/pause"): ("operator", {}),
+    ("POST", "/v1/flows/{flow}/resume"): ("operator", {}),
     ("POST", "/v1/flows/{flow}/check"): ("operator", None),
     ("GET", "/v1/status"): ("viewer", None),
     ("GET", "/v1/accounting"): ("viewer", None),
     ("POST", "/v1/accounting"): ("operator", None),
     ("GET", "/v1/acts"): ("viewer", None),
 }
-IN_PATHS = {"letter_id": ID, "job_id": ID, "act": "pause", "flow": "acme"}
+IN_PATHS = {"letter_id": ID, "job_id": ID, "act": "pause", "flow": "acme", "version": "1"}
 ROLES = ("viewer", "operator", "admin")
 KEY = new_signing_key()
 

@@ -1,74 +1,147 @@
-"""mlc flows: one Pipedrive company, one NetSuite account, one mapping."""
+"""mlc flows: one Pipedrive company, one NetSuite account, one mapping; asked of the admin service."""
 
 from __future__ import annotations
 
-import getpass
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
+import msgspec
 import typer
-from rich.table import Table
+from ruamel.yaml import YAML
 
 from ml_connector.cli import flow_writing
+from ml_connector.cli.admin_api import AdminApi, Answer, Refused
 from ml_connector.cli.flow_files import read_flow_file
-from ml_connector.cli.publishing import TopicWriter
-from ml_connector.cli.reading import flow_book
-from ml_connector.cli.say import out, plainly
+from ml_connector.cli.options import Json, flow_name
+from ml_connector.cli.say import plainly
+from ml_connector.cli.showing import add, one_line, say, show, table, tell, when
 from ml_connector.common.errors import InvalidFlow
-from ml_connector.common.settings import Settings
-from ml_connector.common.vault import Vault
 
 app = typer.Typer(help="Flows: one Pipedrive company, one NetSuite account, one mapping.", no_args_is_help=True)
 app.command("init")(flow_writing.init)
 app.command("validate")(flow_writing.validate)
 
+Name = Annotated[str, typer.Argument(help="Its name.", metavar="FLOW")]
+Why = Annotated[str, typer.Option("--reason", help="Why. It is recorded with your name.")]
+Expect = Annotated[
+    int | None, typer.Option(help="Only if this version is active now (0: only if there is no such flow).")
+]
+
 
 @app.command("apply")
 @plainly
-def apply(file: Annotated[Path, typer.Argument(help="A flow in YAML.")]) -> None:
+def apply(
+    file: Annotated[Path, typer.Argument(help="A flow in YAML.")],
+    reason: Why = "",
+    expect: Expect = None,
+    as_json: Json = False,
+) -> None:
     """Check a flow (every problem with its line), give it the next version and activate it."""
-    settings = Settings.load()
     document, lines = read_flow_file(file)
+    body = {"document": msgspec.to_builtins(document), "reason": reason, "expect": expect}
     try:
-        version = _writer(settings).flow(document, by=f"mlc:{getpass.getuser()}")
-    except InvalidFlow as error:
-        raise InvalidFlow([lines.place(problem) for problem in error.problems]) from error
-    out.print(f"flow {document['flow']}: version {version} is active")
+        with AdminApi.here() as api:
+            answer = api.post("flows", body)
+    except Refused as error:
+        problems = [(path, what) for path, what in error.details if not path.startswith("body")]
+        if not problems:
+            raise
+        raise InvalidFlow([lines.place(f"{path}: {what}" if path else what) for path, what in problems]) from error
+    _tell(answer, "is active" if answer["changed"] else "says exactly this already: nothing is changed", as_json)
 
 
 @app.command("list")
 @plainly
-def list_() -> None:
+def list_(as_json: Json = False) -> None:
     """List the flows with their active versions."""
-    settings = Settings.load()
-    book = flow_book(settings.kafka(), settings.topic_prefix)
-    table = Table("flow", "version", "company", "account", "environment", "state")
-    for name in book.names():
-        live = book.live(name)
-        if live is not None:
-            flow = live.flow
-            state = "paused" if live.paused else "active"
-            account = flow.netsuite.account
-            table.add_row(name, str(live.version), flow.pipedrive.company, account, flow.environment, state)
-    out.print(table)
+    with AdminApi.here() as api:
+        answer = api.get("flows")
+    if as_json:
+        tell(answer)
+        return
+    made = table("flow", "version", "company", "account", "environment", "state", rest="applied by")
+    for one in answer["flows"]:
+        state = "paused" if one["paused"] else "active"
+        names = (one["flow"], one["version"], one["company"], one["account"], one["environment"])
+        add(made, *names, state, f"{one['applied_by']}, {when(one['applied_at'])}")
+    show(made)
+
+
+@app.command("show")
+@plainly
+def show_(
+    flow: Name,
+    version: Annotated[int | None, typer.Option(min=1, help="Which (default: the active one).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Print a flow as it was applied, in YAML; comments are not kept."""
+    path = f"flows/{flow_name(flow)}" + (f"/versions/{version}" if version is not None else "")
+    with AdminApi.here() as api:
+        answer = api.get(path)
+    if as_json:
+        tell(answer)
+    else:
+        _yaml().dump(answer["document"], sys.stdout)
+
+
+@app.command("history")
+@plainly
+def history(flow: Name, as_json: Json = False) -> None:
+    """List the versions of a flow, newest first."""
+    with AdminApi.here() as api:
+        answer = api.get(f"flows/{flow_name(flow)}")
+    if as_json:
+        tell({"flow": answer["flow"], "versions": answer["versions"]})
+        return
+    made = table("version", "", "applied", rest="by")
+    for one in answer["versions"]:
+        add(made, one["version"], "active" if one["active"] else "", when(one["applied_at"]), one["applied_by"])
+    show(made)
+
+
+@app.command("rollback")
+@plainly
+def rollback(
+    flow: Name,
+    version: Annotated[int, typer.Argument(min=1, help="The version to go back to.")],
+    reason: Why = "",
+    expect: Expect = None,
+    as_json: Json = False,
+) -> None:
+    """Activate another version that was applied before. Records are written anew when they change, or by a replay."""
+    answer = _change(flow, "activate", reason, expect=expect, version=version)
+    _tell(answer, "is active" if answer["changed"] else "was active already", as_json)
 
 
 @app.command("pause")
 @plainly
-def pause(flow: Annotated[str, typer.Argument(help="Its name.")]) -> None:
+def pause(flow: Name, reason: Why = "", as_json: Json = False) -> None:
     """Write nothing of this flow to NetSuite; its events go on being accepted and wait."""
-    _writer(Settings.load()).pause(flow, paused=True)
-    out.print(f"flow {flow} is paused")
+    answer = _change(flow, "pause", reason)
+    _tell(answer, "is paused" if answer["changed"] else "was paused already", as_json)
 
 
 @app.command("resume")
 @plainly
-def resume(flow: Annotated[str, typer.Argument(help="Its name.")]) -> None:
+def resume(flow: Name, reason: Why = "", as_json: Json = False) -> None:
     """Let a flow go on that was paused, or halted because its records were rejected one after the other."""
-    _writer(Settings.load()).pause(flow, paused=False)
-    out.print(f"flow {flow} goes on")
+    _tell(_change(flow, "resume", reason), "goes on", as_json)
 
 
-def _writer(settings: Settings) -> TopicWriter:
-    vault = Vault.from_text(settings.vault_key_text())
-    return TopicWriter(settings.kafka(), prefix=settings.topic_prefix, vault=vault)
+def _change(flow: str, what: str, reason: str, **more: Any) -> Answer:
+    with AdminApi.here() as api:
+        return api.post(f"flows/{flow_name(flow)}/{what}", {"reason": reason, **more})
+
+
+def _tell(answer: Answer, what: str, as_json: bool) -> None:
+    if as_json:
+        tell(answer)
+    else:
+        say(f"flow {one_line(answer['flow'])}: version {answer['version']} {what}")
+
+
+def _yaml() -> YAML:
+    made = YAML()
+    made.indent(mapping=2, sequence=4, offset=2)
+    return made

@@ -1,4 +1,4 @@
-"""Write flows and secrets to their topics, from a developer's machine (the admin service takes this over later)."""
+"""Write flows and secrets to their topics, from a developer's machine: a stack of one's own, before it runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ml_connector.common.codec import Wire
 from ml_connector.common.credentials import KINDS
 from ml_connector.common.directory import FlowBook
 from ml_connector.common.errors import BadInput, DeliveryFailed, InvalidFlow
-from ml_connector.common.flows import ActiveFlow, Environment, Flow, FlowVersion, parse_flow
+from ml_connector.common.flow_identity import identity_of, identity_problems
+from ml_connector.common.flows import ActiveFlow, Environment, FlowVersion, parse_flow
 from ml_connector.common.kafka.producer import base_config, connect
 from ml_connector.common.vault import SecretEntry, Vault, secret_key
 
@@ -36,7 +37,9 @@ class TopicWriter:
         """Validate, give it the next version, activate it; the version. Raises InvalidFlow."""
         flow = parse_flow(document)
         book = flow_book(self._kafka, self._prefix)
-        refuse_changed_identity(flow, book)
+        known = [identity_of(live.flow) for name in book.names() if (live := book.live(name)) is not None]
+        if problems := identity_problems(flow, known):
+            raise InvalidFlow(problems)
         version = book.newest(flow.flow) + 1
         plain = flow.model_dump(mode="json", exclude_defaults=True, by_alias=True)
         now_ms = int(time.time() * 1000)
@@ -80,36 +83,3 @@ class TopicWriter:
         self._producer.produce(topic.full_name(self._prefix), key=key, value=value.encode(), on_delivery=delivered)
         if self._producer.flush(DELIVERY_S) or problems:
             raise DeliveryFailed(f"the broker did not take {key}: is MLC_KAFKA_BOOTSTRAP_SERVERS right?")
-
-
-def refuse_changed_identity(flow: Flow, book: FlowBook) -> None:
-    """Company, account, environment and prefix never change in a flow's life; a prefix is unique in an account."""
-    problems: list[str] = []
-    for name in book.names():
-        live = book.live(name)
-        if live is None:
-            continue
-        problems += _changed(flow, live.flow) if name == flow.flow else _clash(flow, live.flow)
-    if problems:
-        raise InvalidFlow(problems)
-
-
-def _changed(flow: Flow, before: Flow) -> list[str]:
-    pairs = {
-        "environment": (flow.environment, before.environment),
-        "external_ids": (flow.external_ids, before.external_ids),
-        "pipedrive.company": (flow.pipedrive.company, before.pipedrive.company),
-        "netsuite.account": (flow.netsuite.account, before.netsuite.account),
-    }
-    return [
-        f"{path}: was {was!r} and never changes in a flow's life: give the flow another name"
-        for path, (now, was) in pairs.items()
-        if now != was
-    ]
-
-
-def _clash(flow: Flow, other: Flow) -> list[str]:
-    same_account = flow.netsuite.account == other.netsuite.account
-    if same_account and flow.external_ids.lower() == other.external_ids.lower():
-        return [f"external_ids: flow {other.flow!r} of the same account uses {other.external_ids!r} already"]
-    return []

@@ -15,11 +15,12 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from ml_connector.admin.api import checks, dead_letters, problems, records, replays, status
+from ml_connector.admin.api import checks, dead_letters, flows, problems, records, replays, status
 from ml_connector.admin.api.services import Services
 from ml_connector.admin.books import Books
 from ml_connector.admin.checks import Checks
 from ml_connector.admin.database import Database
+from ml_connector.admin.flows.change import Flows
 from ml_connector.admin.flows.look import FlowLooks
 from ml_connector.admin.guard import Guard
 from ml_connector.admin.identity.door import Door
@@ -75,6 +76,7 @@ class Admin:
         self._runner = Runner(
             settings, self._database, jobs, self._letters, self._producer, previews, self._materializer, clock
         )
+        looks = FlowLooks(self._database)
         self.services = Services(
             database=self._database,
             materializer=self._materializer,
@@ -83,7 +85,9 @@ class Admin:
             letter_acts=LetterActs(self._database, self._letters, previews, clock),
             replays=jobs,
             books=self._books,
-            checks=Checks(FlowLooks(self._database), self._owners, looks=()),
+            flows=Flows(self._database, self._materializer, clock),
+            flow_looks=looks,
+            checks=Checks(looks, self._owners, looks=()),
             clock=clock,
         )
 
@@ -154,7 +158,7 @@ def make_api(services: Services) -> FastAPI:
     )
     api.state.services = services
     problems.install(api)
-    for part in (records, dead_letters, replays, checks, status):
+    for part in (records, dead_letters, replays, flows, checks, status):
         api.include_router(part.router, prefix="/v1")
     return api
 

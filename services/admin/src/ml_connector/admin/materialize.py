@@ -111,9 +111,11 @@ class Materializer:
         age_s = None if self._level_at_ms is None else (self._clock.now_ms() - self._level_at_ms) / 1000
         return Behind(sum(lags), sum(lag > 0 for lag in lags), age_s)
 
-    async def until_level(self, deadline: Deadline) -> None:
-        """Until everything is folded that the topics hold now. Raises TryLater."""
+    async def until_level(self, deadline: Deadline, *, of: Topic | None = None) -> None:
+        """Until everything is folded that the topics (or the one) hold now. Raises TryLater."""
         ends = await asyncio.to_thread(self._topics.ends)
+        if of is not None:
+            ends = {place: end for place, end in ends.items() if place[0] == of.name}
         while not self._reached(ends):
             if deadline.expired:
                 raise TryLater("the topics are not read to their ends", after_s=5.0)

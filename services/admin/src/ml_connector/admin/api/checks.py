@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from ml_connector.admin.acts import record_act
+from ml_connector.admin.api.flows import FlowName
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Given, Operator, Services
 from ml_connector.admin.identity.roles import Actor
@@ -17,8 +18,6 @@ from ml_connector.common.asking import Finding as Found
 from ml_connector.common.flows import Environment
 
 router = APIRouter(prefix="/flows", tags=["flows"])
-
-FlowName = Annotated[str, Path(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$", examples=["acme-eu"])]
 
 
 class Finding(BaseModel):

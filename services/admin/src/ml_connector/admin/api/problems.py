@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 
 from ml_connector.admin.identity.roles import NotAllowed, Unauthenticated
 from ml_connector.admin.replay.control import Conflict, NotFound
-from ml_connector.common.errors import BadInput, ConnectorError, TryLater
+from ml_connector.common.errors import BadInput, ConnectorError, InvalidFlow, TryLater
 from ml_connector.common.logs import get_logger
 
 log = get_logger()
@@ -81,6 +81,7 @@ def install(app: FastAPI) -> None:
         (TryLater, 503),
     ):
         app.add_exception_handler(kind, _answering(status))
+    app.add_exception_handler(InvalidFlow, _invalid_flow)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(DBAPIError, _database)
@@ -101,6 +102,13 @@ async def _invalid(_: Request, error: Exception) -> JSONResponse:
     found = error.errors() if isinstance(error, RequestValidationError) else []
     details = [Detail(path=".".join(map(str, one["loc"])), problem=one["msg"]) for one in found]
     return problem(422, "the request is not valid", details)
+
+
+async def _invalid_flow(_: Request, error: Exception) -> JSONResponse:
+    problems = error.problems if isinstance(error, InvalidFlow) else []
+    parts = [one.partition(": ") for one in problems]
+    details = [Detail(path=path, problem=what) if what else Detail(path="", problem=path) for path, _, what in parts]
+    return problem(422, "the flow does not hold", details)
 
 
 async def _http(_: Request, error: Exception) -> JSONResponse:

@@ -12,6 +12,8 @@ from fastapi.security import HTTPBearer
 from ml_connector.admin.books import Books
 from ml_connector.admin.checks import Checks
 from ml_connector.admin.database import Database
+from ml_connector.admin.flows.change import Flows
+from ml_connector.admin.flows.look import FlowLooks
 from ml_connector.admin.identity.roles import Actor, NotAllowed, Role
 from ml_connector.admin.letter_acts import LetterActs
 from ml_connector.admin.letter_bytes import LetterBytes
@@ -32,6 +34,8 @@ class Services:
     letter_acts: LetterActs
     replays: Replays
     books: Books
+    flows: Flows
+    flow_looks: FlowLooks
     checks: Checks
     clock: Clock
 

@@ -1,1 +1,1 @@
-"""What is known of flows: look."""
+"""Flows: look, change."""

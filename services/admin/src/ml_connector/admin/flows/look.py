@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from typing import NamedTuple
+
+from sqlalchemy import Connection, Row, select
 
 from ml_connector.admin.database import Database
 from ml_connector.admin.replay.control import NotFound
-from ml_connector.admin.tables import active_flow, flow_version
+from ml_connector.admin.tables import active_flow, flow, flow_version
 from ml_connector.common.directory import LiveFlow
-from ml_connector.common.flows import FlowVersion
+from ml_connector.common.flow_identity import Identity
+from ml_connector.common.flows import ActiveFlow, FlowVersion
+
+_ACTIVE = select(active_flow, flow_version.c.value).join(
+    flow_version, (active_flow.c.flow == flow_version.c.flow) & (active_flow.c.version == flow_version.c.version)
+)
+
+
+class Known(NamedTuple):
+    """A flow as the tables have it: what is active, and that version."""
+
+    active: ActiveFlow
+    version: FlowVersion
 
 
 class FlowLooks:
@@ -18,11 +32,62 @@ class FlowLooks:
         self._database = database
 
     def active(self, name: str) -> LiveFlow:
-        """Raises NotFound."""
-        of_it = (active_flow.c.flow == flow_version.c.flow) & (active_flow.c.version == flow_version.c.version)
-        asked = select(active_flow, flow_version.c.value).join(flow_version, of_it).where(active_flow.c.flow == name)
+        """Raises NotFound; InvalidFlow when this release would not take the document any more."""
         with self._database.read() as connection:
-            row = connection.execute(asked).one_or_none()
-        if row is None:
-            raise NotFound(f"there is no flow {name}")
-        return LiveFlow(FlowVersion.decode(row.value).read(), row.version, row.paused, row.resumed_at_ms)
+            known = find(connection, name)
+        return LiveFlow(known.version.read(), known.active.version, known.active.paused, known.active.resumed_at_ms)
+
+    def all(self) -> list[Known]:
+        with self._database.read() as connection:
+            return [_known(row) for row in connection.execute(_ACTIVE.order_by(active_flow.c.flow))]
+
+    def one(self, name: str) -> Known:
+        """Raises NotFound."""
+        with self._database.read() as connection:
+            return find(connection, name)
+
+    def versions(self, name: str) -> list[FlowVersion]:
+        """Newest first."""
+        wanted = select(flow_version.c.value).where(flow_version.c.flow == name)
+        with self._database.read() as connection:
+            values = connection.scalars(wanted.order_by(flow_version.c.version.desc()))
+            return [FlowVersion.decode(value) for value in values]
+
+    def version(self, name: str, number: int) -> FlowVersion:
+        """Raises NotFound."""
+        with self._database.read() as connection:
+            return find_version(connection, name, number)
+
+
+def find(connection: Connection, name: str) -> Known:
+    """Raises NotFound."""
+    row = connection.execute(_ACTIVE.where(active_flow.c.flow == name)).one_or_none()
+    if row is None:
+        raise NotFound(f"there is no flow {name}")
+    return _known(row)
+
+
+def find_version(connection: Connection, name: str, number: int) -> FlowVersion:
+    """Raises NotFound."""
+    value = connection.scalar(
+        select(flow_version.c.value).where(flow_version.c.flow == name, flow_version.c.version == number)
+    )
+    if value is None:
+        raise NotFound(f"flow {name} has no version {number}")
+    return FlowVersion.decode(value)
+
+
+def identities(connection: Connection) -> list[Identity]:
+    """Of every flow that ever was: its records may still be there."""
+    return [Identity(row.flow, row.company, row.account, row.prefix) for row in connection.execute(select(flow))]
+
+
+def _known(row: Row[tuple[object, ...]]) -> Known:
+    active = ActiveFlow(
+        flow=row.flow,
+        version=row.version,
+        revision=row.revision,
+        paused=row.paused,
+        resumed_at_ms=row.resumed_at_ms,
+    )
+    return Known(active, FlowVersion.decode(row.value))

@@ -53,12 +53,24 @@ def _fold_versions(connection: Connection, records: dict[str, Record]) -> None:
                 versions.append(version)
             else:
                 refuse(record, "it belongs under another key")
-    put(connection, flow_version, [version_row(one) for one in versions])
+    for version in put_versions(connection, versions):
+        refuse(records[f"{version.flow}/v{version.version}"], "a flow without a company or an account")
     drop(connection, flow_version, gone)
-    _fold_identities(connection, versions, records)
 
 
-def version_row(version: FlowVersion) -> dict[str, Any]:
+def put_versions(connection: Connection, versions: Sequence[FlowVersion]) -> list[FlowVersion]:
+    """Those that do not say whose they are. Messages may have been read before their flow was known."""
+    put(connection, flow_version, [_version_row(one) for one in versions])
+    rows = {one.flow: row for one in versions if (row := _flow_row(one)) is not None}
+    put(connection, flow, list(rows.values()))
+    for table in (accepted, parked):
+        for row in rows.values():
+            unknown = update(table).where(table.c.account == "", table.c.flow == row["flow"])
+            connection.execute(unknown.values(account=row["account"]))
+    return [one for one in versions if _flow_row(one) is None]
+
+
+def _version_row(version: FlowVersion) -> dict[str, Any]:
     return {
         "flow": version.flow,
         "version": version.version,
@@ -83,34 +95,22 @@ def _fold_active(connection: Connection, records: dict[str, Record]) -> None:
     for part in some(entry.flow for entry in entries):
         rows = connection.execute(select(active_flow).where(active_flow.c.flow.in_(part)))
         known |= {row.flow: row.revision for row in rows}
-    put(connection, active_flow, [active_row(one) for one in entries if one.revision >= known.get(one.flow, 0)])
+    put_active(connection, [one for one in entries if one.revision >= known.get(one.flow, 0)])
     drop(connection, active_flow, gone)
 
 
-def active_row(entry: ActiveFlow) -> dict[str, Any]:
-    return {
-        "flow": entry.flow,
-        "version": entry.version,
-        "revision": entry.revision,
-        "paused": entry.paused,
-        "resumed_at_ms": entry.resumed_at_ms,
-    }
-
-
-def _fold_identities(connection: Connection, versions: Sequence[FlowVersion], records: dict[str, Record]) -> None:
-    """Each version says the same here. Messages may have been read before their flow was known."""
-    rows: dict[str, dict[str, str]] = {}
-    for version in versions:
-        row = _flow_row(version)
-        if row is None:
-            refuse(records[f"{version.flow}/v{version.version}"], "a flow without a company or an account")
-        else:
-            rows[version.flow] = row
-    put(connection, flow, list(rows.values()))
-    for table in (accepted, parked):
-        for row in rows.values():
-            unknown = update(table).where(table.c.account == "", table.c.flow == row["flow"])
-            connection.execute(unknown.values(account=row["account"]))
+def put_active(connection: Connection, entries: Sequence[ActiveFlow]) -> None:
+    rows = [
+        {
+            "flow": one.flow,
+            "version": one.version,
+            "revision": one.revision,
+            "paused": one.paused,
+            "resumed_at_ms": one.resumed_at_ms,
+        }
+        for one in entries
+    ]
+    put(connection, active_flow, rows)
 
 
 def _flow_row(version: FlowVersion) -> dict[str, str] | None:

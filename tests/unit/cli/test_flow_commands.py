@@ -1,0 +1,121 @@
+"""`mlc flows` over the admin service: what is sent, what a person reads."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unit.cli.conftest import Mlc, Service
+
+FLOW: dict[str, Any] = {
+    "flow": "acme-eu",
+    "version": 3,
+    "paused": False,
+    "company": "acme",
+    "account": "1234567_SB1",
+    "environment": "sandbox",
+    "applied_at": "2026-07-28T03:00:00Z",
+    "applied_by": "ann",
+    "changed": True,
+}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    made = tmp_path / "flow.yaml"
+    made.write_text(resources.files("ml_connector.cli.demo").joinpath("flow.yaml").read_text())
+    return made
+
+
+def test_apply_sends_the_document_and_what_is_expected(service: Service, mlc: Mlc, file: Path) -> None:
+    service.put("POST flows", FLOW)
+
+    ran = mlc("flows", "apply", str(file), "--expect", "2", "--reason", "a new status")
+
+    body = service.asked[0].body
+    assert (ran.code, ran.out) == (0, "flow acme-eu: version 3 is active\n")
+    assert (body["expect"], body["reason"], body["document"]["flow"]) == (2, "a new status", "acme-eu")
+
+
+def test_apply_of_what_is_active_says_so(service: Service, mlc: Mlc, file: Path) -> None:
+    service.put("POST flows", {**FLOW, "changed": False})
+
+    assert "nothing is changed" in mlc("flows", "apply", str(file)).out
+
+
+def test_problems_are_told_with_their_lines(service: Service, mlc: Mlc, file: Path) -> None:
+    details = [
+        {"path": "external_ids", "problem": "flow 'x' of the same account uses 'pd' already"},
+        {"path": "netsuite.account", "problem": "was '1' and never changes in a flow's life"},
+    ]
+    service.put("POST flows", {"problem": "the flow does not hold", "details": details}, status=422)
+    lines = file.read_text().splitlines()
+    prefix = 1 + next(n for n, line in enumerate(lines) if line.startswith("external_ids:"))
+
+    ran = mlc("flows", "apply", str(file))
+
+    told = ran.err.splitlines()
+    assert (ran.code, len(told)) == (2, 2)
+    assert told[0] == f"mlc: {file}:{prefix}: external_ids: flow 'x' of the same account uses 'pd' already"
+
+
+def test_conflict_says_what_is_active(service: Service, mlc: Mlc, file: Path) -> None:
+    service.put("POST flows", {"problem": "version 3 is active, not 2: look", "details": []}, status=409)
+
+    assert mlc("flows", "apply", str(file), "--expect", "2").err == "mlc: version 3 is active, not 2: look\n"
+
+
+def test_list_shows_each_flow(service: Service, mlc: Mlc) -> None:
+    service.put("GET flows", {"flows": [FLOW, {**FLOW, "flow": "acme-us", "paused": True}]})
+
+    lines = mlc("flows", "list").out.splitlines()
+
+    assert lines[1].split()[:6] == ["acme-eu", "3", "acme", "1234567_SB1", "sandbox", "active"]
+    assert lines[2].split()[5] == "paused"
+
+
+def test_show_prints_yaml_that_can_be_applied_again(service: Service, mlc: Mlc, tmp_path: Path) -> None:
+    document = {"flow": "acme-eu", "entities": {"deal": {"match": [], "fields": {"title": "data.title"}}}}
+    service.put("GET flows/acme-eu/versions/2", {**FLOW, "version": 2, "document": document})
+
+    ran = mlc("flows", "show", "acme-eu", "--version", "2")
+
+    assert ran.out.startswith("flow: acme-eu\nentities:\n  deal:\n")
+
+
+def test_history_marks_the_active_version(service: Service, mlc: Mlc) -> None:
+    versions = [
+        {"version": number, "active": number == 1, "applied_at": "2026-07-28T03:00:00Z", "applied_by": "ann"}
+        for number in (2, 1)
+    ]
+    service.put("GET flows/acme-eu", {**FLOW, "versions": versions, "document": {}})
+
+    lines = mlc("flows", "history", "acme-eu").out.splitlines()
+
+    assert lines[1].split()[0] == "2" and "active" not in lines[1]
+    assert lines[2].split()[:2] == ["1", "active"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "asked", "sent", "told"),
+    [
+        (["rollback", "acme-eu", "1"], "activate", {"version": 1, "expect": None, "reason": ""}, "is active"),
+        (["pause", "acme-eu", "--reason", "closing"], "pause", {"reason": "closing"}, "is paused"),
+        (["resume", "acme-eu"], "resume", {"reason": ""}, "goes on"),
+    ],
+)
+def test_changes(service: Service, mlc: Mlc, arguments: list[str], asked: str, sent: dict[str, Any], told: str) -> None:
+    service.put(f"POST flows/acme-eu/{asked}", FLOW)
+
+    ran = mlc("flows", *arguments)
+
+    assert (ran.code, ran.out) == (0, f"flow acme-eu: version 3 {told}\n")
+    assert service.asked[0].body == sent
+
+
+def test_name_that_could_be_another_path_is_refused(service: Service, mlc: Mlc) -> None:
+    assert mlc("flows", "pause", "../replays").code == 2
+    assert service.asked == []
