@@ -22,6 +22,7 @@ from ml_connector.admin.checks import Checks
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.change import Flows
 from ml_connector.admin.flows.look import FlowLooks
+from ml_connector.admin.flows.stops import Stops
 from ml_connector.admin.guard import Guard
 from ml_connector.admin.identity.door import Door
 from ml_connector.admin.identity.keys import DiscoveredKeys, FileKeys
@@ -87,7 +88,7 @@ class Admin:
             books=self._books,
             flows=Flows(self._database, self._materializer, clock),
             flow_looks=looks,
-            checks=Checks(looks, self._owners, looks=()),
+            checks=Checks(looks, self._owners, looks=(Stops(self._database).look,)),
             clock=clock,
         )
 

@@ -1,1 +1,1 @@
-"""Flows: look, change."""
+"""Flows: look, change, stops."""
