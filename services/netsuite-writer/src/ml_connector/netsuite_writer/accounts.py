@@ -9,19 +9,21 @@ from functools import partial
 from typing import Final
 
 import httpx2
-import msgspec
 
+from ml_connector.common.asking import Checked
 from ml_connector.common.clock import Clock
 from ml_connector.common.credentials import NetsuiteM2M
 from ml_connector.common.directory import Directory
 from ml_connector.common.flows import Flow
 from ml_connector.common.logs import get_logger
 from ml_connector.netsuite_writer.account import Account
-from ml_connector.netsuite_writer.gate import Gate
+from ml_connector.netsuite_writer.check import Checking, unknown_flow
+from ml_connector.netsuite_writer.gate import Admit, Gate
 from ml_connector.netsuite_writer.govern import Governor
 from ml_connector.netsuite_writer.job import Tools
-from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
+from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, granted_by
 from ml_connector.netsuite_writer.netsuite.connections import CONNECT_S, Connections, transport
+from ml_connector.netsuite_writer.netsuite.looking import Looking
 from ml_connector.netsuite_writer.netsuite.tokens import Tokens
 from ml_connector.netsuite_writer.settings import WriterSettings
 from ml_connector.netsuite_writer.settle import fault_of
@@ -31,6 +33,7 @@ log = get_logger()
 SMALLEST: Final = 5  # what every account grants (Oracle bridgehead_1500275603), if governanceLimits cannot be read
 UNTIL_READ: Final = 1  # this integration's share may be smaller
 READ_LIMITS_S: Final = 3600.0
+LOOK_S: Final = 10.0  # one request of a check; all of them have 25
 READ_AGAIN_S: Final = 60.0  # when NetSuite was down, or full
 
 
@@ -63,17 +66,29 @@ class Accounts:
         live = self._directory.flow(flow_name)
         if live is None:
             return None
-        if name not in self._doors:
-            self._doors[name] = self._open(name, live.flow)
-        door = self._doors[name]
-        door.gate.governor.bound(self._limit(name))
+        door = self._door(name, live.flow)
         self._hold(name, door.gate, tools)
         self.read_limits()
         return Account(name, gate=door.gate, client=door.client, tools=tools)
 
     def names(self) -> frozenset[str]:
-        """Those that were written to, in small letters."""
+        """Those that were written to or looked at, in small letters."""
         return frozenset(self._doors)
+
+    async def check(self, flow_name: str, *, admit: Admit) -> Checked:
+        """Look at the NetSuite side of a flow, within the account's slots. `admit`: of the account's partition."""
+        live = self._directory.flow(flow_name)
+        if live is None:
+            return Checked(tuple(unknown_flow(flow_name)))
+        flow, url = live.flow, live.flow.netsuite.url
+        make = partial(transport, url, self._tls, self._settings.allowed_networks)
+        gate = self._door(flow.netsuite.account.lower(), flow).gate
+        looking = Looking(url, connections=Connections(make, timeout_s=LOOK_S), gate=gate, admit=admit)
+        try:
+            checking = Checking(flow, looking, credential=partial(self._credential, flow), clock=self._clock)
+            return Checked(tuple(await checking.run()))
+        finally:
+            await looking.close()
 
     def flows_changed(self) -> None:
         for name, door in self._doors.items():
@@ -96,6 +111,12 @@ class Accounts:
             task.cancel()
         doors = tuple(self._doors.values())
         await asyncio.gather(*(door.http.aclose() for door in doors), *(door.connections.close() for door in doors))
+
+    def _door(self, name: str, flow: Flow) -> _Door:
+        if name not in self._doors:
+            self._doors[name] = self._open(name, flow)
+        self._doors[name].gate.governor.bound(self._limit(name))
+        return self._doors[name]
 
     def _open(self, name: str, flow: Flow) -> _Door:
         settings, base_url = self._settings, flow.netsuite.url
@@ -149,16 +170,3 @@ class Accounts:
                 self._read_at_s[name] = self._clock.monotonic_s() + READ_AGAIN_S
         door.gate.governor.bound(self._limit(name))
         door.gate.wake()
-
-
-def granted_by(body: bytes) -> int | None:
-    """Requests in flight that governanceLimits grants this integration (Oracle article_0625010817)."""
-    try:
-        found = msgspec.json.decode(body, type=dict[str, object])
-    except (msgspec.DecodeError, msgspec.ValidationError):
-        return None
-    name = "integrationConcurrencyLimit"
-    if found.get("integrationLimitType") != "integrationSpecific":
-        name = "accountUnallocatedConcurrencyLimit"
-    limit = found.get(name, found.get("accountConcurrencyLimit"))
-    return limit if isinstance(limit, int) and limit > 0 else None

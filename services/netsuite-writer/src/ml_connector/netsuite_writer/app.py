@@ -13,13 +13,15 @@ from typing import Final
 from confluent_kafka import OFFSET_BEGINNING
 
 from ml_connector.common import logs, metrics, telemetry, topics
+from ml_connector.common.asking import Checked
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.codec import Wire
 from ml_connector.common.directory import Directory
-from ml_connector.common.errors import InvalidSettings, MustStop
+from ml_connector.common.errors import BadInput, InvalidSettings, MustStop
 from ml_connector.common.health import HealthServer
 from ml_connector.common.kafka.admin import TopicSpec, identity, refuse_other_partitions
 from ml_connector.common.kafka.consumer import AssignedConsumer, GroupConsumer
+from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
@@ -27,6 +29,7 @@ from ml_connector.common.keys import attempt_key, job_key
 from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import Attempt, BatchJob, Hydrate, Standing
 from ml_connector.netsuite_writer.accounts import Accounts
+from ml_connector.netsuite_writer.asked import Asked
 from ml_connector.netsuite_writer.expiry import Expiry
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.partition import Partition
@@ -88,6 +91,7 @@ class Writer:
         self._companion = AssignedConsumer(settings.kafka(), topic=self._observed)
         self._accounts = Accounts(settings, self._directory, clock)
         self._expiry = Expiry(self._directory, clock)
+        self._asked = Asked(settings, self._producer, self._check)
         self._partitions: dict[int, Partition] = {}
         self._identity = ""
         self._joined = False
@@ -101,6 +105,7 @@ class Writer:
             for name, work in (
                 ("desired", self._read_desired()),
                 ("observed", self._read_observed()),
+                ("asked", self._asked.run()),
                 ("tick", self._tick()),
                 ("stop", stop.wait()),
             )
@@ -125,6 +130,7 @@ class Writer:
         await self._directory.start(Deadline.after(self._clock, START_DEADLINE_S))
         self._directory.on_change(self._flows_changed)
         self._companion.start()
+        self._asked.start()
         self._group.start()
 
     async def _stop(self, tasks: Sequence[asyncio.Task[object]]) -> None:
@@ -132,6 +138,7 @@ class Writer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._asked.close()
         await self._companion.close()
         await self._directory.close()
         await self._producer.close()
@@ -150,12 +157,14 @@ class Writer:
 
     async def revoked(self, partitions: frozenset[int]) -> Mapping[int, int]:
         given_up = [self._partitions.pop(number) for number in partitions if number in self._partitions]
+        self._answer_for_started()
         await self._companion.unassign(p.number for p in given_up)
         offsets = await asyncio.gather(*(p.close(self._settings.drain_s) for p in given_up))
         return {p.number: offset for p, offset in zip(given_up, offsets, strict=True) if offset is not None}
 
     async def lost(self, partitions: frozenset[int]) -> None:
         gone = [self._partitions.pop(number) for number in partitions if number in self._partitions]
+        self._answer_for_started()
         await self._companion.unassign(p.number for p in gone)
         await asyncio.gather(*(p.drop() for p in gone))
 
@@ -192,6 +201,19 @@ class Writer:
             make_account=self._accounts.make,
         )
 
+    def _answer_for_started(self) -> None:
+        """Before that nobody knows what a former owner has in flight."""
+        self._asked.own(frozenset(number for number, partition in self._partitions.items() if partition.started))
+
+    async def _check(self, flow: str, partition: int) -> Checked:
+        """Raises BadInput when the account's owner was not asked: we may not know what it has in flight."""
+        live = self._directory.flow(flow)
+        if live is not None:
+            account = live.flow.netsuite.account.encode()
+            if partition_for(account, self._settings.partitions) != partition:
+                raise BadInput(f"flow {flow} was asked for in partition {partition}, where its account is not")
+        return await self._accounts.check(flow, admit=self._partitions[partition].prove)
+
     def _flows_changed(self) -> None:
         self._accounts.flows_changed()
         for partition in self._partitions.values():
@@ -227,6 +249,7 @@ class Writer:
                     await partition.tick()
             self._accounts.read_limits()
             self._expiry.look(self._accounts.names())
+            self._answer_for_started()
             offsets = {n: p.position() for n, p in self._partitions.items() if p.started}
             await self._group.commit({n: offset for n, offset in offsets.items() if offset is not None})
 

@@ -17,12 +17,25 @@ from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, Respons
 from ml_connector.netsuite_writer.outcome import Ending
 from ml_connector.netsuite_writer.references import References, Unknown
 from ml_connector.netsuite_writer.settle import Answer
+from ml_connector.netsuite_writer.settlement import Settler
 
 SAME = "NetSuite already holds exactly this"
 
 
 class NotOurs(TryLater):
     """Nothing was asked of NetSuite: the broker is away, or somebody else owns the partition."""
+
+
+async def prove(settler: Settler) -> None:
+    """Raises NotOurs unless the partition is still ours."""
+    if settler.proved:
+        return
+    try:
+        ours = await settler.prove()
+    except TryLater as error:
+        raise NotOurs("the broker does not answer") from error
+    if not ours:
+        raise NotOurs("somebody else owns the partition")
 
 
 class Caller:
@@ -73,15 +86,7 @@ class Caller:
 
     async def prove(self) -> None:
         """The partition was ours a moment ago. Raises NotOurs."""
-        settler = self._tools.settler
-        if settler.proved:
-            return
-        try:
-            ours = await settler.prove()
-        except TryLater as error:
-            raise NotOurs("the broker does not answer") from error
-        if not ours:
-            raise NotOurs("somebody else owns the partition")
+        await prove(self._tools.settler)
 
     def _unless_held(self, job: Ready, request: write.Request) -> write.Request | Ending:
         """Skip what NetSuite is known to hold; not while a call of an unknown outcome may yet change it."""

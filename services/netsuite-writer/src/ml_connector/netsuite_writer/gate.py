@@ -20,6 +20,7 @@ from ml_connector.netsuite_writer.settings import WriterSettings
 from ml_connector.netsuite_writer.settle import Answer, fault_of
 
 OUTAGE_FIRST_S: Final = 1.0
+LOOK_AGAIN_S: Final = 0.05
 REFUSED_CROWDS: Final = 2  # logins refused in a row, per slot, until nobody takes them for overload any more
 REASONS: Final = {
     "unauthorized": "NetSuite refuses the credentials, also with a new token",
@@ -97,6 +98,15 @@ class Gate:
             if not turn.cancelled():
                 self.leave(None, turn.result())
             raise
+
+    async def look(self) -> Slot:
+        """A slot for a look that a person asked for: also while the account is suspended, when they are mostly free."""
+        while self.suspended:
+            now_s = self._clock.monotonic_s()
+            if self.governor.free(now_s) > 0:
+                return Slot(now_s, self.governor.take())
+            await self._clock.sleep(LOOK_AGAIN_S)
+        return await self.enter(urgent=True)
 
     def leave(self, answer: Answer | None, slot: Slot) -> None:
         """The request ended; None: it was given up, or says nothing."""

@@ -20,6 +20,7 @@ from ml_connector.common.wire import Attempt, BatchJob, Desired, Standing
 from ml_connector.netsuite_writer import doubt
 from ml_connector.netsuite_writer.account import Account
 from ml_connector.netsuite_writer.batch import in_doubt
+from ml_connector.netsuite_writer.call import prove
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.store import Waiting
 
@@ -229,6 +230,10 @@ class Partition:
         self._accept(held)
         for account in self._accounts.values():
             account.look_again()
+
+    async def prove(self) -> None:
+        """Raises TryLater unless it is still ours."""
+        await prove(self._tools.settler)
 
     async def close(self, within_s: float) -> int | None:
         """Give it up in order: finish what is in flight, settle it, keep the store. The next offset to commit."""

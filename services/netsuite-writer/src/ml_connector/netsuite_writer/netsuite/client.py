@@ -29,6 +29,7 @@ log = get_logger()
 WRITABLE: Final = frozenset({"customer", "contact", "opportunity"})
 MAX_DETAIL_CHARS: Final = 300
 JOB_PATH: Final = "/services/rest/async/v1/job"
+LIMITS_PATH: Final = "/services/rest/system/v1/governanceLimits"
 
 _NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
 # A misspelt field is an error, not dropped (facts/netsuite.md section 5).
@@ -90,7 +91,7 @@ class NetsuiteClient:
 
     async def governance_limits(self) -> Response:
         """What the account grants; administrators only (Oracle article_0625010817)."""
-        return await self._send("GET", "/services/rest/system/v1/governanceLimits", b"", {})
+        return await self._send("GET", LIMITS_PATH, b"", {})
 
     async def query(self, suiteql: str) -> tuple[Answer, list[dict[str, Any]]]:
         """The first 1000 rows."""
@@ -211,3 +212,16 @@ def _error(body: bytes) -> tuple[str, str, int]:
         str(first.get("detail") or found.get("title") or ""),
         status if isinstance(status, int) and status >= 400 else 400,
     )
+
+
+def granted_by(body: bytes) -> int | None:
+    """Requests in flight that governanceLimits grants this integration (Oracle article_0625010817)."""
+    try:
+        found = msgspec.json.decode(body, type=dict[str, object])
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        return None
+    name = "integrationConcurrencyLimit"
+    if found.get("integrationLimitType") != "integrationSpecific":
+        name = "accountUnallocatedConcurrencyLimit"
+    limit = found.get(name, found.get("accountConcurrencyLimit"))
+    return limit if isinstance(limit, int) and limit > 0 else None

@@ -35,7 +35,7 @@ class Tokens:
         self, http: httpx2.AsyncClient, base_url: str, *, credential: Callable[[], NetsuiteM2M], clock: Clock
     ) -> None:
         self._http = http
-        self._url = f"{base_url}{TOKEN_PATH}"
+        self._base_url = base_url
         self._credential = credential
         self._clock = clock
         self._token = ""
@@ -57,13 +57,9 @@ class Tokens:
             self._expires_s = 0.0
 
     async def _renew(self) -> None:
-        form = {
-            "grant_type": "client_credentials",
-            "client_assertion_type": ASSERTION_TYPE,
-            "client_assertion": self._assertion(self._credential()),
-        }
+        form = form_for(self._credential(), base_url=self._base_url, now_s=self._clock.now_ms() // 1000)
         try:
-            answer = await self._http.post(self._url, data=form)
+            answer = await self._http.post(f"{self._base_url}{TOKEN_PATH}", data=form)
         except httpx2.HTTPError as error:
             raise VendorUnavailable(f"NetSuite's token endpoint: {type(error).__name__}") from error
         if answer.status_code in {400, 401, 403}:
@@ -80,22 +76,31 @@ class Tokens:
         except (ValueError, KeyError, TypeError) as error:
             raise VendorUnavailable("NetSuite's token endpoint answered something that is no token") from error
 
-    def _assertion(self, credential: NetsuiteM2M) -> str:
-        now_s = self._clock.now_ms() // 1000
-        claims = {
-            "iss": credential.client_id,
-            "scope": "rest_webservices",
-            "aud": self._url,
-            "iat": now_s,
-            "exp": now_s + ASSERTION_LIFE_S,
-            "jti": uuid.uuid4().hex,
-        }
-        try:
-            return jwt.encode(
-                claims,
-                credential.private_key_pem,
-                algorithm=credential.algorithm,
-                headers={"kid": credential.certificate_id, "typ": "JWT"},
-            )
-        except (jwt.PyJWTError, ValueError, TypeError) as error:
-            raise SecretUnreadable(f"the private key does not fit {credential.algorithm}") from error
+
+def form_for(credential: NetsuiteM2M, *, base_url: str, now_s: int) -> dict[str, str]:
+    """What the token endpoint is sent. Raises SecretUnreadable."""
+    return {
+        "grant_type": "client_credentials",
+        "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": _assertion(credential, f"{base_url}{TOKEN_PATH}", now_s),
+    }
+
+
+def _assertion(credential: NetsuiteM2M, audience: str, now_s: int) -> str:
+    claims = {
+        "iss": credential.client_id,
+        "scope": "rest_webservices",
+        "aud": audience,
+        "iat": now_s,
+        "exp": now_s + ASSERTION_LIFE_S,
+        "jti": uuid.uuid4().hex,
+    }
+    try:
+        return jwt.encode(
+            claims,
+            credential.private_key_pem,
+            algorithm=credential.algorithm,
+            headers={"kid": credential.certificate_id, "typ": "JWT"},
+        )
+    except (jwt.PyJWTError, ValueError, TypeError) as error:
+        raise SecretUnreadable(f"the private key does not fit {credential.algorithm}") from error

@@ -1,0 +1,154 @@
+"""Look at the NetSuite side of one flow, from its credentials to its permissions; nothing is ever written.
+
+In: the flow, a way to look. Out: findings in a fixed order; what needs a look that failed is skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal
+
+import msgspec
+
+from ml_connector.common.asking import Finding
+from ml_connector.common.clock import Clock
+from ml_connector.common.credentials import NetsuiteM2M
+from ml_connector.common.errors import SecretUnreadable
+from ml_connector.common.flows import Flow
+from ml_connector.netsuite_writer import findings
+from ml_connector.netsuite_writer.findings import finding
+from ml_connector.netsuite_writer.netsuite.client import LIMITS_PATH, granted_by
+from ml_connector.netsuite_writer.netsuite.looking import Looking, Seen
+from ml_connector.netsuite_writer.netsuite.tokens import form_for
+from ml_connector.netsuite_writer.write import RECORD_PATH
+
+WITHIN_S: Final = 25.0  # who asks waits for 30
+
+# Each look, and those it needs.
+NEEDS: Final[dict[str, tuple[str, ...]]] = {
+    "credentials": (),
+    "address": (),
+    "authentication": ("credentials", "address"),
+    "permission.customer": ("authentication",),
+    "permission.contact": ("authentication",),
+    "permission.opportunity": ("authentication",),
+    "permission.suiteql": ("authentication",),
+    "statuses": ("permission.suiteql",),
+    "subsidiary": ("permission.suiteql",),
+    "concurrency": ("authentication",),
+    "clock": ("address",),
+}
+Look = Callable[[], Awaitable[Finding]]
+
+
+def unknown_flow(name: str) -> list[Finding]:
+    """The findings when there is no such flow here."""
+    fix = "apply the flow; if that was done, the netsuite-writer's log has `flow_refused` with the reason"
+    first = finding("credentials", "failed", f"the netsuite-writer knows no flow {name}", fix)
+    return [first, *(_skipped(what, "the flow is not known") for what in NEEDS if what != "credentials")]
+
+
+class Checking:
+    """One check of one flow."""
+
+    def __init__(self, flow: Flow, looking: Looking, *, credential: Callable[[], NetsuiteM2M], clock: Clock) -> None:
+        self._flow = flow
+        self._looking = looking
+        self._credential = credential
+        self._clock = clock
+        self._form: dict[str, str] = {}
+        self._date = ("", 0)  # NetSuite's time, as it last said, and ours then
+        self._looks: dict[str, Look] = {
+            "credentials": self._credentials,
+            "address": self._address,
+            "authentication": self._authentication,
+            "permission.customer": lambda: self._permission("customer"),
+            "permission.contact": lambda: self._permission("contact"),
+            "permission.opportunity": lambda: self._permission("opportunity"),
+            "permission.suiteql": self._suiteql,
+            "statuses": self._statuses,
+            "subsidiary": self._subsidiary,
+            "concurrency": self._concurrency,
+            "clock": self._time,
+        }
+
+    async def run(self, *, within_s: float = WITHIN_S) -> list[Finding]:
+        """All findings, whatever happens."""
+        until_s = asyncio.get_running_loop().time() + within_s
+        found: dict[str, Finding] = {}
+        for what, needs in NEEDS.items():
+            lacks = [need for need in needs if found[need].result in {"failed", "skipped"}]
+            found[what] = _skipped(what, f"needs {lacks[0]}") if lacks else await self._look(what, until_s)
+        return list(found.values())
+
+    async def _look(self, what: str, until_s: float) -> Finding:
+        loop = asyncio.get_running_loop()
+        if loop.time() >= until_s:
+            return _skipped(what, "there was no time left")
+        began_s = loop.time()
+        try:
+            async with asyncio.timeout_at(until_s):
+                found = await self._looks[what]()
+        except TimeoutError:
+            fix = "ask again; if it stays so, the account is busy, or our machine is"
+            found = finding(what, "failed", "no answer, or no free slot of the account, in time", fix)
+        return msgspec.structs.replace(found, took_ms=round((loop.time() - began_s) * 1000))
+
+    # -- the way there -----------------------------------------------------------------------------------------------
+
+    async def _credentials(self) -> Finding:
+        now_s = self._clock.now_ms() // 1000
+        try:
+            self._form = form_for(self._credential(), base_url=self._looking.base_url, now_s=now_s)
+        except SecretUnreadable as error:
+            owner = f"netsuite/{self._flow.netsuite.account}"
+            fix = f"`mlc secrets set {owner} {NetsuiteM2M.NAME}`, for environment {self._flow.environment}"
+            return finding("credentials", "failed", str(error), fix)
+        return finding("credentials", "ok", f"{NetsuiteM2M.NAME} opens, for environment {self._flow.environment}")
+
+    async def _address(self) -> Finding:
+        return findings.address(self._kept(await self._looking.get("/")), self._looking.base_url)
+
+    async def _authentication(self) -> Finding:
+        seen = self._kept(await self._looking.ask_for_token(self._form))
+        self._looking.use(findings.token_of(seen.body))
+        return findings.authentication(seen)
+
+    async def _time(self) -> Finding:
+        return findings.clock(*self._date)
+
+    def _kept(self, seen: Seen) -> Seen:
+        if seen.date:
+            self._date = (seen.date, self._clock.now_ms())
+        return seen
+
+    # -- what the role may -------------------------------------------------------------------------------------------
+
+    async def _permission(self, kind: Literal["customer", "contact", "opportunity"]) -> Finding:
+        return findings.permission(kind, await self._looking.get(f"{RECORD_PATH}{kind}?limit=1"))
+
+    async def _suiteql(self) -> Finding:
+        return findings.permission("suiteql", await self._looking.query("SELECT id FROM customer WHERE ROWNUM <= 1"))
+
+    async def _statuses(self) -> Finding:
+        wanted = {*self._flow.stages.values(), *self._flow.statuses.values()}
+        if not wanted:
+            return finding("statuses", "ok", "the flow names no statuses")
+        return findings.statuses(wanted, await self._looking.query("SELECT id FROM entitystatus"))
+
+    async def _subsidiary(self) -> Finding:
+        kinds = {mapping.record: mapping.fields for mapping in self._flow.entities.values()}
+        lacking = [kind for kind in ("customer", "contact") if kind in kinds and "subsidiary" not in kinds[kind]]
+        if self._flow.defaults.subsidiary is not None or not lacking:
+            return finding("subsidiary", "ok", "the flow gives one")
+        return findings.subsidiary(lacking, await self._looking.query("SELECT id FROM subsidiary WHERE ROWNUM <= 1"))
+
+    async def _concurrency(self) -> Finding:
+        seen = await self._looking.get(LIMITS_PATH)
+        granted = granted_by(seen.body) if seen.answer.status == 200 else None
+        return findings.concurrency(self._flow.netsuite.concurrency, granted, seen)
+
+
+def _skipped(what: str, why: str) -> Finding:
+    return finding(what, "skipped", f"not looked at: {why}")

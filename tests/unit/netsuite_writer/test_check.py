@@ -1,0 +1,317 @@
+"""What a check finds, for every answer that NetSuite is known to give, and for those that nobody foresaw."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any, Final
+
+import httpx2
+import pytest
+
+from ml_connector.common.asking import Finding
+from ml_connector.common.clock import ManualClock
+from ml_connector.common.credentials import NetsuiteM2M
+from ml_connector.common.errors import AddressRefused, SecretUnreadable
+from ml_connector.common.flows import parse_flow
+from ml_connector.netsuite_writer.call import NotOurs
+from ml_connector.netsuite_writer.check import NEEDS, Checking, unknown_flow
+from ml_connector.netsuite_writer.gate import Gate
+from ml_connector.netsuite_writer.govern import Governor
+from ml_connector.netsuite_writer.netsuite.connections import Connections
+from ml_connector.netsuite_writer.netsuite.looking import Looking
+from ml_connector.netsuite_writer.settings import WriterSettings
+from support.office import DOCUMENT, PEM, TOKEN
+
+NOW_MS: Final = 1_700_000_000_000
+SETTINGS: Final = WriterSettings(kafka_bootstrap_servers="nowhere:1", store_dir=Path("unused"))
+CREDENTIAL: Final = NetsuiteM2M("client", "certificate", PEM, "ES256")
+Said = httpx2.Response | Exception
+
+
+def said(status: int, code: str = "", detail: str = "") -> httpx2.Response:
+    return httpx2.Response(status, json={"o:errorDetails": [{"o:errorCode": code, "detail": detail}]})
+
+
+def rows(*ids: str) -> httpx2.Response:
+    return httpx2.Response(200, json={"items": [{"id": one} for one in ids]})
+
+
+GOOD: Final[dict[str, Said]] = {
+    "address": httpx2.Response(401, headers={"date": formatdate(NOW_MS / 1000, usegmt=True)}),
+    "/token": TOKEN,
+    "/customer": rows(),
+    "/contact": rows(),
+    "/opportunity": rows(),
+    "FROM customer": rows("1"),
+    "FROM entitystatus": rows("7", "13"),
+    "FROM subsidiary": rows(),
+    "/governanceLimits": httpx2.Response(200, json={"accountConcurrencyLimit": 5, "integrationLimitType": "internal"}),
+}
+
+
+class Canned(httpx2.AsyncBaseTransport):
+    """Answers by the end of the path, or by the table that is asked."""
+
+    def __init__(self, answers: Mapping[str, Said]) -> None:
+        self.answers = answers
+        self.asked: list[str] = []
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        body = (await request.aread()).decode()
+        text = f"{request.url.path} {body}"
+        name = next((one for one in self.answers if request.url.path.endswith(one) or one in body), "address")
+        assert name != "address" or request.url.path == "/", text
+        self.asked.append(f"{request.method} {name}")
+        answer = self.answers[name]
+        if isinstance(answer, Exception):
+            raise answer
+        return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
+
+
+class Desk:
+    """One check. `flow`: changes of the flow; answers: by the names of GOOD."""
+
+    def __init__(self, answers: Mapping[str, Said] = {}, *, flow: Mapping[str, Any] = {}) -> None:
+        self.clock = ManualClock(NOW_MS)
+        self.canned = Canned({**GOOD, **answers})
+        self.governor = Governor(2, chance=random.Random(1))
+        self.gate = Gate(self.governor, settings=SETTINGS, clock=self.clock, chance=random.Random(1))
+        self.flow = parse_flow({**DOCUMENT, **flow})
+        self.ours = True
+        self.credential: Callable[[], NetsuiteM2M] = lambda: CREDENTIAL
+
+    async def admit(self) -> None:
+        """Whose account it is."""
+        if not self.ours:
+            raise NotOurs("somebody else owns the partition")
+
+    async def run(self, within_s: float = 5.0) -> dict[str, Finding]:
+        connections = Connections(lambda: self.canned, timeout_s=1)
+        looking = Looking(self.flow.netsuite.url, connections=connections, gate=self.gate, admit=self.admit)
+        checking = Checking(self.flow, looking, credential=self.credential, clock=self.clock)
+        found = await checking.run(within_s=within_s)
+        assert [one.check for one in found] == [f"netsuite.{what}" for what in NEEDS]
+        assert all(one.fix for one in found if one.result in {"failed", "warning"})
+        return {one.check.removeprefix("netsuite."): one for one in found}
+
+
+def results(found: Mapping[str, Finding]) -> dict[str, str]:
+    """Those that are not ok."""
+    return {what: one.result for what, one in found.items() if one.result != "ok"}
+
+
+async def test_a_good_account_is_ok_from_end_to_end_and_nothing_is_written() -> None:
+    desk = Desk(flow={"statuses": {"won": "13"}, "stages": {"1": "7"}})
+
+    assert results(await desk.run()) == {}
+    posts = [one for one in desk.canned.asked if not one.startswith("GET ")]
+    assert posts == ["POST /token", "POST FROM customer", "POST FROM entitystatus", "POST FROM subsidiary"]
+    assert desk.governor.in_flight == 0
+
+
+def test_an_unknown_flow_is_said_and_the_rest_skipped() -> None:
+    found = unknown_flow("nobody")
+
+    assert [one.check for one in found] == [f"netsuite.{what}" for what in NEEDS]
+    assert [one.result for one in found] == ["failed", *["skipped"] * 10]
+
+
+@pytest.mark.parametrize("key", ["", "no key"])
+async def test_credentials_that_do_not_open_or_do_not_sign_are_told(key: str) -> None:
+    def credential() -> NetsuiteM2M:
+        if key:
+            return NetsuiteM2M("client", "certificate", key, "ES256")
+        raise SecretUnreadable("netsuite/1234567_SB1/oauth2-m2m: not set")
+
+    desk = Desk()
+    desk.credential = credential
+    found = await desk.run()
+
+    assert found["credentials"].result == "failed"
+    assert "mlc secrets set netsuite/1234567_SB1 oauth2-m2m" in found["credentials"].fix
+    assert found["address"].result == found["clock"].result == "ok"
+    assert results(found).items() >= {"authentication": "skipped", "statuses": "skipped"}.items()
+
+
+def caused(error: Exception, by: Exception) -> Exception:
+    error.__cause__ = by
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "says"),
+    [
+        (caused(httpx2.ConnectError("x"), socket.gaierror(-2, "x")), "does not resolve"),
+        (caused(httpx2.ConnectError("x"), AddressRefused("it is at 10.0.0.1, which is not public")), "not public"),
+        (caused(httpx2.ConnectError("x"), ssl.SSLCertVerificationError("x")), "TLS fails"),
+        (httpx2.ConnectError("x"), "no connection"),
+        (httpx2.ConnectTimeout("x"), "no connection in time"),
+        (httpx2.ReadTimeout("x"), "no answer in time"),
+        (httpx2.RemoteProtocolError("x"), "RemoteProtocolError"),
+    ],
+)
+async def test_a_dead_address_says_what_is_wrong_and_the_rest_is_skipped(error: Exception, says: str) -> None:
+    desk = Desk({"address": error})
+    found = await desk.run()
+
+    assert found["address"].result == "failed"
+    assert says in found["address"].says
+    assert set(results(found).values()) == {"failed", "skipped"}
+    assert desk.canned.asked == ["GET address"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (httpx2.Response(400, json={"error": "invalid_client"}), "certificate id"),
+        (httpx2.Response(400, json={"error": "invalid_grant"}), "refuses what was signed"),
+        (httpx2.Response(400, json={"error": "invalid_scope"}), "we do not know: status 400 invalid_scope"),
+        (httpx2.Response(401, text="<html>"), "we do not know: status 401"),
+        (httpx2.Response(200, text="<html>"), "an unexpected answer: status 200"),
+        (httpx2.Response(302), "an unexpected answer: status 302"),
+        (httpx2.Response(503), "not available"),
+        (httpx2.ReadTimeout("x"), "no answer"),
+    ],
+)
+async def test_each_refusal_of_the_token_is_told_apart(answer: Said, says: str) -> None:
+    found = await Desk({"/token": answer}).run()
+
+    assert found["authentication"].result == "failed"
+    assert says in found["authentication"].says
+    assert {found[what].result for what in NEEDS if "authentication" in NEEDS[what]} == {"skipped"}
+    assert found["clock"].result == "ok"
+
+
+@pytest.mark.parametrize(
+    ("answer", "result", "says"),
+    [
+        (said(403, "INSUFFICIENT_PERMISSION"), "failed", "the role may not"),
+        (said(400, "USER_ERROR", "Your current role does not have permission to do it."), "failed", "the role may not"),
+        (said(401, "INVALID_LOGIN"), "failed", "lacks a permission to log in"),
+        (said(500, "UNEXPECTED_ERROR"), "failed", "not available"),
+        (said(400, "SOMETHING_ELSE"), "warning", "unexpected answer: status 400 SOMETHING_ELSE"),
+        (httpx2.ReadTimeout("x"), "failed", "no answer"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("kind", "asked", "permission"),
+    [
+        ("customer", "/customer", "Lists > Customers"),
+        ("contact", "/contact", "Lists > Contacts"),
+        ("opportunity", "/opportunity", "Transactions > Opportunity"),
+        ("suiteql", "FROM customer", "SuiteAnalytics Workbook"),
+    ],
+)
+async def test_a_missing_permission_is_named(
+    kind: str, asked: str, permission: str, answer: Said, result: str, says: str
+) -> None:
+    found = (await Desk({asked: answer}).run())[f"permission.{kind}"]
+
+    assert (found.result, says in found.says) == (result, True)
+    assert (permission in found.fix) is (says == "the role may not")
+
+
+async def test_a_full_account_is_a_warning_and_what_cannot_be_asked_in_time_is_told() -> None:
+    desk = Desk({"FROM customer": said(429, "CONCURRENCY_LIMIT_EXCEEDED")})
+    found = await desk.run(within_s=0.5)  # the clock stands still, so the pause after a 429 does not end
+
+    assert (found["permission.suiteql"].result, found["permission.opportunity"].result) == ("warning", "ok")
+    assert "too many requests" in found["permission.suiteql"].says
+    assert found["concurrency"].result == "skipped"
+    assert "no time left" in found["concurrency"].says
+
+
+async def test_statuses_that_do_not_exist_are_named_and_nothing_is_claimed_without_an_answer() -> None:
+    flow = {"statuses": {"won": "13", "lost": "14"}, "stages": {"1": "99"}}
+
+    missing = (await Desk(flow=flow).run())["statuses"]
+    assert (missing.result, missing.says) == ("failed", "NetSuite has no status 14, 99")
+    for answer in (rows(), said(400, "INVALID_PARAMETER")):
+        assert (await Desk({"FROM entitystatus": answer}, flow=flow).run())["statuses"].result == "warning"
+
+
+async def test_a_oneworld_account_needs_a_subsidiary_from_the_flow() -> None:
+    oneworld: dict[str, Said] = {"FROM subsidiary": rows("1")}
+    needed = (await Desk(oneworld).run())["subsidiary"]
+
+    assert needed.result == "failed"
+    assert "defaults.subsidiary" in needed.fix
+    assert (await Desk(oneworld, flow={"defaults": {"subsidiary": "'1'"}}).run())["subsidiary"].result == "ok"
+    refused = await Desk({"FROM subsidiary": said(400, "INVALID_PARAMETER")}).run()
+    assert refused["subsidiary"].result == "warning"
+
+
+@pytest.mark.parametrize(("wanted", "result"), [(5, "ok"), ("auto", "ok"), (6, "warning")])
+async def test_the_flows_number_is_held_against_what_is_granted(wanted: int | str, result: str) -> None:
+    side = {**DOCUMENT["netsuite"], "concurrency": wanted}
+
+    assert (await Desk(flow={"netsuite": side}).run())["concurrency"].result == result
+    forbidden = await Desk({"/governanceLimits": said(403)}, flow={"netsuite": side}).run()
+    assert forbidden["concurrency"].result == "warning"
+    assert "administrators only" in forbidden["concurrency"].says
+
+
+@pytest.mark.parametrize(
+    ("off_s", "result"), [(0, "ok"), (60, "ok"), (-61, "warning"), (300, "warning"), (301, "failed"), (-9999, "failed")]
+)
+async def test_a_clock_that_is_off_is_told(off_s: int, result: str) -> None:
+    date = formatdate(NOW_MS / 1000 + off_s, usegmt=True)
+    found = await Desk({"address": httpx2.Response(401, headers={"date": date})}).run()
+
+    assert found["clock"].result == result
+    assert ("ahead" in found["clock"].says) is (off_s < 0)
+
+
+@pytest.mark.parametrize("headers", [{}, {"date": "yesterday"}])
+async def test_without_a_time_the_clock_is_a_warning(headers: dict[str, str]) -> None:
+    assert (await Desk({"address": httpx2.Response(401, headers=headers)}).run())["clock"].result == "warning"
+
+
+async def test_without_a_free_slot_the_check_ends_in_time_and_asks_nothing() -> None:
+    desk = Desk()
+    for _ in range(2):
+        await desk.gate.enter()
+    found = await desk.run(within_s=0.05)
+
+    assert found["address"].result == "failed"
+    assert "no free slot" in found["address"].says
+    assert desk.canned.asked == []
+    assert desk.governor.in_flight == 2
+
+
+async def test_a_suspended_account_is_looked_at_all_the_same_and_goes_on_once_it_is_well() -> None:
+    desk = Desk({"/token": httpx2.Response(400, json={"error": "invalid_client"})})
+    desk.gate.restore("NetSuite refuses the credentials, also with a new token")
+
+    assert (await desk.run())["authentication"].result == "failed"
+    assert desk.gate.suspended
+    desk.canned.answers = GOOD
+    assert results(await desk.run()) == {}
+    assert not desk.gate.suspended
+
+
+async def test_a_failing_check_neither_suspends_the_account_nor_lowers_its_limit() -> None:
+    desk = Desk({"/customer": said(401, "INVALID_LOGIN"), "/contact": said(500)})
+    for _ in range(20):
+        await desk.run()
+
+    assert not desk.gate.suspended
+    assert desk.gate.limit() == 2
+    await asyncio.wait_for(desk.gate.enter(), 1)
+
+
+async def test_an_account_that_somebody_else_owns_by_now_is_asked_nothing() -> None:
+    desk = Desk()
+    desk.ours = False
+    found = await desk.run()
+
+    assert found["address"].result == "failed"
+    assert "somebody else owns" in found["address"].says
+    assert desk.canned.asked == []
+    assert desk.governor.in_flight == 0
