@@ -81,6 +81,11 @@ class Resolving:
             self._write(topics.FLOWS, name.encode(), ActiveFlow(flow=name, version=version).encode(), {})
         assert self._producer.flush(30) == 0
 
+    def secret(self, company: str, name: str, value: dict[str, Any]) -> None:
+        vault = Vault.from_text(self.stack.vault_key)
+        entry = vault.encrypt(f"pipedrive/{company}", name, "sandbox", version=1, value=value)
+        self._write(topics.SECRETS, entry.key.encode(), entry.encode(), {})
+
     def flow(self, company: str, fields: Mapping[str, Any], **pipedrive: Any) -> dict[str, Any]:
         """A small flow of its own for a company."""
         side = {"company": company, "base_url": self.stack.urls["pipedrive"], **pipedrive}
@@ -166,8 +171,11 @@ class Resolving:
 
     async def resolved(self, events: Iterable[str], *, within_s: float = 40.0) -> None:
         """Until each of these events has its desired record."""
-        wanted = {f"1:{event}" for event in events}
-        await until(lambda: self._includes(wanted), within_s=within_s)
+        await self.caused({f"1:{event}" for event in events}, within_s=within_s)
+
+    async def caused(self, causes: set[str], *, within_s: float = 40.0) -> None:
+        """Until each of these has its desired record."""
+        await until(lambda: self._includes(causes), within_s=within_s)
 
     async def _includes(self, causes: set[str]) -> bool:
         return causes <= set(await self.desired())

@@ -33,6 +33,7 @@ from ml_connector.resolver.message import Defer, Message
 from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.budget import Budget
 from ml_connector.resolver.pipedrive.client import PipedriveClient
+from ml_connector.resolver.pipedrive.login import TokenLogin
 from ml_connector.resolver.plan import FlowPlan
 from ml_connector.resolver.refresh import Refresher
 from ml_connector.resolver.resolve import Book
@@ -107,8 +108,7 @@ class HalfResolver:
         if name not in self._clients:
             self._clients[name] = PipedriveClient(
                 self._http,
-                self._urls[name],
-                credential=lambda: ApiToken(token=f"token-of-{name}"),
+                TokenLogin(self._urls[name], lambda: ApiToken(token=f"token-of-{name}")),
                 breaker=Breaker(first_s=5, longest_s=300, chance=random.Random(1)),
                 budget=Budget(),
                 limits=PipedriveLimits(burst=1000),

@@ -23,6 +23,7 @@ from cryptography.x509.oid import NameOID
 from ml_connector.common.clock import ManualClock
 from ml_connector.common.directory import Directory
 from ml_connector.common.settings import Settings
+from ml_connector.common.vault import SecretEntry
 from ml_connector.netsuite_writer.netsuite.connections import Connections, transport
 from ml_connector.resolver.pipedrive.clients import PipedriveClients
 from ml_connector.resolver.resolve import Book
@@ -140,10 +141,14 @@ async def netsuite_tokens(settings: Settings, url: str) -> AsyncIterator[Get]:
         yield http.get
 
 
+async def _nowhere(_: SecretEntry) -> None:
+    """No token is refreshed here."""
+
+
 @asynccontextmanager
 async def pipedrive(settings: Settings, url: str) -> AsyncIterator[Get]:
     own = ResolverSettings.load(**settings.model_dump())
-    clients = PipedriveClients(own, cast(Directory, None), Book(lambda _: None), ManualClock())
+    clients = PipedriveClients(own, cast(Directory, None), Book(lambda _: None), ManualClock(), keep=_nowhere)
     yield clients._http_for(url).get
     await clients.close()
 

@@ -69,8 +69,6 @@ DEAL, ORG = "entities|deal", "entities|organization"
         # accounts
         ("netsuite|account", "1234567_sb1", "netsuite.account: an account id is in capitals, without spaces: 1234567"),
         ("environment", "production", "environment: environment is production, but account 1234567_SB1 is a sandbox"),
-        # logins
-        ("pipedrive|auth", "oauth2", "pipedrive.auth: oauth2 does not work yet: use api-token"),
         # records and fields
         (f"{DEAL}|record", "invoice", "entities.deal.record: Input should be 'customer', 'contact' or 'opportunity'"),
         (f"{DEAL}|record", "contact", "entities.deal.record: must be opportunity, which is what a deal becomes"),

@@ -19,7 +19,7 @@ from ml_connector.common import topics
 from ml_connector.common.asking import Check, Checked, Finding
 from ml_connector.common.clock import ManualClock
 from ml_connector.common.credentials import ApiToken
-from ml_connector.common.errors import AddressRefused, SecretUnreadable
+from ml_connector.common.errors import AddressRefused, SecretUnreadable, TryLater, VendorUnavailable
 from ml_connector.common.flows import PipedriveLimits, parse_flow
 from ml_connector.resolver import check as checking
 from ml_connector.resolver.check import check
@@ -28,6 +28,8 @@ from ml_connector.resolver.message import Message, Output
 from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.budget import Budget
 from ml_connector.resolver.pipedrive.client import PipedriveClient
+from ml_connector.resolver.pipedrive.grant import REVOKED, GrantRevoked
+from ml_connector.resolver.pipedrive.login import TokenLogin
 from ml_connector.resolver.plan import FlowPlan, compile_flow
 
 NOW_MS = 1_795_168_860_000
@@ -60,6 +62,7 @@ class Acme:
         self.budget = Budget()
         self.plan: FlowPlan | None = compile_flow(parse_flow(document()), 1)
         self.unreadable = ""
+        self.trouble: TryLater | None = None
         self.asked: list[str] = []
         self.headers = {"date": formatdate(NOW_MS / 1000, usegmt=True)}
         self.user: dict[str, Any] = {"company_id": 7, "company_domain": "acme", "is_admin": 1}
@@ -81,6 +84,8 @@ class Acme:
     def open(self) -> ApiToken:
         if self.unreadable:
             raise SecretUnreadable(self.unreadable)
+        if self.trouble is not None:
+            raise self.trouble
         return ApiToken(token=TOKEN)
 
     def answer(self, request: httpx2.Request) -> httpx2.Response:
@@ -90,13 +95,18 @@ class Acme:
             return self.answers[name]()
         return httpx2.Response(200, json={"success": True, "data": self.data[name]}, headers=self.headers)
 
+    def by_oauth(self) -> None:
+        given = document()
+        given["pipedrive"]["auth"] = "oauth2"
+        self.plan = compile_flow(parse_flow(given), 1)
+
     def client(self, plan: FlowPlan) -> PipedriveClient:
         assert plan is self.plan
         return self._client
 
     def over(self, http: httpx2.AsyncClient) -> Acme:
         self._client = PipedriveClient(
-            http, "https://acme.pipedrive.test", credential=self.open, breaker=self.breaker,
+            http, TokenLogin("https://acme.pipedrive.test", self.open), breaker=self.breaker,
             budget=self.budget, limits=PipedriveLimits(), clock=self.clock,
         )  # fmt: skip
         return self
@@ -143,6 +153,42 @@ async def test_unknown_flow_asks_nobody(acme: Acme) -> None:
     assert [(name, one.result) for name, one in found.items()] == [("credentials", "failed")]
     assert "'acme-eu'" in found["credentials"].says
     assert acme.asked == []
+
+
+@pytest.mark.parametrize(
+    ("trouble", "says", "fix"),
+    [
+        (GrantRevoked(REVOKED), "reconnect: the grant was revoked", "allow the app again in Pipedrive, then `mlc sec"),
+        (
+            VendorUnavailable("Pipedrive's token endpoint: ConnectError"),
+            "token endpoint",
+            "see that pipedrive.oauth_url",
+        ),
+    ],
+)
+async def test_login_by_oauth_that_fails_says_what_to_do(acme: Acme, trouble: TryLater, says: str, fix: str) -> None:
+    acme.by_oauth()
+    acme.trouble = trouble
+
+    found = await acme.findings()
+
+    assert found["credentials"].result == "failed"
+    assert says in found["credentials"].says
+    assert found["credentials"].fix.startswith(fix)
+    assert (found["address"].result, found["authentication"].result) == ("ok", "skipped")
+
+
+async def test_login_by_oauth_names_its_own_credentials(acme: Acme) -> None:
+    acme.by_oauth()
+    acme.unreadable = "pipedrive/acme/oauth2: not set"
+    missing = await acme.findings()
+    acme.unreadable = ""
+    acme.answers["me"] = lambda: httpx2.Response(401, json={"success": False}, headers=acme.headers)
+    refused = await acme.findings()
+
+    assert "oauth2-client" in missing["credentials"].fix
+    assert "oauth2" in refused["authentication"].fix
+    assert "api-token" not in missing["credentials"].fix + refused["authentication"].fix
 
 
 async def test_without_a_credential_the_address_is_still_looked_at(acme: Acme) -> None:

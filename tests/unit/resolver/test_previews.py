@@ -21,6 +21,7 @@ from ml_connector.resolver.message import Defer, Message, Output
 from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.budget import Budget
 from ml_connector.resolver.pipedrive.client import PipedriveClient
+from ml_connector.resolver.pipedrive.login import TokenLogin
 from ml_connector.resolver.plan import FlowPlan
 from ml_connector.resolver.preview import answer, asks_for_preview, preview_of
 from ml_connector.resolver.refresh import Refresher
@@ -175,8 +176,7 @@ class Behind:
         self._cored = cored
         self._client = PipedriveClient(
             http,
-            "http://pipedrive.test",
-            credential=lambda: ApiToken(token="t"),
+            TokenLogin("http://pipedrive.test", lambda: ApiToken(token="t")),
             breaker=self.breaker,
             budget=Budget(),
             limits=PipedriveLimits(),

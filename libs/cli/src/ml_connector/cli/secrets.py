@@ -27,7 +27,9 @@ vault = typer.Typer(help="Key-encryption keys.", no_args_is_help=True)
 @plainly
 def set_(
     owner: Annotated[str, typer.Argument(help="flow/<flow>, pipedrive/<company> or netsuite/<account>.")],
-    name: Annotated[str, typer.Argument(help="webhook-hmac, webhook-basic, api-token or oauth2-m2m.")],
+    name: Annotated[
+        str, typer.Argument(help="webhook-hmac, webhook-basic, api-token, oauth2-client, oauth2 or oauth2-m2m.")
+    ],
     environment: Annotated[str, typer.Option(help="sandbox or production.")],
     file: Annotated[Path | None, typer.Option(help="A file with the secret as JSON (default: ask).")] = None,
 ) -> None:

@@ -6,8 +6,9 @@ from typing import Any, ClassVar, Self
 
 import msgspec
 
+from ml_connector.common.addresses import host_of
 from ml_connector.common.certificates import Certificate
-from ml_connector.common.errors import Malformed, SecretUnreadable
+from ml_connector.common.errors import AddressRefused, Malformed, SecretUnreadable
 
 LIVE_KEYS = 2  # an old and a new one, while a rotation is under way
 
@@ -78,6 +79,42 @@ class ApiToken(Credential, frozen=True):
     token: str
 
 
+class OAuthClient(Credential, frozen=True):
+    """An app that is registered at Pipedrive."""
+
+    NAME: ClassVar[str] = "oauth2-client"
+    client_id: str
+    client_secret: str
+
+
+class OAuthGrant(Credential, frozen=True):
+    """What a company's administrator allowed our app; each time anew it is another version."""
+
+    NAME: ClassVar[str] = "oauth2"
+    refresh_token: str
+    access_token: str = ""
+    expires_at_ms: int = 0
+    api_domain: str = ""
+
+    def check(self) -> None:
+        try:
+            if self.api_domain:
+                host_of(self.api_domain)
+        except AddressRefused as error:
+            raise SecretUnreadable(f"{self.NAME}: api_domain: {error}") from error
+
+
+class OAuthToken(Credential, frozen=True):
+    """What became of a grant, written by the resolver only; void under another version of the grant."""
+
+    NAME: ClassVar[str] = "token"
+    access_token: str
+    refresh_token: str
+    expires_at_ms: int
+    api_domain: str
+    grant_version: int
+
+
 class NetsuiteM2M(Credential, frozen=True):
     """OAuth 2.0 client credentials of a NetSuite integration (Oracle section_162755359851)."""
 
@@ -106,7 +143,10 @@ class NetsuiteM2M(Credential, frozen=True):
         return Certificate.read(_pem(self.certificate_pem)) if self.certificate_pem else None
 
 
-KINDS: dict[str, type[Credential]] = {kind.NAME: kind for kind in (WebhookHmac, WebhookBasic, ApiToken, NetsuiteM2M)}
+# What a person may store.
+KINDS: dict[str, type[Credential]] = {
+    kind.NAME: kind for kind in (WebhookHmac, WebhookBasic, ApiToken, OAuthClient, OAuthGrant, NetsuiteM2M)
+}
 
 
 def _at_most_two(name: str, keys: tuple[Any, ...]) -> None:

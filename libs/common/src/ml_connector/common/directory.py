@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
+import msgspec
+
 from ml_connector.common import topics
 from ml_connector.common.clock import Deadline
 from ml_connector.common.credentials import Credential
@@ -177,6 +179,16 @@ class Directory:
         if not isinstance(found, kind):
             raise SecretUnreadable(f"{key[0]}: not a {kind.NAME}")
         return found
+
+    def version_of(self, kind: type[Credential], *, owner: str) -> int:
+        """Of a credential; 0 when it is not set."""
+        entry = self._entries.get(secret_key(owner, kind.NAME))
+        return 0 if entry is None else entry.version
+
+    def sealed(self, credential: Credential, *, owner: str, environment: Environment, version: int) -> SecretEntry:
+        """Encrypted, to be written by the one who may write this key."""
+        value = msgspec.to_builtins(credential)
+        return self._vault.encrypt(owner, credential.NAME, environment, version=version, value=value)
 
     def _open(self, kind: type[Credential], owner: str, environment: Environment) -> Credential | SecretUnreadable:
         key = secret_key(owner, kind.NAME)

@@ -93,18 +93,12 @@ class PipedriveLimits(_Part):
         return int(self.daily_tokens * (1 - self.reserve))
 
 
-def _works(auth: str) -> str:
-    """The resolver does not log in by OAuth yet; a flow that nothing can act on must not be accepted."""
-    if auth == "oauth2":
-        raise ValueError("oauth2 does not work yet: use api-token")
-    return auth
-
-
 class PipedriveSide(_Part):
     company: Name
     company_id: Annotated[str, Field(pattern=r"^[0-9]{1,19}$")] | None = None  # refuses events of another company
-    auth: Annotated[Literal["api-token", "oauth2"], AfterValidator(_works)] = "api-token"
+    auth: Literal["api-token", "oauth2"] = "api-token"
     base_url: BaseUrl | None = None
+    oauth_url: BaseUrl = "https://oauth.pipedrive.com/oauth/token"
     webhook: Webhook = Webhook()
     limits: PipedriveLimits = PipedriveLimits()
 

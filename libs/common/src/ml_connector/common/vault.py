@@ -30,7 +30,7 @@ class SecretEntry(Wire, frozen=True):
     """One encrypted credential. In `connector.secrets` under `<owner>/<name>`."""
 
     owner: str  # "flow/<flow>", "pipedrive/<company>" or "netsuite/<account>"
-    name: str  # "webhook-hmac", "webhook-basic", "api-token", "oauth2-m2m", ...
+    name: str  # "webhook-hmac", "webhook-basic", "api-token", "oauth2", "oauth2-m2m", ...
     environment: Environment
     version: int
     kek: str

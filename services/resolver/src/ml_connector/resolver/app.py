@@ -26,6 +26,7 @@ from ml_connector.common.kafka.table import CompactedTable
 from ml_connector.common.logs import get_logger
 from ml_connector.common.memory import rarely_collect
 from ml_connector.common.topics import Topic
+from ml_connector.common.vault import SecretEntry
 from ml_connector.common.wire import Hydrate
 from ml_connector.resolver import emit
 from ml_connector.resolver.checks import Checks, asks_for_check
@@ -58,8 +59,8 @@ class Resolver:
         self._directory = Directory(settings)
         self._state = CompactedTable[bytes](settings.kafka(), topics.STATE.full_name(prefix), decode=bytes)
         self._book = Book(self._state.get)
-        self._clients = PipedriveClients(settings, self._directory, self._book, clock)
         self._sender = Sender(self._producer, clock, prefix=prefix, partitions=settings.partitions)
+        self._clients = PipedriveClients(settings, self._directory, self._book, clock, keep=self._keep_secret)
         self._core = Core(self._directory, self._book, clock)
         self._refresher = Refresher(
             self._core, self._book, self._clients, self._sender.send, clock, reread_s=settings.reread_s
@@ -132,10 +133,13 @@ class Resolver:
         await self._checks.close()
         await self._requests.close()
         await self._deferred.close()
+        await self._clients.close()
         await self._producer.close()
         await self._state.close()
         await self._directory.close()
-        await self._clients.close()
+
+    async def _keep_secret(self, entry: SecretEntry) -> None:
+        await self._sender.send([emit.secret(entry)])
 
     async def _own(self, partitions: frozenset[int]) -> None:
         """Faust's assignment has changed: the companions follow."""

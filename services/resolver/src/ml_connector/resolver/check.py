@@ -23,6 +23,7 @@ from ml_connector.resolver import looks
 from ml_connector.resolver.definitions import Definitions, Stages, kept
 from ml_connector.resolver.looks import Looked
 from ml_connector.resolver.pipedrive.client import PipedriveClient
+from ml_connector.resolver.pipedrive.grant import GrantRevoked
 from ml_connector.resolver.plan import FlowPlan
 
 WITHIN_S: Final = 25.0  # whoever asks waits for 30 s
@@ -114,12 +115,16 @@ class _Visit:
 
     async def _credentials(self) -> Looked:
         try:
-            self._client.open_credential()
+            await self._client.log_in()
         except SecretUnreadable as error:
             self._signed = False
-            name = f"pipedrive/{self._plan.company} api-token"
-            fix = f"`mlc secrets set {name}`, for the {self._plan.flow.environment} environment"
-            return Looked("failed", str(error), fix)
+            return Looked("failed", str(error), looks.to_store(self._plan))
+        except GrantRevoked as error:
+            self._signed = False
+            return Looked("failed", str(error), looks.to_reconnect(self._plan))
+        except VendorUnavailable as error:
+            self._signed = False
+            return Looked("failed", str(error), "see that pipedrive.oauth_url is right and can be reached; ask again")
         return Looked("ok", f"there is one for {self._plan.flow.environment}, and our keys open it")
 
     async def _address(self) -> Looked:

@@ -12,6 +12,7 @@ from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.headers import Headers
 from ml_connector.common.keys import DesiredKey
 from ml_connector.common.telemetry import trace_id
+from ml_connector.common.vault import SecretEntry
 from ml_connector.common.wire import NO_JSON, Desired, Origin, Outcome, Received, Resolved, Stage
 from ml_connector.resolver.decode import Event
 from ml_connector.resolver.map import Mapped
@@ -141,6 +142,10 @@ def renewed(message: Message, *, kind: str = "event") -> Output:
 
 def state(company: str, key: str, value: bytes | None) -> Output:
     return Output(topics.STATE, company.encode(), key.encode(), value, {})
+
+
+def secret(entry: SecretEntry) -> Output:
+    return Output(topics.SECRETS, entry.key.encode(), entry.key.encode(), entry.encode(), {})
 
 
 def _audit(account: str, key: str, value: bytes) -> Output:

@@ -46,8 +46,9 @@ def authentication(plan: FlowPlan, status: int, headers: Mapping[str, str], user
 def _after(plan: FlowPlan, status: int) -> str:
     match status:
         case 401:
-            owner = f"pipedrive/{plan.company}"
-            return f"copy the token of a user of this company, then set it anew: `mlc secrets set {owner} api-token`"
+            if plan.flow.pipedrive.auth == "oauth2":
+                return to_reconnect(plan)
+            return f"copy the token of a user of this company, then {to_store(plan)}"
         case 402:
             return "see in Pipedrive that the account is active and paid"
         case 403:
@@ -58,6 +59,20 @@ def _after(plan: FlowPlan, status: int) -> str:
             return "the company may have another name by now: see its address in the browser"
         case _:
             return "ask again in some minutes; see status.pipedrive.com"
+
+
+def to_store(plan: FlowPlan) -> str:
+    """What the flow logs in with."""
+    owner, environment = f"pipedrive/{plan.company}", plan.flow.environment
+    if plan.flow.pipedrive.auth == "oauth2":
+        commands = f"`mlc secrets set {owner} oauth2-client` and `mlc secrets set {owner} oauth2`"
+        return f"{commands}, both for the {environment} environment"
+    return f"`mlc secrets set {owner} api-token`, for the {environment} environment"
+
+
+def to_reconnect(plan: FlowPlan) -> str:
+    owner, environment = f"pipedrive/{plan.company}", plan.flow.environment
+    return f"allow the app again in Pipedrive, then `mlc secrets set {owner} oauth2`, for the {environment} environment"
 
 
 def company(plan: FlowPlan, user: Mapping[str, Any]) -> Looked:

@@ -43,7 +43,7 @@ class PipedriveStandIn:
         if request.path.startswith(admin.PREFIX):
             return await admin.answer(self, request)
         if request.path.startswith("/oauth/"):
-            return self.oauth.answer(request)
+            return self._logged(self.oauth.answer(request), request)
         started_ms = time.time() * 1000
         company, token, grant = self._who(request)
         reply = await self._reply(company, token, grant, request)
@@ -58,6 +58,12 @@ class PipedriveStandIn:
             }
         )
         return Reply(reply.status, reply.body, {**reply.headers, "date": formatdate(usegmt=True)})
+
+    def _logged(self, reply: Reply, request: Request) -> Reply:
+        """Of a login, which belongs to no company yet."""
+        line = {"company": None, "method": request.method, "path": request.path, "status": reply.status}
+        self.log.append({**line, "start_ms": time.time() * 1000, "tokens": 0})
+        return reply
 
     def _who(self, request: Request) -> tuple[Company | None, str, Grant | None]:
         """With both credentials set the API token wins (npm README); older clients still send it in the query."""

@@ -7,7 +7,6 @@ go better is VendorUnavailable, which says when (facts/pipedrive.md section 10).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -16,14 +15,15 @@ from pyrate_limiter import Limiter, Rate
 
 from ml_connector.common.clock import Clock
 from ml_connector.common.codec import decode_json
-from ml_connector.common.credentials import ApiToken
 from ml_connector.common.errors import Malformed, SecretUnreadable, VendorUnavailable
 from ml_connector.common.flows import PipedriveLimits
 from ml_connector.common.keys import Entity
 from ml_connector.resolver.message import Read
 from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.budget import Budget
-from ml_connector.resolver.pipedrive.trouble import Trouble, trouble
+from ml_connector.resolver.pipedrive.grant import GrantRevoked
+from ml_connector.resolver.pipedrive.login import Login, Signed
+from ml_connector.resolver.pipedrive.trouble import REFUSED_PAUSE_S, Trouble, trouble
 
 # Pipedrive counts in a rolling window of 2 s, and sees a request later than we do, now more, now less.
 WINDOW_MS: Final = 2_200
@@ -42,17 +42,15 @@ class PipedriveClient:
     def __init__(
         self,
         http: httpx2.AsyncClient,
-        base_url: str,
+        login: Login,
         *,
-        credential: Callable[[], ApiToken],
         breaker: Breaker,
         budget: Budget,
         limits: PipedriveLimits,
         clock: Clock,
     ) -> None:
         self._http = http
-        self._base_url = base_url
-        self._credential = credential
+        self._login = login
         self._breaker = breaker
         self._clock = clock
         self.budget = budget
@@ -87,18 +85,19 @@ class PipedriveClient:
     async def stages(self) -> list[dict[str, Any]]:
         return await self._pages("/api/v2/stages", tokens=STAGES_TOKENS)
 
-    def open_credential(self) -> None:
-        """Raises SecretUnreadable when there is none that fits."""
-        self._credential()
+    async def log_in(self) -> None:
+        """Raises SecretUnreadable when there is no credential that fits, GrantRevoked, VendorUnavailable."""
+        await self._login.signed()
 
     async def look(self, path: str, *, tokens: int, signed: bool = True) -> httpx2.Response:
         """Whatever is answered, also while the company is left alone: a person asks, who may just have mended it. A
-        failure holds nobody up; 200 ends the pause. Raises httpx2.HTTPError and SecretUnreadable, too."""
+        failure holds nobody up; 200 ends the pause. Raises httpx2.HTTPError, SecretUnreadable and GrantRevoked, too."""
         if tokens:
             self._refuse_beyond_budget(tokens)
-        await self._limiter.try_acquire_async(self._base_url)
-        self.budget.spend(tokens, self._clock.now_ms())
-        answer = await self._send(path, {}, signed=signed)
+        await self._limiter.try_acquire_async(self._login.base_url)
+        answer = await (
+            self._send(path, {}, tokens) if signed else self._ask(path, {}, Signed(self._login.base_url, {}))
+        )
         if answer.status_code == 200:
             self._breaker.succeeded()
         return answer
@@ -120,12 +119,15 @@ class PipedriveClient:
     ) -> httpx2.Response:
         """200, or `absent`."""
         self._refuse_while_closed(tokens)
-        await self._limiter.try_acquire_async(self._base_url)
+        await self._limiter.try_acquire_async(self._login.base_url)
         self._refuse_while_closed(tokens)  # others may have failed while this one waited for the window
         self._breaker.begin()
-        self.budget.spend(tokens, self._clock.now_ms())
         try:
-            answer = await self._send(path, query)
+            answer = await self._send(path, query, tokens)
+        except GrantRevoked as error:
+            raise self._left_alone(Trouble(str(error), REFUSED_PAUSE_S, outage=False)) from error
+        except VendorUnavailable as error:
+            raise self._left_alone(Trouble(str(error))) from error
         except (httpx2.HTTPError, SecretUnreadable) as error:
             raise self._left_alone(Trouble(f"Pipedrive: {type(error).__name__}")) from error
         except asyncio.CancelledError:
@@ -136,11 +138,21 @@ class PipedriveClient:
         self._breaker.succeeded()
         return answer
 
-    async def _send(self, path: str, query: dict[str, str | int], *, signed: bool = True) -> httpx2.Response:
-        headers = {"accept": "application/json"}
-        if signed:
-            headers["x-api-token"] = self._credential().token
-        return await self._http.get(f"{self._base_url}{path}", params=query, headers=headers)
+    async def _send(self, path: str, query: dict[str, str | int], tokens: int) -> httpx2.Response:
+        """Once more when the credential has a successor."""
+        signed = await self._login.signed()
+        self.budget.spend(tokens, self._clock.now_ms())
+        answer = await self._ask(path, query, signed)
+        if answer.status_code != 401 or not self._login.refused(signed):
+            return answer
+        signed = await self._login.signed()
+        await self._limiter.try_acquire_async(self._login.base_url)
+        self.budget.spend(tokens, self._clock.now_ms())
+        return await self._ask(path, query, signed)
+
+    async def _ask(self, path: str, query: dict[str, str | int], signed: Signed) -> httpx2.Response:
+        headers = {"accept": "application/json", **signed.headers}
+        return await self._http.get(f"{signed.base_url}{path}", params=query, headers=headers)
 
     def _refuse_while_closed(self, tokens: int) -> None:
         """No call while the breaker is open or the budget is spent."""

@@ -19,6 +19,8 @@ from ml_connector.common.directory import Directory
 from ml_connector.common.flows import Flow, PipedriveLimits
 from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.client import PipedriveClient
+from ml_connector.resolver.pipedrive.grant import Grant, Keep
+from ml_connector.resolver.pipedrive.login import Login, OAuthLogin, TokenLogin
 from ml_connector.resolver.plan import FlowPlan
 from ml_connector.resolver.resolve import Book
 from ml_connector.resolver.settings import ResolverSettings
@@ -30,21 +32,27 @@ UNLIMITED: Final = httpx2.Limits(max_connections=None, max_keepalive_connections
 class PipedriveClients:
     """Breaker, burst window and token budget of a company are shared by all its flows, under the strictest limits."""
 
-    def __init__(self, settings: ResolverSettings, directory: Directory, book: Book, clock: Clock) -> None:
+    def __init__(
+        self, settings: ResolverSettings, directory: Directory, book: Book, clock: Clock, *, keep: Keep
+    ) -> None:
         self._settings = settings
         self._directory = directory
         self._book = book
         self._clock = clock
+        self._keep = keep
         self._tls = settings.tls()
         self._http: dict[str | None, httpx2.AsyncClient] = {}  # by proxy
-        self._clients: dict[tuple[str, str], PipedriveClient] = {}
+        self._clients: dict[tuple[str, str, str, str], PipedriveClient] = {}
+        self._grants: dict[tuple[str, str], Grant] = {}
         self._limits: dict[str, dict[str, PipedriveLimits]] = {}
 
     def client(self, plan: FlowPlan) -> PipedriveClient:
-        base_url = plan.flow.pipedrive.base_url or f"https://{plan.company}.pipedrive.com"
-        found = self._clients.get((plan.company, base_url))
+        side = plan.flow.pipedrive
+        base_url = side.base_url or f"https://{plan.company}.pipedrive.com"
+        key = (plan.company, base_url, side.auth, side.oauth_url)
+        found = self._clients.get(key)
         if found is None:
-            found = self._clients[plan.company, base_url] = self._client(plan, base_url)
+            found = self._clients[key] = self._client(plan, base_url)
         of_flows = self._limits.setdefault(plan.company, {})
         if of_flows.get(plan.flow.flow) != plan.flow.pipedrive.limits:
             of_flows[plan.flow.flow] = plan.flow.pipedrive.limits
@@ -52,6 +60,7 @@ class PipedriveClients:
         return found
 
     async def close(self) -> None:
+        await asyncio.gather(*(grant.close() for grant in self._grants.values()))
         await asyncio.gather(*(http.aclose() for http in self._http.values()))
 
     def _client(self, plan: FlowPlan, base_url: str) -> PipedriveClient:
@@ -62,13 +71,32 @@ class PipedriveClients:
         )
         return PipedriveClient(
             self._http_for(base_url),
-            base_url,
-            credential=partial(self._credential, plan.flow),
+            self._login(plan.flow, base_url),
             breaker=breaker,
             budget=self._book.budget(plan.company),
             limits=plan.flow.pipedrive.limits,
             clock=self._clock,
         )
+
+    def _login(self, flow: Flow, base_url: str) -> Login:
+        if flow.pipedrive.auth == "oauth2":
+            return OAuthLogin(base_url, flow.pipedrive.base_url, self._grant(flow))
+        return TokenLogin(base_url, partial(self._credential, flow))
+
+    def _grant(self, flow: Flow) -> Grant:
+        """One for all flows of a company, so that there is one refresh at a time."""
+        company, url = flow.pipedrive.company, flow.pipedrive.oauth_url
+        if (company, url) not in self._grants:
+            self._grants[company, url] = Grant(
+                self._http_for(url),
+                url,
+                company=company,
+                environment=flow.environment,
+                secrets=self._directory,
+                keep=self._keep,
+                clock=self._clock,
+            )
+        return self._grants[company, url]
 
     def _http_for(self, url: str) -> httpx2.AsyncClient:
         proxy = proxy_for(url)
