@@ -133,9 +133,29 @@ async def test_secret_comes_from_a_file_and_fits_its_environment(living: Living,
 
     assert stored.stdout == "pipedrive/acme-us/api-token: version 1 stored for sandbox\n"
     assert "account 1 is a production account" in mixed.stderr
-    assert wrong.returncode == 1 and "webhook-hmac" in wrong.stderr
+    assert wrong.returncode == 2 and "webhook-hmac: it may only hold keys" in wrong.stderr
     assert "CANARY" not in stored.stdout + mixed.stderr + wrong.stderr + listed.stdout
     assert "pipedrive/acme-us/api-token" in listed.stdout
+
+
+async def test_environment_follows_from_the_flow_and_stdin_is_read(living: Living) -> None:
+    key = json.dumps({"keys": [{"id": "k2", "secret": "CANARY"}]})
+
+    stored = await mlc(living, "secrets", "set", f"flow/{FLOW}", "webhook-basic", "--file", "-", stdin=basic())
+    needed = await mlc(living, "secrets", "delete", f"flow/{FLOW}", "webhook-hmac")
+    gone = await mlc(living, "secrets", "delete", f"flow/{FLOW}", "webhook-basic")
+    again = await mlc(living, "secrets", "set", f"flow/{FLOW}", "webhook-basic", "--file", "-", stdin=basic())
+    wrong = await mlc(living, "secrets", "set", f"flow/{FLOW}", "webhook-basic", "--file", "-", stdin=key)
+
+    assert stored.stdout == f"flow/{FLOW}/webhook-basic: version 1 stored for sandbox\n", stored.stderr
+    assert needed.returncode == 2 and f"needed by flow {FLOW}" in needed.stderr
+    assert gone.stdout == f"flow/{FLOW}/webhook-basic: version 1 deleted\n"
+    assert again.stdout == f"flow/{FLOW}/webhook-basic: version 2 stored for sandbox\n"
+    assert wrong.returncode == 2 and "CANARY" not in wrong.stderr
+
+
+def basic() -> str:
+    return json.dumps({"keys": [{"id": "k1", "user": "u", "password": "p"}]})
 
 
 async def test_topics_are_shown_and_made_once(living: Living) -> None:

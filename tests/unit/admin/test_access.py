@@ -46,12 +46,24 @@ ACCESS: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/v1/flows/{flow}/pause"): ("operator", {}),
     ("POST", "/v1/flows/{flow}/resume"): ("operator", {}),
     ("POST", "/v1/flows/{flow}/check"): ("operator", None),
+    ("GET", "/v1/secrets"): ("admin", None),
+    ("PUT", "/v1/secrets/{kind}/{owner}/{name}"): ("admin", {"value": {}}),
+    ("DELETE", "/v1/secrets/{kind}/{owner}/{name}"): ("admin", None),
     ("GET", "/v1/status"): ("viewer", None),
     ("GET", "/v1/accounting"): ("viewer", None),
     ("POST", "/v1/accounting"): ("operator", None),
     ("GET", "/v1/acts"): ("viewer", None),
 }
-IN_PATHS = {"letter_id": ID, "job_id": ID, "act": "pause", "flow": "acme", "version": "1"}
+IN_PATHS = {
+    "letter_id": ID,
+    "job_id": ID,
+    "act": "pause",
+    "flow": "acme",
+    "version": "1",
+    "kind": "flow",
+    "owner": "acme",
+    "name": "webhook-hmac",
+}
 ROLES = ("viewer", "operator", "admin")
 KEY = new_signing_key()
 
@@ -145,3 +157,31 @@ def test_body_of_somebody_unknown_is_not_even_looked_at(client: TestClient) -> N
     answer = client.post("/v1/replays", content=b"{", headers={"content-type": "application/json"})
 
     assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "CANARY",
+        {"value": "CANARY"},
+        {"value": ["CANARY"]},
+        {"value": {}, "environment": "CANARY"},
+        {"value": {}, "environment": {"token": "CANARY"}},
+        {"value": {}, "expect": "CANARY"},
+        {"value": {}, "reason": ["CANARY"]},
+        {"value": {}, "token": "CANARY"},
+    ],
+)
+def test_credential_in_a_wrong_place_is_refused_without_being_quoted(client: TestClient, body: Any) -> None:
+    headers = {"authorization": f"Bearer {token('admin')}"}
+    answer = client.put("/v1/secrets/flow/acme/webhook-hmac", json=body, headers=headers)
+
+    assert answer.status_code == 422 and answer.json()["problem"]
+    assert "CANARY" not in answer.text
+
+
+def test_credential_in_what_is_no_json_is_not_quoted(client: TestClient) -> None:
+    headers = {"authorization": f"Bearer {token('admin')}", "content-type": "application/json"}
+    answer = client.put("/v1/secrets/flow/acme/webhook-hmac", content=b'{"value": "CANARY', headers=headers)
+
+    assert answer.status_code == 422 and "CANARY" not in answer.text

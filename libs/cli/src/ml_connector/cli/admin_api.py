@@ -155,14 +155,17 @@ class AdminApi:
 
     def get(self, path: str, query: Mapping[str, Any] | None = None) -> Answer:
         """Members of `query` that are None are left out."""
-        given = {name: value for name, value in (query or {}).items() if value is not None}
-        return self._ask("GET", path, params=given)
+        return self._ask("GET", path, params=_given(query))
 
     def post(self, path: str, body: Mapping[str, Any]) -> Answer:
         return self._ask("POST", path, json=body)
 
     def put(self, path: str, body: Mapping[str, Any]) -> Answer:
         return self._ask("PUT", path, json=body)
+
+    def delete(self, path: str, query: Mapping[str, Any]) -> Answer:
+        """Members of `query` that are None are left out."""
+        return self._ask("DELETE", path, params=_given(query))
 
     def pages(
         self, path: str, member: str, *, most: int, query: Mapping[str, Any] | None = None, step: str = "cursor"
@@ -218,6 +221,10 @@ class AdminApi:
         return (
             "" if self._variable == TOKEN else f" (this one was made with {KEY_FILE}: does the service have its half?)"
         )
+
+
+def _given(query: Mapping[str, Any] | None) -> dict[str, Any]:
+    return {name: value for name, value in (query or {}).items() if value is not None}
 
 
 def _problem(answer: httpx2.Response) -> tuple[str, list[tuple[str, str]]]:

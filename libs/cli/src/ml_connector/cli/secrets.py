@@ -1,63 +1,95 @@
-"""mlc secrets, mlc vault: credentials, stored encrypted, and the keys that encrypt them."""
+"""mlc secrets, mlc vault: credentials, stored encrypted by the admin service, and the keys that encrypt them.
+
+A credential comes from a file, from stdin or from a prompt: what is an argument can be seen by everybody on a machine.
+"""
 
 from __future__ import annotations
 
 import getpass
 import json
+import re
+import stat
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
-from rich.table import Table
 
-from ml_connector.cli.publishing import TopicWriter
-from ml_connector.cli.reading import newest_by_key
-from ml_connector.cli.say import out, plainly
-from ml_connector.common import topics
+from ml_connector.cli.admin_api import AdminApi, Answer
+from ml_connector.cli.options import Json
+from ml_connector.cli.say import err, out, plainly
+from ml_connector.cli.showing import add, one_line, say, show, table, tell
 from ml_connector.common.errors import BadInput
-from ml_connector.common.flows import environment_of
-from ml_connector.common.settings import Settings
-from ml_connector.common.vault import SecretEntry, Vault, new_key, secret_key
+from ml_connector.common.vault import new_key
 
 app = typer.Typer(help="Credentials, stored encrypted.", no_args_is_help=True)
 vault = typer.Typer(help="Key-encryption keys.", no_args_is_help=True)
+
+Owner = Annotated[str, typer.Argument(help="flow/<flow>, pipedrive/<company> or netsuite/<account>.")]
+Name = Annotated[
+    str, typer.Argument(help="webhook-hmac, webhook-basic, api-token, oauth2-client, oauth2 or oauth2-m2m.")
+]
+Why = Annotated[str, typer.Option("--reason", help="Why. It is recorded with your name.")]
+Expect = Annotated[int | None, typer.Option(help="Only if this version is stored now (0: only if there is none).")]
+
+_OWNER: Final = re.compile(r"(flow|pipedrive|netsuite)/[A-Za-z0-9_-]{1,63}\Z")
+_NAME: Final = re.compile(r"[a-z0-9-]{1,40}\Z")
+_OTHERS: Final = stat.S_IRGRP | stat.S_IROTH
 
 
 @app.command("set")
 @plainly
 def set_(
-    owner: Annotated[str, typer.Argument(help="flow/<flow>, pipedrive/<company> or netsuite/<account>.")],
-    name: Annotated[
-        str, typer.Argument(help="webhook-hmac, webhook-basic, api-token, oauth2-client, oauth2 or oauth2-m2m.")
-    ],
-    environment: Annotated[str, typer.Option(help="sandbox or production.")],
-    file: Annotated[Path | None, typer.Option(help="A file with the secret as JSON (default: ask).")] = None,
+    owner: Owner,
+    name: Name,
+    environment: Annotated[
+        str | None, typer.Option(help="sandbox or production (default: that of the account, or of its flows).")
+    ] = None,
+    file: Annotated[str | None, typer.Option(help="A file with the secret as JSON; - is stdin (default: ask).")] = None,
+    reason: Why = "",
+    expect: Expect = None,
+    as_json: Json = False,
 ) -> None:
-    """Encrypt and store a credential. It is read from a file or a prompt, never from an argument."""
-    if environment not in {"sandbox", "production"}:
+    """Encrypt and store a credential. It is read from a file, stdin or a prompt, never from an argument."""
+    if environment not in {None, "sandbox", "production"}:
         raise BadInput("--environment must be sandbox or production")
-    account = owner.partition("/")[2]
-    if owner.startswith("netsuite/") and environment_of(account) != environment:
-        raise BadInput(f"account {account} is a {environment_of(account)} account")
-    text = file.read_text() if file is not None else getpass.getpass("the secret, as JSON on one line: ")
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise BadInput("the secret is not JSON") from error
-    version = _writer(Settings.load()).secret(owner, name, environment, value)  # type: ignore[arg-type]  # checked above
-    out.print(f"{secret_key(owner, name)}: version {version} stored for {environment}")
+    path = _path(owner, name)
+    body = {"value": _read(file), "environment": environment, "expect": expect, "reason": reason}
+    with AdminApi.here() as api:
+        answer = api.put(path, body)
+    _tell(answer, f"version {answer['version']} stored for {one_line(answer['environment'])}", as_json)
 
 
 @app.command("list")
 @plainly
-def list_() -> None:
-    """List what is stored; never the values."""
-    settings = Settings.load()
-    table = Table("secret", "version", "environment", "key")
-    for key, value in sorted(newest_by_key(settings.kafka(), topics.SECRETS.full_name(settings.topic_prefix)).items()):
-        entry = SecretEntry.decode(value)
-        table.add_row(key, str(entry.version), entry.environment, entry.kek)
-    out.print(table)
+def list_(as_json: Json = False) -> None:
+    """List what is stored, and which flows need it; never the values."""
+    with AdminApi.here() as api:
+        answer = api.get("secrets")
+    if as_json:
+        tell(answer)
+        return
+    made = table("secret", "version", "environment", "key", rest="flows")
+    for one in answer["secrets"]:
+        add(made, one["key"], one["version"], one["environment"], one["kek"], ", ".join(one["used_by"]))
+    show(made)
+
+
+@app.command("delete")
+@plainly
+def delete(
+    owner: Owner,
+    name: Name,
+    force: Annotated[bool, typer.Option("--force", help="Also what an active flow needs.")] = False,
+    reason: Why = "",
+    expect: Expect = None,
+    as_json: Json = False,
+) -> None:
+    """Delete a credential. Its versions are never given again."""
+    query = {"force": force or None, "reason": reason or None, "expect": expect}
+    with AdminApi.here() as api:
+        answer = api.delete(_path(owner, name), query)
+    _tell(answer, f"version {answer['version']} deleted", as_json)
 
 
 @vault.command("key")
@@ -66,6 +98,44 @@ def key(name: Annotated[str, typer.Option(help="The key's id.")] = "k1") -> None
     out.print(new_key(name))
 
 
-def _writer(settings: Settings) -> TopicWriter:
-    vault = Vault.from_text(settings.vault_key_text())
-    return TopicWriter(settings.kafka(), prefix=settings.topic_prefix, vault=vault)
+def _path(owner: str, name: str) -> str:
+    if not _OWNER.match(owner):
+        raise BadInput(f"{one_line(owner)} is no owner: write flow/<flow>, pipedrive/<company> or netsuite/<account>")
+    if not _NAME.match(name):
+        raise BadInput(f"{one_line(name)} is no name of a credential")
+    return f"secrets/{owner}/{name}"
+
+
+def _read(file: str | None) -> dict[str, Any]:
+    """Raises BadInput, which never quotes what was read."""
+    try:
+        value = json.loads(_text(file))
+    except (ValueError, RecursionError):
+        raise BadInput("the secret is not JSON") from None
+    if not isinstance(value, dict):
+        raise BadInput('the secret is no JSON object: write {"...": ...}')
+    return value
+
+
+def _text(file: str | None) -> str:
+    if file is None:
+        return getpass.getpass("the secret, as JSON on one line: ")
+    if file == "-":
+        return sys.stdin.read()
+    try:
+        mode = Path(file).stat().st_mode
+        text = Path(file).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise BadInput(f"{file} cannot be read ({error.strerror})") from error
+    if stat.S_ISREG(mode) and mode & _OTHERS:
+        err.print(f"{one_line(file)} can be read by others on this machine: chmod 600, or delete it", markup=False)
+    return text
+
+
+def _tell(answer: Answer, what: str, as_json: bool) -> None:
+    if as_json:
+        tell(answer)
+    else:
+        say(f"{one_line(answer['key'])}: {what}")

@@ -14,9 +14,10 @@ LIVE_KEYS = 2  # an old and a new one, while a rotation is under way
 
 
 class Credential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The base: knows under which name it is kept, and never shows itself."""
+    """The base: knows under which name and whose it is kept, and never shows itself."""
 
     NAME: ClassVar[str] = ""
+    OWNER: ClassVar[str] = ""  # "flow", "pipedrive" or "netsuite": what stands before the `/` of its owner
 
     @classmethod
     def read(cls, value: dict[str, Any]) -> Self:
@@ -24,7 +25,7 @@ class Credential(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         try:
             credential = msgspec.convert(value, cls)
         except msgspec.ValidationError as error:
-            raise SecretUnreadable(f"{cls.NAME}: {str(error).split(chr(39))[0]}") from error
+            raise SecretUnreadable(f"{cls.NAME}: {_problem(error, cls)}") from error
         credential.check()
         return credential
 
@@ -47,6 +48,7 @@ class WebhookHmac(Credential, frozen=True):
     """Keys that may have signed a delivery (HMAC-SHA256 over the raw body)."""
 
     NAME: ClassVar[str] = "webhook-hmac"
+    OWNER: ClassVar[str] = "flow"
     keys: tuple[HmacKey, ...]
 
     def check(self) -> None:
@@ -66,6 +68,7 @@ class WebhookBasic(Credential, frozen=True):
     """User and password pairs that a delivery may carry (HTTP Basic)."""
 
     NAME: ClassVar[str] = "webhook-basic"
+    OWNER: ClassVar[str] = "flow"
     keys: tuple[BasicKey, ...]
 
     def check(self) -> None:
@@ -76,6 +79,7 @@ class ApiToken(Credential, frozen=True):
     """A Pipedrive user's token, sent as `x-api-token`."""
 
     NAME: ClassVar[str] = "api-token"
+    OWNER: ClassVar[str] = "pipedrive"
     token: str
 
 
@@ -83,6 +87,7 @@ class OAuthClient(Credential, frozen=True):
     """An app that is registered at Pipedrive."""
 
     NAME: ClassVar[str] = "oauth2-client"
+    OWNER: ClassVar[str] = "pipedrive"
     client_id: str
     client_secret: str
 
@@ -91,6 +96,7 @@ class OAuthGrant(Credential, frozen=True):
     """What a company's administrator allowed our app; each time anew it is another version."""
 
     NAME: ClassVar[str] = "oauth2"
+    OWNER: ClassVar[str] = "pipedrive"
     refresh_token: str
     access_token: str = ""
     expires_at_ms: int = 0
@@ -101,13 +107,14 @@ class OAuthGrant(Credential, frozen=True):
             if self.api_domain:
                 host_of(self.api_domain)
         except AddressRefused as error:
-            raise SecretUnreadable(f"{self.NAME}: api_domain: {error}") from error
+            raise SecretUnreadable(f"{self.NAME}: api_domain is no https://HOST that may be called") from error
 
 
 class OAuthToken(Credential, frozen=True):
     """What became of a grant, written by the resolver only; void under another version of the grant."""
 
     NAME: ClassVar[str] = "token"
+    OWNER: ClassVar[str] = "pipedrive"
     access_token: str
     refresh_token: str
     expires_at_ms: int
@@ -119,6 +126,7 @@ class NetsuiteM2M(Credential, frozen=True):
     """OAuth 2.0 client credentials of a NetSuite integration (Oracle section_162755359851)."""
 
     NAME: ClassVar[str] = "oauth2-m2m"
+    OWNER: ClassVar[str] = "netsuite"
     client_id: str
     certificate_id: str
     private_key_pem: str
@@ -147,6 +155,14 @@ class NetsuiteM2M(Credential, frozen=True):
 KINDS: dict[str, type[Credential]] = {
     kind.NAME: kind for kind in (WebhookHmac, WebhookBasic, ApiToken, OAuthClient, OAuthGrant, NetsuiteM2M)
 }
+
+
+def _problem(error: msgspec.ValidationError, kind: type[Credential]) -> str:
+    """msgspec quotes values in `'`, and unknown members by name: either may be the secret, in the wrong place."""
+    text = str(error)
+    if text.startswith("Object contains unknown field"):
+        return f"it may only hold {', '.join(kind.__struct_fields__)}; there is something else in it"
+    return text.partition("'")[0]
 
 
 def _at_most_two(name: str, keys: tuple[Any, ...]) -> None:

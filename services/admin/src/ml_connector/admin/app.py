@@ -15,7 +15,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from ml_connector.admin.api import checks, dead_letters, flows, problems, records, replays, status
+from ml_connector.admin.api import checks, dead_letters, flows, problems, records, replays, secrets, status
 from ml_connector.admin.api.services import Services
 from ml_connector.admin.books import Books
 from ml_connector.admin.checks import Checks
@@ -36,6 +36,8 @@ from ml_connector.admin.owners import Owners
 from ml_connector.admin.replay.control import Replays
 from ml_connector.admin.replay.preview import Previews
 from ml_connector.admin.replay.run import Runner
+from ml_connector.admin.secrets.change import Secrets
+from ml_connector.admin.secrets.look import SecretLooks
 from ml_connector.admin.settings import AdminSettings
 from ml_connector.common import logs, metrics, telemetry, topics
 from ml_connector.common.clock import Clock, SystemClock
@@ -44,6 +46,7 @@ from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
 from ml_connector.common.ports import free_port
+from ml_connector.common.vault import Vault
 
 log = get_logger()
 
@@ -88,6 +91,8 @@ class Admin:
             books=self._books,
             flows=Flows(self._database, self._materializer, clock),
             flow_looks=looks,
+            secrets=Secrets(self._database, self._materializer, _vault(settings), clock),
+            secret_looks=SecretLooks(self._database),
             checks=Checks(looks, self._owners, looks=(Stops(self._database).look,)),
             clock=clock,
         )
@@ -127,6 +132,12 @@ class Admin:
         return None if self._materializer.ready else "the topics are not read to their ends"
 
 
+def _vault(settings: AdminSettings) -> Vault | None:
+    """Without keys everything but storing a credential works. Raises InvalidSettings."""
+    text = settings.vault_key_text()
+    return Vault.from_text(text) if text.strip() else None
+
+
 def _keys(settings: AdminSettings, clock: Clock) -> FileKeys | DiscoveredKeys:
     if settings.admin_jwks_file is not None:
         return FileKeys(settings.admin_jwks_file)
@@ -159,7 +170,7 @@ def make_api(services: Services) -> FastAPI:
     )
     api.state.services = services
     problems.install(api)
-    for part in (records, dead_letters, replays, flows, checks, status):
+    for part in (records, dead_letters, replays, flows, secrets, checks, status):
         api.include_router(part.router, prefix="/v1")
     return api
 

@@ -29,8 +29,8 @@ CHUNK: Final = 200
 AGAIN_S: Final = 1.0
 
 
-def put_message(connection: Connection, topic: Topic, *, partition_key: str, key: str, value: bytes) -> None:
-    """To be written once this transaction is committed."""
+def put_message(connection: Connection, topic: Topic, *, partition_key: str, key: str, value: bytes | None) -> None:
+    """To be written once this transaction is committed. None deletes the key."""
     row = {"topic": topic.name, "partition_key": partition_key, "key": key, "value": value}
     connection.execute(insert(outbox), [row])
 
@@ -75,7 +75,7 @@ class Outbox:
             await self.publish()
             await self._clock.sleep(AGAIN_S)
 
-    def _send(self, name: str, partition_key: str, key: str, value: bytes) -> asyncio.Future[Delivered]:
+    def _send(self, name: str, partition_key: str, key: str, value: bytes | None) -> asyncio.Future[Delivered]:
         topic = by_name(name)
         if topic is None:
             raise RuntimeError(f"{name} is no topic of ours")
@@ -83,7 +83,7 @@ class Outbox:
         full = topic.full_name(self._settings.topic_prefix)
         return self._producer.send_nowait(full, key=key.encode(), value=value, partition=partition)
 
-    def _oldest(self, most: int) -> list[tuple[int, str, str, str, bytes]]:
+    def _oldest(self, most: int) -> list[tuple[int, str, str, str, bytes | None]]:
         with self._database.read() as connection:
             rows = connection.execute(select(outbox).order_by(outbox.c.id).limit(most))
             return [(row.id, row.topic, row.partition_key, row.key, row.value) for row in rows]

@@ -20,6 +20,8 @@ from ml_connector.admin.letter_bytes import LetterBytes
 from ml_connector.admin.materialize import Materializer
 from ml_connector.admin.outbox import Outbox
 from ml_connector.admin.replay.control import Replays
+from ml_connector.admin.secrets.change import Secrets
+from ml_connector.admin.secrets.look import SecretLooks
 from ml_connector.common.clock import Clock
 
 
@@ -36,6 +38,8 @@ class Services:
     books: Books
     flows: Flows
     flow_looks: FlowLooks
+    secrets: Secrets
+    secret_looks: SecretLooks
     checks: Checks
     clock: Clock
 

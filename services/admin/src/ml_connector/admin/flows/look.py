@@ -39,7 +39,7 @@ class FlowLooks:
 
     def all(self) -> list[Known]:
         with self._database.read() as connection:
-            return [_known(row) for row in connection.execute(_ACTIVE.order_by(active_flow.c.flow))]
+            return find_all(connection)
 
     def one(self, name: str) -> Known:
         """Raises NotFound."""
@@ -57,6 +57,11 @@ class FlowLooks:
         """Raises NotFound."""
         with self._database.read() as connection:
             return find_version(connection, name, number)
+
+
+def find_all(connection: Connection) -> list[Known]:
+    """By name."""
+    return [_known(row) for row in connection.execute(_ACTIVE.order_by(active_flow.c.flow))]
 
 
 def find(connection: Connection, name: str) -> Known:

@@ -1,0 +1,1 @@
+"""Credentials: which there are, change. Never: a value that leaves this service."""

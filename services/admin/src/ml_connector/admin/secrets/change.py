@@ -1,0 +1,195 @@
+"""Store a credential, delete one. A value comes in, is checked and encrypted; it never leaves this service again.
+
+Each is one transaction: the table, the act, and the messages that tell of both. Before it the tables must hold all
+that the topic holds: a version is part of what a ciphertext is bound to, and must never be given twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
+
+import msgspec
+from sqlalchemy import Connection, select, update
+
+from ml_connector.admin.acts import record_act
+from ml_connector.admin.database import Database, lock_folding
+from ml_connector.admin.fold.reading import put
+from ml_connector.admin.fold.secrets import secret_row
+from ml_connector.admin.identity.roles import Actor
+from ml_connector.admin.outbox import put_message
+from ml_connector.admin.replay.control import Conflict, NotFound
+from ml_connector.admin.secrets.look import Stored, Use, highest_version, stored_version, users, uses
+from ml_connector.admin.tables import secret
+from ml_connector.common import topics
+from ml_connector.common.clock import Clock, Deadline
+from ml_connector.common.credentials import KINDS
+from ml_connector.common.errors import BadInput, SecretUnreadable
+from ml_connector.common.flows import Environment, environment_of, is_account
+from ml_connector.common.topics import Topic
+from ml_connector.common.vault import Vault, secret_key
+from ml_connector.common.wire import ActKind
+
+LEVEL_S: Final = 10.0
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
+
+T = TypeVar("T")
+
+
+class Level(Protocol):
+    async def until_level(self, deadline: Deadline, *, of: Topic | None = None) -> None:
+        """Raises TryLater."""
+        ...
+
+
+class Place(NamedTuple):
+    """Whose a credential is, and which."""
+
+    owner: str  # as in SecretEntry
+    name: str
+
+    @property
+    def key(self) -> str:
+        return secret_key(self.owner, self.name)
+
+    def refuse_wrong(self) -> None:
+        """Raises BadInput."""
+        kind = KINDS.get(self.name)
+        if kind is None:
+            raise BadInput(f"{self.name} is no credential of ours: use one of {', '.join(KINDS)}")
+        of, _, who = self.owner.partition("/")
+        if of != kind.OWNER:
+            raise BadInput(f"{self.name} belongs to an owner {kind.OWNER}/..., not {self.owner}")
+        if of == "netsuite" and not is_account(who):
+            raise BadInput(f"{who!r} is not how NetSuite writes an account id (1234567, 1234567_SB1)")
+        if of != "netsuite" and not _NAME.match(who):
+            raise BadInput(f"{who!r} is no name: small letters, digits and hyphens")
+
+
+class Said(NamedTuple):
+    """Who wants it, why, and which version they think is stored (None: whichever)."""
+
+    by: Actor
+    reason: str = ""
+    expect: int | None = None
+
+
+class Secrets:
+    """All raise BadInput, Conflict, and TryLater while the topics are not read to their ends."""
+
+    def __init__(self, database: Database, level: Level, vault: Vault | None, clock: Clock) -> None:
+        self._database = database
+        self._level = level
+        self._vault = vault
+        self._clock = clock
+
+    async def set(
+        self, place: Place, value: Mapping[str, Any], said: Said, environment: Environment | None = None
+    ) -> Stored:
+        """Without an `environment` it is that of the account, or of the flows that use it."""
+        vault = self._vault
+        if vault is None:
+            raise Conflict("the admin service has no key to encrypt with: set MLC_VAULT_KEYS there, as for the others")
+        place.refuse_wrong()
+        await asyncio.to_thread(_check, place, value)
+
+        def change(connection: Connection, now_ms: int) -> Stored:
+            _refuse_unexpected(stored_version(connection, place.key), said)
+            found = uses(connection)
+            where = _environment(place, found, environment)
+            version = highest_version(connection, place.key) + 1
+            entry = vault.encrypt(place.owner, place.name, where, version=version, value=value)
+            put(connection, secret, [secret_row(entry)])
+            _tell(connection, place, entry.encode())
+            _note(connection, "secret.set", place, version, said, now_ms)
+            return Stored(place.owner, place.name, where, version, entry.kek, users(found, place.key))
+
+        return await self._change(place, change)
+
+    async def delete(self, place: Place, said: Said, *, force: bool = False) -> Stored:
+        """What an active flow needs only by `force`. Raises NotFound."""
+
+        def change(connection: Connection, now_ms: int) -> Stored:
+            row = connection.execute(
+                select(secret).where(secret.c.key == place.key, secret.c.value.is_not(None))
+            ).one_or_none()
+            if row is None:
+                raise NotFound(f"there is no {place.key}")
+            _refuse_unexpected(row.version, said)
+            used_by = users(uses(connection), place.key)
+            if used_by and not force:
+                raise Conflict(f"{place.key} is needed by flow {', '.join(used_by)}, which would stop: force says so")
+            connection.execute(update(secret).where(secret.c.key == place.key).values(value=None))
+            _tell(connection, place, None)
+            _note(connection, "secret.delete", place, row.version, said, now_ms)
+            return Stored(row.owner, row.name, row.environment, row.version, row.kek, used_by)
+
+        return await self._change(place, change)
+
+    async def _change(self, place: Place, change: Callable[[Connection, int], T]) -> T:
+        deadline = Deadline.after(self._clock, LEVEL_S)
+        await self._level.until_level(deadline, of=topics.SECRETS)
+        if not await asyncio.to_thread(self._has, place):  # then only the acts say which versions there were
+            await self._level.until_level(deadline, of=topics.AUDIT)
+
+        def write() -> T:
+            with self._database.write() as connection:
+                lock_folding(connection)
+                return change(connection, self._clock.now_ms())
+
+        return await asyncio.to_thread(write)
+
+    def _has(self, place: Place) -> bool:
+        with self._database.read() as connection:
+            return stored_version(connection, place.key) > 0
+
+
+def _check(place: Place, value: Mapping[str, Any]) -> None:
+    """No text of an error holds anything of the value."""
+    try:
+        KINDS[place.name].read(dict(value))
+        msgspec.json.encode(value)
+    except SecretUnreadable as error:
+        raise BadInput(str(error)) from error
+    except (ValueError, RecursionError):  # half of a surrogate pair; nested without end
+        raise BadInput(f"{place.name}: there is something in it that JSON in UTF-8 cannot say") from None
+
+
+def _environment(place: Place, found: Sequence[Use], wanted: Environment | None) -> Environment:
+    of, _, account = place.owner.partition("/")
+    by: dict[Environment, str] = {one.environment: f"flow {one.flow}" for one in found if place.owner in one.owners}
+    if of == "netsuite":
+        by = {environment_of(account): f"account {account}"}
+    if wanted is None:
+        if len(by) != 1:
+            why = "flows of both environments use it" if by else "no flow uses it yet"
+            raise BadInput(f"{place.key}: {why}: say for which environment it is, sandbox or production")
+        return next(iter(by))
+    if by and wanted not in by:
+        other, who = next(iter(by.items()))
+        raise BadInput(f"{place.key}: {who} is a {other} {who.partition(' ')[0]}, not {wanted}")
+    return wanted
+
+
+def _refuse_unexpected(now: int, said: Said) -> None:
+    if said.expect is not None and said.expect != now:
+        is_there = f"version {now} is stored" if now else "none is stored"
+        raise Conflict(f"{is_there}, not version {said.expect}: look at it, then ask again")
+
+
+def _tell(connection: Connection, place: Place, value: bytes | None) -> None:
+    put_message(connection, topics.SECRETS, partition_key=place.key, key=place.key, value=value)
+
+
+def _note(connection: Connection, what: ActKind, place: Place, version: int, said: Said, now_ms: int) -> None:
+    record_act(
+        connection,
+        what,
+        by=said.by,
+        now_ms=now_ms,
+        reason=said.reason,
+        targets=[place.key],
+        detail={"version": version},
+    )
