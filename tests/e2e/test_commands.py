@@ -120,6 +120,7 @@ async def test_identity_of_a_flow_never_changes(living: Living, tmp_path: Path) 
 async def test_secret_comes_from_a_file_and_fits_its_environment(living: Living, tmp_path: Path) -> None:
     file = tmp_path / "token.json"
     file.write_text('{"token": "CANARY"}')
+    file.chmod(0o644)
     arguments = ["secrets", "set", "pipedrive/acme-us", "api-token", "--file", str(file)]
 
     stored = await mlc(living, *arguments, "--environment", "sandbox")
@@ -132,6 +133,7 @@ async def test_secret_comes_from_a_file_and_fits_its_environment(living: Living,
     listed = await mlc(living, "secrets", "list")
 
     assert stored.stdout == "pipedrive/acme-us/api-token: version 1 stored for sandbox\n"
+    assert "can be read by others" in stored.stderr
     assert "account 1 is a production account" in mixed.stderr
     assert wrong.returncode == 2 and "webhook-hmac: it may only hold keys" in wrong.stderr
     assert "CANARY" not in stored.stdout + mixed.stderr + wrong.stderr + listed.stdout

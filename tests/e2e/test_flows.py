@@ -1,14 +1,17 @@
-"""A new version of a flow reaches the services that are running, and nothing else has to be done."""
+"""A new version of a flow, or of a credential, reaches the services that are running, and nothing else has to be done."""
 
 from __future__ import annotations
 
 import asyncio
 import copy
+import hashlib
+import hmac
 import itertools
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx2
 import pytest
 import pytest_asyncio
 
@@ -100,3 +103,22 @@ async def test_two_who_apply_at_once_get_different_versions(operating: Operating
     answers = await asyncio.gather(*(admin.http.post("/flows", json={**body, "expect": active}) for body in bodies))
 
     assert sorted(one.status_code for one in answers) == [200, 409, 409]
+
+
+async def test_ingest_takes_a_new_webhook_key_without_a_restart(operating: Operating, admin: Api) -> None:
+    body = webhook(700, operating.stack.company_id)
+    signature = hmac.new(b"a new key", body, hashlib.sha256).hexdigest()
+    keys = [{"id": "dev", "secret": operating.stack.signing_key}, {"id": "new", "secret": "a new key"}]
+
+    async with httpx2.AsyncClient(base_url=operating.stack.urls["ingest"]) as sender:
+
+        async def taken() -> bool:
+            headers = {"content-type": "application/json", "x-pipedrive-signature": signature}
+            answer = await sender.post(f"/webhooks/pipedrive/{FLOW}", content=body, headers=headers)
+            return answer.status_code == 204
+
+        assert not await taken()
+        stored = await admin.put(f"/secrets/flow/{FLOW}/webhook-hmac", {"value": {"keys": keys}, "expect": 1})
+        await until(taken, within_s=10)
+
+    assert (stored["version"], stored["environment"], stored["used_by"]) == (2, "sandbox", [FLOW])
