@@ -210,6 +210,27 @@ async def test_crash_after_it_was_kept_loses_no_rotated_token(acme: Acme) -> Non
     await acme.read()
 
 
+async def test_answer_that_the_broker_did_not_take_is_not_used(steady: Acme) -> None:
+    steady.crash = "before"
+    with pytest.raises(Crash):
+        await steady.read()
+
+    steady.crash = ""
+    await steady.read()
+
+    assert steady.version_of(OAuthToken, owner=steady.owner) == 1
+
+
+async def test_new_grant_makes_the_token_of_the_old_one_void(acme: Acme) -> None:
+    await acme.read()
+    acme.connect()
+
+    token = await acme.grant.token()
+
+    assert token.grant_version == 2
+    assert acme.secret(OAuthToken, owner=acme.owner, environment="sandbox") == token
+
+
 async def test_caller_that_gives_up_does_not_cut_the_refresh_off(acme: Acme) -> None:
     waiting = asyncio.create_task(acme.grant.token())
     await asyncio.sleep(0)
