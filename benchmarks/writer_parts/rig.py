@@ -79,7 +79,9 @@ class Rig(Writing):
 
     async def pause(self, paused: bool, *, flow: str = FLOW) -> None:
         """Of the version that `slots` has made."""
-        self._send(topics.FLOWS, flow, ActiveFlow(flow=flow, version=self._version, paused=paused))
+        self._send(
+            topics.FLOWS, flow, ActiveFlow(flow=flow, version=self._version, revision=time.time_ns(), paused=paused)
+        )
 
     async def delays(self, delays: Mapping[str, Mapping[str, float]], **more: Any) -> None:
         """Latency by kind of request."""

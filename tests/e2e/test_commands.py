@@ -117,6 +117,19 @@ async def test_identity_of_a_flow_never_changes(living: Living, tmp_path: Path) 
     assert "uses 'pd' already" in (await mlc(living, "flows", "apply", str(clash))).stderr
 
 
+async def test_doctor_looks_at_a_flow_from_one_end_to_the_other(living: Living) -> None:
+    told = await mlc(living, "doctor", FLOW, "--json")
+    read = await mlc(living, "doctor", FLOW)
+    unknown = await mlc(living, "doctor", "nope")
+
+    results = {one["check"]: one["result"] for one in json.loads(told.stdout)["findings"]}
+    assert (told.returncode, read.returncode, unknown.returncode) == (0, 0, 2), read.stdout
+    assert results["flow.active"] == results["flow.running"] == "ok"
+    assert results["pipedrive.authentication"] == results["netsuite.authentication"] == "ok"
+    assert "failed" not in results.values()
+    assert "netsuite.authentication" in read.stdout
+
+
 async def test_secret_comes_from_a_file_and_fits_its_environment(living: Living, tmp_path: Path) -> None:
     file = tmp_path / "token.json"
     file.write_text('{"token": "CANARY"}')

@@ -78,7 +78,9 @@ class Resolving:
             )
             self._write(topics.SECRETS, secret.key.encode(), secret.encode(), {})
             self._write(topics.FLOWS, f"{name}/v{version}".encode(), applied.encode(), {})
-            self._write(topics.FLOWS, name.encode(), ActiveFlow(flow=name, version=version).encode(), {})
+            self._write(
+                topics.FLOWS, name.encode(), ActiveFlow(flow=name, version=version, revision=version).encode(), {}
+            )
         assert self._producer.flush(30) == 0
 
     def secret(self, company: str, name: str, value: dict[str, Any]) -> None:

@@ -97,7 +97,7 @@ class Writing:
         return max(offsets, default=-1) + 1
 
     async def pause(self, paused: bool, *, flow: str = FLOW) -> None:
-        self._send(topics.FLOWS, flow, ActiveFlow(flow=flow, version=1, paused=paused))
+        self._send(topics.FLOWS, flow, ActiveFlow(flow=flow, version=1, revision=time.time_ns(), paused=paused))
 
     async def add_account(self, account: str, *, pair: Pair | None = None, **switches: Any) -> None:
         """One more account at NetSuite (or another certificate of it), and the secret that opens it."""
