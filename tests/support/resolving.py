@@ -16,7 +16,7 @@ from ml_connector.cli.reading import newest_by_key, read_topic
 from ml_connector.cli.stack import ACCOUNT, COMPANY, FLOW, Stack, StackOptions
 from ml_connector.common import headers as h
 from ml_connector.common import topics
-from ml_connector.common.asking import Check, Checked, Finding
+from ml_connector.common.asking import Check, Checked, Finding, Subscribed, Webhooks
 from ml_connector.common.clock import ManualClock
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.directory import LiveFlow
@@ -32,6 +32,7 @@ from support.writing import until
 
 RESOLVER = "resolver"
 COMPANY_ID = 8087566
+BASIC = {"keys": [{"id": "1", "user": "pipedrive", "password": "password-of-basic"}]}
 
 
 class Resolving:
@@ -77,6 +78,8 @@ class Resolving:
                 f"pipedrive/{company}", "api-token", flow.environment, version=1, value={"token": token_of(company)}
             )
             self._write(topics.SECRETS, secret.key.encode(), secret.encode(), {})
+            basic = vault.encrypt(f"flow/{name}", "webhook-basic", flow.environment, version=1, value=BASIC)
+            self._write(topics.SECRETS, basic.key.encode(), basic.encode(), {})
             self._write(topics.FLOWS, f"{name}/v{version}".encode(), applied.encode(), {})
             self._write(
                 topics.FLOWS, name.encode(), ActiveFlow(flow=name, version=version, revision=version).encode(), {}
@@ -111,7 +114,7 @@ class Resolving:
         url = f"{self.stack.urls['pipedrive']}{path}"
         answer = await self.http.request(method, url, json=body, headers={"x-api-token": token})
         assert answer.is_success, answer.text
-        return answer.json()["data"]
+        return answer.json().get("data")
 
     async def asked(self, company: str) -> list[dict[str, Any]]:
         """The stand-in's log: what was asked for this company."""
@@ -170,6 +173,22 @@ class Resolving:
 
         await until(answered)
         return {one.check.removeprefix("pipedrive."): one for one in found}
+
+    async def webhooks(self, asked: Webhooks, *, company: str) -> Subscribed:
+        """As the admin service asks."""
+        request_id = uuid.uuid4().hex
+        given = {h.KIND: "webhooks", h.REQUEST_ID: request_id}
+        self._write(topics.PIPEDRIVE_REQUESTS, company.encode(), asked.encode(), given)
+        assert self._producer.flush(30) == 0
+        found: list[Subscribed] = []
+
+        async def answered() -> bool:
+            answers = [one for one in await self.read(topics.REPLIES) if one.key == request_id.encode()]
+            found.extend(Subscribed.decode(one.value or b"") for one in answers)
+            return bool(found)
+
+        await until(answered)
+        return found[0]
 
     async def resolved(self, events: Iterable[str], *, within_s: float = 40.0) -> None:
         """Until each of these events has its desired record."""

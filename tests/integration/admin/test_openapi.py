@@ -61,6 +61,8 @@ class Target:
             case.body["document"] = self.flow
         if "owner" in case.path_parameters:
             self._aim_at_secret(case)
+        if isinstance(case.body, dict) and "url" in case.body:
+            case.body["url"] = "https://in.example"
         if case.operation.path == "/v1/timeline" and isinstance(case.query.get("q"), str):
             case.query["q"] = "org 1"
         if isinstance(case.body, dict) and isinstance(case.body.get("selection"), dict):
@@ -102,7 +104,7 @@ def test_answers_fit_the_document(case: schemathesis.Case[Any], target: Target) 
 def test_both_kinds_of_answers_were_seen() -> None:
     """What is always refused proves nothing about answers."""
     assert {label: statuses for label, statuses in seen.items() if not statuses & {200, 201, 409}} == {}
-    assert len(seen) == 27
+    assert len(seen) == 29
 
 
 def test_every_operation_has_a_summary_and_its_answers() -> None:

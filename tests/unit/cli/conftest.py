@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ml_connector.cli import dlq, flows, records, replays, secrets
+from ml_connector.cli import dlq, flows, records, replays, secrets, webhooks
 from ml_connector.cli.admin_api import AdminApi, Credentials
 from ml_connector.cli.doctor import doctor
 
@@ -145,7 +145,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Service:
 def mlc(service: Service) -> Mlc:
     """Run `mlc` against the service; what it printed must never be a token."""
     app = typer.Typer(pretty_exceptions_enable=False)
-    parts = {"dlq": dlq, "replay": replays, "record": records, "flows": flows, "secrets": secrets}
+    parts = {"dlq": dlq, "replay": replays, "record": records, "flows": flows, "secrets": secrets, "webhooks": webhooks}
     for name, part in parts.items():
         app.add_typer(part.app, name=name)
     app.command()(records.token)

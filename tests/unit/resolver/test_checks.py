@@ -18,7 +18,7 @@ from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.asking import Check, Checked, Finding
 from ml_connector.common.clock import ManualClock
-from ml_connector.common.credentials import ApiToken
+from ml_connector.common.credentials import ApiToken, BasicKey
 from ml_connector.common.errors import AddressRefused, SecretUnreadable, TryLater, VendorUnavailable
 from ml_connector.common.flows import PipedriveLimits, parse_flow
 from ml_connector.resolver import check as checking
@@ -103,6 +103,9 @@ class Acme:
     def client(self, plan: FlowPlan) -> PipedriveClient:
         assert plan is self.plan
         return self._client
+
+    def basic(self, plan: FlowPlan) -> BasicKey:
+        raise AssertionError("a check needs no password")
 
     def over(self, http: httpx2.AsyncClient) -> Acme:
         self._client = PipedriveClient(

@@ -35,3 +35,35 @@ class Checked(Wire, frozen=True):
     """The answer to a Check, in the order in which things were looked at."""
 
     findings: tuple[Finding, ...]
+
+
+class Webhooks(Wire, frozen=True):
+    """Kind `webhooks`: which subscriptions the company has; with `install`, those that the flow needs are made."""
+
+    flow: str
+    url: str = ""  # where ingest is reached from outside; with `relay` where the relay is
+    install: bool = False
+    relay: bool = False
+
+
+class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A webhook as Pipedrive lists it. Of one that is not ours `url` names the host only: there may be a key in it."""
+
+    id: int
+    entity: str
+    action: str
+    url: str
+    ours: bool = False
+    active: bool = True
+    last_delivery: str = ""
+    last_status: int | None = None
+
+
+class Subscribed(Wire, frozen=True):
+    """The answer to Webhooks. `refused`: why nothing, or not all, was done."""
+
+    address: str = ""
+    subscriptions: tuple[Subscription, ...] = ()
+    created: tuple[Subscription, ...] = ()
+    removed: tuple[Subscription, ...] = ()
+    refused: str = ""

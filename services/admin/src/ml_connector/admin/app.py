@@ -15,7 +15,7 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from ml_connector.admin.api import checks, dead_letters, flows, problems, records, replays, secrets, status
+from ml_connector.admin.api import checks, dead_letters, flows, problems, records, replays, secrets, status, webhooks
 from ml_connector.admin.api.services import Services
 from ml_connector.admin.books import Books
 from ml_connector.admin.checks import Checks
@@ -39,6 +39,7 @@ from ml_connector.admin.replay.run import Runner
 from ml_connector.admin.secrets.change import Secrets
 from ml_connector.admin.secrets.look import SecretLooks
 from ml_connector.admin.settings import AdminSettings
+from ml_connector.admin.webhooks import FlowWebhooks
 from ml_connector.common import logs, metrics, telemetry, topics
 from ml_connector.common.clock import Clock, SystemClock
 from ml_connector.common.errors import ConnectorError, InvalidSettings
@@ -94,6 +95,7 @@ class Admin:
             secrets=Secrets(self._database, self._materializer, _vault(settings), clock),
             secret_looks=SecretLooks(self._database),
             checks=Checks(looks, self._owners, looks=(Stops(self._database).look,)),
+            webhooks=FlowWebhooks(looks, self._owners),
             clock=clock,
         )
 
@@ -170,7 +172,7 @@ def make_api(services: Services) -> FastAPI:
     )
     api.state.services = services
     problems.install(api)
-    for part in (records, dead_letters, replays, flows, secrets, checks, status):
+    for part in (records, dead_letters, replays, flows, secrets, checks, webhooks, status):
         api.include_router(part.router, prefix="/v1")
     return api
 

@@ -1,6 +1,6 @@
-"""Answer whoever asks for a check, beside the companies' queues: a slow Pipedrive would hold them up.
+"""Answer whoever asks for a check or the webhooks, beside the companies' queues: a slow Pipedrive would hold them up.
 
-A check that is lost with its process is asked for again (`common/asking.py`).
+What is lost with its process is asked for again (`common/asking.py`).
 """
 
 from __future__ import annotations
@@ -11,35 +11,39 @@ from typing import Final
 
 from ml_connector.common import headers as h
 from ml_connector.common import topics
-from ml_connector.common.asking import Check
+from ml_connector.common.asking import Check, Webhooks
 from ml_connector.common.clock import Clock
+from ml_connector.common.codec import Wire
 from ml_connector.common.errors import ConnectorError, Malformed
 from ml_connector.common.logs import get_logger
-from ml_connector.resolver.check import Clients, check
+from ml_connector.resolver.check import check
 from ml_connector.resolver.message import Message, Output
 from ml_connector.resolver.plan import FlowPlan
+from ml_connector.resolver.subscribe import Clients, Subscriber
 
 log = get_logger()
 
 CHECK: Final = b"check"
+WEBHOOKS: Final = b"webhooks"
 AT_ONCE: Final = 4  # of all companies
 
 Emit = Callable[[Sequence[Output]], Awaitable[None]]
 
 
 def asks_for_check(message: Message) -> bool:
-    """Whether somebody wants to know if the Pipedrive side of a flow is well."""
-    return message.headers.get(h.KIND) == CHECK
+    """Whether somebody wants to know if the Pipedrive side of a flow is well, or to see or install its webhooks."""
+    return message.headers.get(h.KIND) in {CHECK, WEBHOOKS}
 
 
 class Checks:
-    """The checks that are under way."""
+    """The answers that are under way."""
 
     def __init__(self, plan: Callable[[str], FlowPlan | None], clients: Clients, emit: Emit, clock: Clock) -> None:
         self._plan = plan
         self._clients = clients
         self._emit = emit
         self._clock = clock
+        self._subscriber = Subscriber(clients)
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(AT_ONCE)
 
@@ -60,9 +64,15 @@ class Checks:
         try:
             if not request_id:
                 raise Malformed("no request id")
-            flow = Check.decode(message.value).flow
             async with self._turn:
-                found = await check(flow, self._plan(flow), self._clients, self._clock)
+                found = await self._found(message)
             await self._emit([Output(topics.REPLIES, request_id, request_id, found.encode(), {})])
         except ConnectorError as error:
             log.error("check_failed", topic=message.topic, offset=message.offset, problem=str(error))
+
+    async def _found(self, message: Message) -> Wire:
+        if message.headers[h.KIND] == WEBHOOKS:
+            asked = Webhooks.decode(message.value)
+            return await self._subscriber.answer(asked, self._plan(asked.flow))
+        flow = Check.decode(message.value).flow
+        return await check(flow, self._plan(flow), self._clients, self._clock)

@@ -161,7 +161,8 @@ def webhook(plan: FlowPlan, rows: Sequence[Mapping[str, Any]]) -> Looked:
     here = [row for row in rows if _leads_to(path, row.get("subscription_url")) and row.get("is_active") != 0]
     lacking = [entity for entity in plan.entities if not _actions(here, entity) >= EVERY_ACTION]
     if lacking:
-        fix = f"subscribe https://<ingest>{path} to them; if a relay signs the deliveries, see where that sends them"
+        command = f"mlc webhooks install {plan.flow.flow} --url https://<ingest>"
+        fix = f"`{command}`; if a relay signs the deliveries, see where that sends them"
         return Looked("warning", f"no webhook leads every event to {path} of: {', '.join(lacking)}", fix)
     answers = [row.get("last_http_status") for row in here]
     refused = [status for status in answers if isinstance(status, int) and not 200 <= status < 300]

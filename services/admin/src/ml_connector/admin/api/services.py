@@ -22,6 +22,7 @@ from ml_connector.admin.outbox import Outbox
 from ml_connector.admin.replay.control import Replays
 from ml_connector.admin.secrets.change import Secrets
 from ml_connector.admin.secrets.look import SecretLooks
+from ml_connector.admin.webhooks import FlowWebhooks
 from ml_connector.common.clock import Clock
 
 
@@ -41,6 +42,7 @@ class Services:
     secrets: Secrets
     secret_looks: SecretLooks
     checks: Checks
+    webhooks: FlowWebhooks
     clock: Clock
 
 

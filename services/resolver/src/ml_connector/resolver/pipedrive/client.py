@@ -1,4 +1,4 @@
-"""One Pipedrive company over REST v2: objects, field definitions, stages. Only reads.
+"""One Pipedrive company over REST v2: objects, field definitions, stages. Reads; only webhooks are ever changed.
 
 Stays within the burst window and the token budget, and behind the company's breaker. Everything that another time may
 go better is VendorUnavailable, which says when (facts/pipedrive.md section 10).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import httpx2
 from pyrate_limiter import Limiter, Rate
@@ -101,6 +101,17 @@ class PipedriveClient:
         if answer.status_code == 200:
             self._breaker.succeeded()
         return answer
+
+    async def change(
+        self, method: Literal["POST", "DELETE"], path: str, *, tokens: int, body: dict[str, str] | None = None
+    ) -> httpx2.Response:
+        """As `look`: because a person asks."""
+        self._refuse_beyond_budget(tokens)
+        await self._limiter.try_acquire_async(self._login.base_url)
+        signed = await self._login.signed()
+        self.budget.spend(tokens, self._clock.now_ms())
+        headers = {"accept": "application/json", **signed.headers}
+        return await self._http.request(method, f"{signed.base_url}{path}", json=body, headers=headers)
 
     async def _pages(self, path: str, *, tokens: int) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []

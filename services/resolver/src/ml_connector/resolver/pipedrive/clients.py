@@ -14,7 +14,7 @@ import httpx2
 
 from ml_connector.common.clock import Clock
 from ml_connector.common.connecting import proxy_for, transport_through
-from ml_connector.common.credentials import ApiToken
+from ml_connector.common.credentials import ApiToken, BasicKey, WebhookBasic
 from ml_connector.common.directory import Directory
 from ml_connector.common.flows import Flow, PipedriveLimits
 from ml_connector.resolver.pipedrive.breaker import Breaker
@@ -58,6 +58,12 @@ class PipedriveClients:
             of_flows[plan.flow.flow] = plan.flow.pipedrive.limits
             found.obey(_strictest(list(of_flows.values())))
         return found
+
+    def basic(self, plan: FlowPlan) -> BasicKey:
+        """What deliveries to this flow shall carry: of two keys the last, which is the new one. Raises
+        SecretUnreadable."""
+        owner = f"flow/{plan.flow.flow}"
+        return self._directory.secret(WebhookBasic, owner=owner, environment=plan.flow.environment).keys[-1]
 
     async def close(self) -> None:
         await asyncio.gather(*(grant.close() for grant in self._grants.values()))
