@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from ml_connector.admin.acts import record_act
-from ml_connector.admin.api.checks import FlowName
+from ml_connector.admin.api.flows import FlowName
 from ml_connector.admin.api.models import In
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Admin, Given, Services, Viewer
