@@ -7,6 +7,7 @@ import copy
 import hashlib
 import hmac
 import itertools
+import json
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -122,3 +123,28 @@ async def test_ingest_takes_a_new_webhook_key_without_a_restart(operating: Opera
         await until(taken, within_s=10)
 
     assert (stored["version"], stored["environment"], stored["used_by"]) == (2, "sandbox", [FLOW])
+
+
+def of_a_deal(operating: Operating, **data: Any) -> dict[str, Any]:
+    body: dict[str, Any] = json.loads(webhook(77, operating.stack.company_id))
+    body["meta"]["entity"] = "deal"
+    body["data"] = {"id": 77, "title": "Big", "status": "open", "custom_fields": {}, **data}
+    return {"event": body}
+
+
+async def test_preview_says_which_expression_gives_what(operating: Operating, admin: Api) -> None:
+    event = {"event": json.loads(webhook(78, operating.stack.company_id))}
+    before = await admin.get("/records", source_id="78", entity="organization")
+
+    found = await admin.post(f"/flows/{FLOW}/preview", {**event, "version": 1})
+
+    assert (found["result"], found["mapping_version"]) == ("desired", 1)
+    assert (found["fields"]["companyName"], found["sources"]["companyName"]) == ("Company 78", "data.name")
+    assert before["records"] == (await admin.get("/records", source_id="78", entity="organization"))["records"] == []
+
+
+async def test_preview_of_an_unmapped_stage_names_the_companys_own(operating: Operating, admin: Api) -> None:
+    found = await admin.post(f"/flows/{FLOW}/preview", of_a_deal(operating, stage_id=999_999))
+
+    assert found["result"] == "dead_lettered"
+    assert "has no NetSuite status" in found["reason"] and "'Sales/Qualified'" in found["reason"]

@@ -119,3 +119,54 @@ def test_changes(service: Service, mlc: Mlc, arguments: list[str], asked: str, s
 def test_name_that_could_be_another_path_is_refused(service: Service, mlc: Mlc) -> None:
     assert mlc("flows", "pause", "../replays").code == 2
     assert service.asked == []
+
+
+PREVIEWED: dict[str, Any] = {
+    "result": "desired",
+    "record_key": "1234567_sb1/customer/pd-org-5",
+    "action": "upsert",
+    "mapping_version": 3,
+    "fields": {"companyName": "Acme", "email": None},
+    "references": {"subsidiary": {"kind": "id", "value": "2"}},
+    "parent": None,
+    "held_back": ["b" * 8],
+    "reason": "",
+    "sources": {"companyName": "data.name", "email": 'custom["Billing"]', "subsidiary": 'defaults.subsidiary: "2"'},
+}
+
+
+def test_preview_tells_each_value_and_what_gives_it(service: Service, mlc: Mlc, tmp_path: Path) -> None:
+    event = tmp_path / "event.json"
+    event.write_text('{"meta": {}, "data": {"name": "Acme"}}')
+    service.put("POST flows/acme-eu/preview", PREVIEWED)
+
+    ran = mlc("flows", "preview", "acme-eu", "--event", str(event), "--version", "3")
+
+    assert (ran.code, service.asked[0].body) == (0, {"event": {"meta": {}, "data": {"name": "Acme"}}, "version": 3})
+    told = {line.split()[0]: line for line in ran.out.splitlines()}
+    assert told["companyName"].endswith("Acme <- data.name")
+    assert told["email"].endswith('null <- custom["Billing"]')
+    assert "<- defaults.subsidiary" in told["subsidiary"]
+    assert "upsert of 1234567_sb1/customer/pd-org-5" in told["becomes"]
+
+
+def test_preview_of_what_would_be_a_dead_letter_says_why_and_fails(service: Service, mlc: Mlc, tmp_path: Path) -> None:
+    event = tmp_path / "event.json"
+    event.write_text("{}")
+    why = "stage 7 has no NetSuite status; the company's stages are 'Sales/Lead'"
+    service.put("POST flows/acme-eu/preview", {**PREVIEWED, "result": "dead_lettered", "reason": why, "fields": {}})
+
+    ran = mlc("flows", "preview", "acme-eu", "--event", str(event))
+
+    assert ran.code == 1
+    assert "a dead letter" in ran.out and "'Sales/Lead'" in ran.out
+
+
+def test_preview_of_a_file_that_is_no_json_asks_nobody(service: Service, mlc: Mlc, tmp_path: Path) -> None:
+    event = tmp_path / "event.json"
+    event.write_text("{\n,")
+
+    ran = mlc("flows", "preview", "acme-eu", "--event", str(event))
+
+    assert (ran.code, service.asked) == (2, [])
+    assert "is not JSON (line 2)" in ran.err

@@ -15,15 +15,16 @@ from ml_connector.common import topics
 from ml_connector.common.credentials import ApiToken
 from ml_connector.common.flows import PipedriveLimits
 from ml_connector.common.generation import Generation
-from ml_connector.common.wire import Parent, Preview, Reference
+from ml_connector.common.wire import Parent, Preview, Reference, StoredStages
 from ml_connector.resolver import emit
+from ml_connector.resolver.definitions import Stages
 from ml_connector.resolver.message import Defer, Message, Output
 from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.budget import Budget
 from ml_connector.resolver.pipedrive.client import PipedriveClient
 from ml_connector.resolver.pipedrive.login import TokenLogin
 from ml_connector.resolver.plan import FlowPlan
-from ml_connector.resolver.preview import answer, asks_for_preview, preview_of
+from ml_connector.resolver.preview import answer, asks_for_preview, preview_of, with_stages
 from ml_connector.resolver.refresh import Refresher
 from support.resolving import COMPANY_ID, Cored, event
 
@@ -240,3 +241,21 @@ async def test_preview_a_moment_after_the_definitions_were_read_says_so(behind: 
 
     assert found.result == "unresolved"
     assert found.reason == "organization of this company were read a moment ago"
+
+
+def test_preview_of_an_unmapped_stage_names_those_of_the_company() -> None:
+    stored = StoredStages(
+        company="acme",
+        read_at_ms=1,
+        pipelines=[{"id": 1, "name": "Sales"}],
+        stages=[{"id": 7, "pipeline_id": 1, "name": "Lead"}, {"id": 8, "pipeline_id": 1, "name": "Qualified"}],
+    )
+    reason = "field 'stage_status': expression 'stages': stage 7 ('Sales/Lead') has no NetSuite status"
+    unmapped = Preview(request_id="q1", result="dead_lettered", stage="map", reason=reason)
+    other = Preview(request_id="q1", result="dead_lettered", stage="map", reason="field 'title': required")
+
+    assert with_stages(unmapped, Stages(stored)).reason == (
+        f"{reason}; the company's stages are 'Sales/Lead', 'Sales/Qualified'"
+    )
+    assert with_stages(other, Stages(stored)) == other
+    assert with_stages(unmapped, None) == unmapped

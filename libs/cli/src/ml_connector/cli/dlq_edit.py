@@ -50,7 +50,7 @@ def edit(
     path = f"dead-letters/{id_of(letter)}"
     with AdminApi.here() as api:
         if file is not None:
-            found = _keep(api, path, _event(file.read_bytes(), str(file)), reason)
+            found = _keep(api, path, read_event(file.read_bytes(), str(file)), reason)
         else:
             shown = api.get(path)
             before = shown["event"] if shown["edited"] is None else shown["edited"]
@@ -97,11 +97,12 @@ def _must_have(place: object, name: str, path: str, so_far: list[str]) -> None:
 
 
 def preview(found: Answer) -> Table:
-    """What the mapping makes of an event."""
+    """What the mapping makes of an event. `sources`: of its fields, where the answer has them."""
+    sources = found.get("sources", {})
     outcome = {
         "desired": f"{found['action']} of {found['record_key']}",
         "ignored": f"ignored: {found['reason']}",
-        "dead_lettered": f"fails again: {found['reason']}",
+        "dead_lettered": f"a dead letter: {found['reason']}",
         "unresolved": f"not known: {found['reason']}",
     }
     references = {name: f"{one['kind']} {one['value']}" for name, one in found["references"].items()}
@@ -111,7 +112,10 @@ def preview(found: Answer) -> Table:
             ("mapping", f"version {found['mapping_version']}" if found["mapping_version"] else ""),
             ("parent", found["parent"]),
             ("held back", ", ".join(found["held_back"])),
-            *((f"  {name}", _value(value)) for name, value in {**found["fields"], **references}.items()),
+            *(
+                (f"  {name}", _value(value) + (f" <- {sources[name]}" if sources.get(name) else ""))
+                for name, value in {**found["fields"], **references}.items()
+            ),
         ]
     )
 
@@ -160,7 +164,7 @@ def _by_hand(api: AdminApi, path: str, before: Any, reason: str) -> Answer:
         if text.strip() == first.strip():
             raise fail("nothing was changed, so nothing is kept")
         try:
-            return _keep(api, path, _event(text, "the event"), reason)
+            return _keep(api, path, read_event(text, "the event"), reason)
         except BadInput as error:
             if isinstance(error, Refused) and error.status != 422:
                 raise
@@ -184,7 +188,8 @@ def _edited(text: str) -> str:
         return file.read_text()
 
 
-def _event(text: str | bytes, name: str) -> Any:
+def read_event(text: str | bytes, name: str) -> Any:
+    """Raises BadInput, which names the line."""
     try:
         event = json.loads(text, parse_constant=_no_number)
     except (ValueError, RecursionError) as error:

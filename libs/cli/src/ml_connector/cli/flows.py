@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 
 from ml_connector.cli import flow_writing
 from ml_connector.cli.admin_api import AdminApi, Answer, Refused
+from ml_connector.cli.dlq_edit import preview, read_event
 from ml_connector.cli.flow_files import read_flow_file
 from ml_connector.cli.options import Json, flow_name
 from ml_connector.cli.say import plainly
@@ -127,6 +128,29 @@ def pause(flow: Name, reason: Why = "", as_json: Json = False) -> None:
 def resume(flow: Name, reason: Why = "", as_json: Json = False) -> None:
     """Let a flow go on that was paused, or halted because its records were rejected one after the other."""
     _tell(_change(flow, "resume", reason), "goes on", as_json)
+
+
+@app.command("preview")
+@plainly
+def preview_(
+    flow: Name,
+    event: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A webhook body, as JSON.")],
+    version: Annotated[int | None, typer.Option(min=1, help="Map with this one (default: the active one).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Say what the mapping makes of an event, field by field, and what gives each value. Nothing is written.
+
+    Exit code 1 when it would be a dead letter, or could not be said.
+    """
+    body = {"event": read_event(event.read_bytes(), str(event)), "version": version}
+    with AdminApi.here() as api:
+        answer = api.post(f"flows/{flow_name(flow)}/preview", body)
+    if as_json:
+        tell(answer)
+    else:
+        show(preview(answer))
+    if answer["result"] in {"dead_lettered", "unresolved"}:
+        raise typer.Exit(1)
 
 
 def _change(flow: str, what: str, reason: str, **more: Any) -> Answer:

@@ -22,6 +22,7 @@ from ml_connector.admin.checks import Checks
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.change import Flows
 from ml_connector.admin.flows.look import FlowLooks
+from ml_connector.admin.flows.preview import FlowPreviews
 from ml_connector.admin.flows.stops import Stops
 from ml_connector.admin.guard import Guard
 from ml_connector.admin.identity.door import Door
@@ -92,6 +93,7 @@ class Admin:
             books=self._books,
             flows=Flows(self._database, self._materializer, clock),
             flow_looks=looks,
+            flow_previews=FlowPreviews(looks, previews, clock),
             secrets=Secrets(self._database, self._materializer, _vault(settings), clock),
             secret_looks=SecretLooks(self._database),
             checks=Checks(looks, self._owners, looks=(Stops(self._database).look,)),

@@ -34,7 +34,7 @@ from ml_connector.resolver.companions import Companion, Handle, Patience
 from ml_connector.resolver.core import Core
 from ml_connector.resolver.message import Defer, Message, Output
 from ml_connector.resolver.pipedrive.clients import PipedriveClients
-from ml_connector.resolver.preview import answer, asks_for_preview, preview_of
+from ml_connector.resolver.preview import answer, asks_for_preview, preview_of, with_stages
 from ml_connector.resolver.refresh import Refresher
 from ml_connector.resolver.resolve import Book
 from ml_connector.resolver.send import Sender
@@ -194,7 +194,8 @@ class Resolver:
             return []
         with _traced(message) as traced:
             found = await self._refresher.event(traced)
-        return [answer(preview_of(request_id, found))]
+        stages = self._book.of(h.text(message.headers, h.COMPANY)).stages
+        return [answer(with_stages(preview_of(request_id, found), stages))]
 
     async def _hydrate(self, message: Message) -> list[Output] | Defer:
         try:

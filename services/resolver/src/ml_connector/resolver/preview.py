@@ -7,13 +7,18 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.keys import NO_RECORD
 from ml_connector.common.wire import Desired, Outcome, Preview, Resolved
+from ml_connector.resolver.definitions import Stages
 from ml_connector.resolver.message import Defer, Message, Output
+from ml_connector.resolver.plan import STAGE_STATUS
 
 PREVIEW: Final = b"preview"
+MOST_STAGES: Final = 100
 
 
 def asks_for_preview(message: Message) -> bool:
@@ -32,6 +37,14 @@ def preview_of(request_id: str, found: list[Output] | Defer) -> Preview:
     resolved = Resolved.decode(written[topics.AUDIT, b"resolved"])
     desired = next(Desired.decode(output.value or b"") for output in found if output.topic is topics.DESIRED)
     return _of_desired(request_id, desired, resolved)
+
+
+def with_stages(preview: Preview, stages: Stages | None) -> Preview:
+    """Of a deal whose stage the flow does not map: which stages the company has, as the flow would name them."""
+    if stages is None or not preview.reason.startswith(f"field {STAGE_STATUS!r}"):
+        return preview
+    names = ", ".join(repr(name) for name in sorted(stages.names.values())[:MOST_STAGES])
+    return msgspec.structs.replace(preview, reason=f"{preview.reason}; the company's stages are {names}")
 
 
 def answer(preview: Preview) -> Output:

@@ -8,7 +8,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from ml_connector.admin.api.models import In, at
+from ml_connector.admin.api.dead_letters import previewed
+from ml_connector.admin.api.models import In, Previewed, at
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Admin, Given, Operator, Viewer
 from ml_connector.admin.flows.change import Changed, Said
@@ -37,6 +38,15 @@ class Apply(Because):
 
 class Activate(Because):
     version: Number
+
+
+class Event(In):
+    event: Annotated[dict[str, Any], Field(description="a webhook body, as Pipedrive sends it")]
+    version: Annotated[Number | None, Field(description="map with this one (default: the active one)")] = None
+
+
+class Explained(Previewed):
+    sources: Annotated[dict[str, str], Field(description="of each field the expression that gives it")]
 
 
 class Flow(BaseModel):
@@ -138,6 +148,13 @@ async def pause(given: Given, actor: Operator, flow: FlowName, body: Because) ->
 async def resume(given: Given, actor: Operator, flow: FlowName, body: Because) -> Flow:
     """Let it go on, whether a person has paused it or it was halted by rejections."""
     return await _done(given, await given.flows.resume(flow, _said(actor, body)))
+
+
+@router.post("/{flow}/preview", responses=answers(404))
+async def preview(given: Given, _: Viewer, flow: FlowName, body: Event) -> Explained:
+    """What the mapping makes of an event, field by field. Nothing is written, here or at NetSuite."""
+    found = await given.flow_previews.run(flow, body.event, body.version)
+    return Explained(**previewed(found.preview).model_dump(), sources=dict(found.sources))
 
 
 def _said(actor: Admin, body: Because) -> Said:

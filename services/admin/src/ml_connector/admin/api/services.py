@@ -14,6 +14,7 @@ from ml_connector.admin.checks import Checks
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.change import Flows
 from ml_connector.admin.flows.look import FlowLooks
+from ml_connector.admin.flows.preview import FlowPreviews
 from ml_connector.admin.identity.roles import Actor, NotAllowed, Role
 from ml_connector.admin.letter_acts import LetterActs
 from ml_connector.admin.letter_bytes import LetterBytes
@@ -39,6 +40,7 @@ class Services:
     books: Books
     flows: Flows
     flow_looks: FlowLooks
+    flow_previews: FlowPreviews
     secrets: Secrets
     secret_looks: SecretLooks
     checks: Checks

@@ -1,1 +1,1 @@
-"""Flows: look, change, stops."""
+"""Flows: look, change, preview, stops."""
