@@ -50,6 +50,8 @@ ACCESS: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/v1/secrets"): ("admin", None),
     ("PUT", "/v1/secrets/{kind}/{owner}/{name}"): ("admin", {"value": {}}),
     ("DELETE", "/v1/secrets/{kind}/{owner}/{name}"): ("admin", None),
+    ("GET", "/v1/vault"): ("admin", None),
+    ("POST", "/v1/vault/rotate"): ("admin", {}),
     ("GET", "/v1/flows/{flow}/webhooks"): ("viewer", None),
     ("POST", "/v1/flows/{flow}/webhooks"): ("admin", {"url": "https://in.example.com"}),
     ("GET", "/v1/status"): ("viewer", None),

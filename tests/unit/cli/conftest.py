@@ -148,6 +148,7 @@ def mlc(service: Service) -> Mlc:
     parts = {"dlq": dlq, "replay": replays, "record": records, "flows": flows, "secrets": secrets, "webhooks": webhooks}
     for name, part in parts.items():
         app.add_typer(part.app, name=name)
+    app.add_typer(secrets.vault, name="vault")
     app.command()(records.token)
     app.command()(doctor)
 

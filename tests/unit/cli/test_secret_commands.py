@@ -109,3 +109,39 @@ def test_delete_asks_once_more_what_is_needed(service: Service, mlc: Mlc) -> Non
 
     assert ran.out == f"{KEY}: version 3 deleted\n"
     assert [one.query for one in service.asked] == [{}, {"force": "true", "expect": "3"}]
+
+
+def test_vault_status_says_which_key_may_go(service: Service, mlc: Mlc) -> None:
+    def key(name: str, entries: int, *, here: bool = True, removable: bool = False) -> dict[str, Any]:
+        return {"id": name, "entries": entries, "tokens": 0, "here": here, "removable": removable}
+
+    keys = [key("k3", 4), key("k2", 1), key("k1", 0, removable=True), key("k0", 2, here=False)]
+    service.put("GET vault", {"active": "k3", "keys": keys, "untold": 1})
+
+    ran = mlc("vault", "status")
+
+    lines = [line.split(maxsplit=3) for line in ran.out.splitlines()[1:]]
+    assert lines == [
+        ["k3", "4", "0", "active"],
+        ["k2", "1", "0", "needed"],
+        ["k1", "0", "0", "may be removed"],
+        ["k0", "2", "0", "not in MLC_VAULT_KEYS of the admin service"],
+    ]
+    assert "1 change not told" in ran.err
+
+
+def test_vault_rotate_says_how_many(service: Service, mlc: Mlc) -> None:
+    service.put("POST vault/rotate", {"active": "k2", "rewrapped": 3, "unreadable": []})
+
+    ran = mlc("vault", "rotate", "--reason", "the yearly one")
+
+    assert (ran.code, ran.out) == (0, "3 credentials now under key k2\n")
+    assert service.asked[0].body == {"reason": "the yearly one"}
+
+
+def test_vault_rotate_fails_by_name_for_what_no_key_opens(service: Service, mlc: Mlc) -> None:
+    service.put("POST vault/rotate", {"active": "k2", "rewrapped": 3, "unreadable": [KEY]})
+
+    ran = mlc("vault", "rotate")
+
+    assert ran.code != 0 and ran.out.startswith("3 credentials") and KEY in ran.err

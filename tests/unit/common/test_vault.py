@@ -66,6 +66,37 @@ def test_old_key_still_opens_and_the_first_encrypts() -> None:
     assert rotated.encrypt(OWNER, NAME, "sandbox", version=2, value=VALUE).kek == "k2"
 
 
+def test_rewrapped_entry_opens_without_the_old_key_and_is_the_same_version() -> None:
+    old = entry()
+
+    anew = Vault({"k2": b"2" * 32, "k1": b"1" * 32}).rewrap(old)
+
+    assert Vault({"k2": b"2" * 32}).decrypt(anew, owner=OWNER, name=NAME, environment="sandbox") == VALUE
+    assert msgspec.structs.replace(anew, kek="k1", wrapped_key=old.wrapped_key) == old
+    with pytest.raises(SecretUnreadable, match="'k2'"):
+        VAULT.decrypt(anew, owner=OWNER, name=NAME, environment="sandbox")
+
+
+@pytest.mark.parametrize(
+    "moved", [{"owner": "flow/other"}, {"name": "webhook-basic"}, {"environment": "production"}, {"version": 2}]
+)
+def test_rewrapping_gives_no_entry_another_place(moved: dict[str, str]) -> None:
+    """Neither one that was copied before, nor one that is copied after."""
+    both = Vault({"k2": b"2" * 32, "k1": b"1" * 32})
+    with pytest.raises(SecretUnreadable):
+        both.rewrap(msgspec.structs.replace(entry(), **moved))
+
+    copied = msgspec.structs.replace(both.rewrap(entry()), **moved)
+    with pytest.raises(SecretUnreadable):
+        both.decrypt(copied, owner=copied.owner, name=copied.name, environment=copied.environment)
+
+
+def test_what_another_key_wrapped_is_not_rewrapped() -> None:
+    for stranger in (Vault({"k2": b"2" * 32}), Vault({"k1": b"2" * 32})):
+        with pytest.raises(SecretUnreadable, match="flow/acme-eu/webhook-hmac"):
+            stranger.rewrap(entry())
+
+
 @pytest.mark.parametrize(
     "text", ["", "k1", "k1:abc", "k1:" + base64.b64encode(b"short").decode(), ":" + new_key("x")[2:]]
 )

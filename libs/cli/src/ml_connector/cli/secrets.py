@@ -18,8 +18,8 @@ import typer
 from ml_connector.cli.admin_api import AdminApi, Answer
 from ml_connector.cli.options import Json
 from ml_connector.cli.say import err, out, plainly
-from ml_connector.cli.showing import add, one_line, say, show, table, tell
-from ml_connector.common.errors import BadInput
+from ml_connector.cli.showing import add, counted, hint, one_line, say, show, table, tell
+from ml_connector.common.errors import BadInput, ConnectorError
 from ml_connector.common.vault import new_key
 
 app = typer.Typer(help="Credentials, stored encrypted.", no_args_is_help=True)
@@ -96,6 +96,46 @@ def delete(
 def key(name: Annotated[str, typer.Option(help="The key's id.")] = "k1") -> None:
     """Make a key-encryption key, in the form that MLC_VAULT_KEYS wants."""
     out.print(new_key(name))
+
+
+@vault.command("status")
+@plainly
+def status(as_json: Json = False) -> None:
+    """Show what each key encrypts, and which key may be removed."""
+    with AdminApi.here() as api:
+        answer = api.get("vault")
+    if as_json:
+        tell(answer)
+        return
+    made = table("key", "entries", "tokens", rest="")
+    for one in answer["keys"]:
+        add(made, one["id"], one["entries"], one["tokens"], _state(one, answer["active"]))
+    show(made)
+    if answer["untold"]:
+        hint(f"{counted(answer['untold'], 'change')} not told to the services yet: ask again")
+
+
+@vault.command("rotate")
+@plainly
+def rotate(reason: Why = "", as_json: Json = False) -> None:
+    """Encrypt the data key of every credential anew with the first key. Stopped anywhere, run it again."""
+    with AdminApi.here() as api:
+        answer = api.post("vault/rotate", {"reason": reason})
+    if as_json:
+        tell(answer)
+    else:
+        say(f"{counted(answer['rewrapped'], 'credential')} now under key {one_line(answer['active'])}")
+    if answer["unreadable"]:
+        names = ", ".join(one_line(name) for name in answer["unreadable"])
+        raise ConnectorError(f"no key of the admin service opens {names}: give it the key, or set them anew")
+
+
+def _state(key: Answer, active: str) -> str:
+    if key["id"] == active:
+        return "active"
+    if not key["here"]:
+        return "not in MLC_VAULT_KEYS of the admin service"
+    return "may be removed" if key["removable"] else "needed"
 
 
 def _path(owner: str, name: str) -> str:

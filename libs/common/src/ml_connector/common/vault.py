@@ -59,6 +59,15 @@ class Vault:
         self._keys = {name: AESGCM(key) for name, key in keys.items()}
         self._active = next(iter(keys))
 
+    @property
+    def active(self) -> str:
+        """The id of the key that encrypts."""
+        return self._active
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(self._keys)
+
     @classmethod
     def from_text(cls, text: str) -> Vault:
         """`<id>:<base64>` separated by commas or line ends. Raises InvalidSettings without quoting a key."""
@@ -94,11 +103,7 @@ class Vault:
         problem = _mismatch(owner, environment)
         if problem:
             raise SecretUnreadable(f"{wanted.key}: {problem}")
-        kek = self._keys.get(entry.kek)
-        if kek is None:
-            raise SecretUnreadable(
-                f"{wanted.key}: encrypted with key {entry.kek!r}, which MLC_VAULT_KEYS does not have"
-            )
+        kek = self._key_of(wanted)
         try:
             data_key = _open(kek, entry.wrapped_key, wanted.binding())
             value = msgspec.json.decode(_open(AESGCM(data_key), entry.ciphertext, wanted.binding()))
@@ -109,6 +114,22 @@ class Vault:
         if not isinstance(value, dict):
             raise SecretUnreadable(f"{wanted.key}: not an object")
         return value
+
+    def rewrap(self, entry: SecretEntry) -> SecretEntry:
+        """The same version and ciphertext, its data key under the active key. Raises SecretUnreadable."""
+        kek = self._key_of(entry)
+        try:
+            data_key = _open(kek, entry.wrapped_key, entry.binding())
+        except (InvalidTag, binascii.Error, ValueError) as error:
+            raise SecretUnreadable(f"{entry.key}: not wrapped by key {entry.kek!r}, or damaged") from error
+        wrapped = _seal(self._keys[self._active], data_key, entry.binding())
+        return msgspec.structs.replace(entry, kek=self._active, wrapped_key=wrapped)
+
+    def _key_of(self, entry: SecretEntry) -> AESGCM:
+        kek = self._keys.get(entry.kek)
+        if kek is None:
+            raise SecretUnreadable(f"{entry.key}: encrypted with key {entry.kek!r}, which MLC_VAULT_KEYS does not have")
+        return kek
 
 
 def new_key(name: str) -> str:

@@ -15,7 +15,18 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from ml_connector.admin.api import checks, dead_letters, flows, problems, records, replays, secrets, status, webhooks
+from ml_connector.admin.api import (
+    checks,
+    dead_letters,
+    flows,
+    problems,
+    records,
+    replays,
+    secrets,
+    status,
+    vault,
+    webhooks,
+)
 from ml_connector.admin.api.services import Services
 from ml_connector.admin.books import Books
 from ml_connector.admin.checks import Checks
@@ -39,6 +50,7 @@ from ml_connector.admin.replay.preview import Previews
 from ml_connector.admin.replay.run import Runner
 from ml_connector.admin.secrets.change import Secrets
 from ml_connector.admin.secrets.look import SecretLooks
+from ml_connector.admin.secrets.rotate import Rotation
 from ml_connector.admin.settings import AdminSettings
 from ml_connector.admin.webhooks import FlowWebhooks
 from ml_connector.common import logs, metrics, telemetry, topics
@@ -83,6 +95,7 @@ class Admin:
             settings, self._database, jobs, self._letters, self._producer, previews, self._materializer, clock
         )
         looks = FlowLooks(self._database)
+        vault = _vault(settings)
         self.services = Services(
             database=self._database,
             materializer=self._materializer,
@@ -94,8 +107,9 @@ class Admin:
             flows=Flows(self._database, self._materializer, clock),
             flow_looks=looks,
             flow_previews=FlowPreviews(looks, previews, clock),
-            secrets=Secrets(self._database, self._materializer, _vault(settings), clock),
+            secrets=Secrets(self._database, self._materializer, vault, clock),
             secret_looks=SecretLooks(self._database),
+            rotation=Rotation(self._database, self._materializer, vault, clock),
             checks=Checks(looks, self._owners, looks=(Stops(self._database).look,)),
             webhooks=FlowWebhooks(looks, self._owners),
             clock=clock,
@@ -174,7 +188,7 @@ def make_api(services: Services) -> FastAPI:
     )
     api.state.services = services
     problems.install(api)
-    for part in (records, dead_letters, replays, flows, secrets, checks, webhooks, status):
+    for part in (records, dead_letters, replays, flows, secrets, vault, checks, webhooks, status):
         api.include_router(part.router, prefix="/v1")
     return api
 

@@ -23,6 +23,7 @@ from ml_connector.admin.outbox import Outbox
 from ml_connector.admin.replay.control import Replays
 from ml_connector.admin.secrets.change import Secrets
 from ml_connector.admin.secrets.look import SecretLooks
+from ml_connector.admin.secrets.rotate import Rotation
 from ml_connector.admin.webhooks import FlowWebhooks
 from ml_connector.common.clock import Clock
 
@@ -43,6 +44,7 @@ class Services:
     flow_previews: FlowPreviews
     secrets: Secrets
     secret_looks: SecretLooks
+    rotation: Rotation
     checks: Checks
     webhooks: FlowWebhooks
     clock: Clock
