@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import httpx2
@@ -50,6 +51,19 @@ def test_an_ended_assertion_is_no_grant(account: NetsuiteAccount) -> None:
     answer = account.ask_token(account.assertion(iat=now_s - 7200, exp=now_s - 3600))
 
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+
+
+@pytest.mark.parametrize("ahead_s", [-7200, 7200])
+def test_an_assertion_of_another_time_is_no_grant_and_the_answer_says_what_time_it_is(
+    account: NetsuiteAccount, ahead_s: int
+) -> None:
+    """As a client signs whose clock is wrong. That `Date` is there, and which error: no document says (docs/unproven.md)."""
+    signed_s = int(time.time()) + ahead_s
+
+    answer = account.ask_token(account.assertion(iat=signed_s, exp=signed_s + 300))
+
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_grant")
+    assert abs(parsedate_to_datetime(answer.headers["date"]).timestamp() - time.time()) < 60
 
 
 @pytest.mark.parametrize(

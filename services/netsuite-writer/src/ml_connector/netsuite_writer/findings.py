@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Iterable, Iterator
-from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
 
 import httpx2
@@ -18,6 +17,7 @@ import msgspec
 from ml_connector.common.asking import CheckResult, Finding
 from ml_connector.common.errors import AddressRefused, TryLater
 from ml_connector.netsuite_writer.netsuite.looking import Seen
+from ml_connector.netsuite_writer.netsuite.skew import ahead_s
 from ml_connector.netsuite_writer.settle import PERMISSION_CODES, PERMISSION_TEXT, fault_of
 
 SLOW_CLOCK_S: Final = 60
@@ -111,12 +111,11 @@ def authentication(seen: Seen) -> Finding:
 
 def clock(date: str, now_ms: int) -> Finding:
     """By the header `Date`, which has whole seconds."""
-    try:
-        off_s = round(now_ms / 1000 - parsedate_to_datetime(date).timestamp())
-    except (ValueError, TypeError):
+    off_s = ahead_s(date, now_ms)
+    if off_s is None:
         return finding("clock", "warning", "NetSuite did not say what time it is", f"see that NTP runs. {_UNPROVEN}")
     says = f"this machine is {abs(off_s)} s {'ahead of' if off_s > 0 else 'behind'} NetSuite"
-    fix = "let NTP set this machine's clock: what is signed with a wrong time is refused"
+    fix = "let NTP set this machine's clock: what is signed with a wrong time is refused, and must be signed twice"
     if abs(off_s) > WRONG_CLOCK_S:
         return finding("clock", "failed", says, fix)
     if abs(off_s) > SLOW_CLOCK_S:

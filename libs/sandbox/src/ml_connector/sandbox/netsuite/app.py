@@ -6,6 +6,7 @@ import asyncio
 import ssl
 import time
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Final
 
 from ml_connector.sandbox.clock import Clock
@@ -56,7 +57,13 @@ class NetsuiteStandIn:
             self.accounts.by_name.clear()
 
     async def answer(self, request: Request) -> Reply | Broken:
-        """One HTTP request."""
+        """One HTTP request. `Date` tells the time of the stand-in, which may be another than the machine's."""
+        found = await self._answered(request)
+        if isinstance(found, Broken):
+            return found
+        return Reply(found.status, found.body, {"date": formatdate(self.clock.now_s(), usegmt=True), **found.headers})
+
+    async def _answered(self, request: Request) -> Reply | Broken:
         if request.path.startswith(admin.PREFIX):
             return admin.answer(self, request)
         if request.path == TOKEN_PATH:

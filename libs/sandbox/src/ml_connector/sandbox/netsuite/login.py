@@ -23,6 +23,7 @@ ALGORITHMS: Final = ["PS256", "PS384", "PS512", "ES256", "ES384", "ES512"]  # RS
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 TOKEN_LIFE_S: Final = 3600
 MAX_ASSERTION_LIFE_S: Final = 3600
+IAT_AHEAD_S: Final = 60  # no document says how wrong a client's clock may be
 TIMESTAMP_SLACK_S: Final = 300
 _PARAMETER: Final = re.compile(r'([a-z_]+)="([^"]*)"')
 
@@ -108,7 +109,7 @@ class Login:
         if not str(claims["aud"]).endswith(TOKEN_PATH):
             raise ValueError("aud")
         now_s = self._clock.now_s()
-        if not now_s < claims["exp"] <= claims["iat"] + MAX_ASSERTION_LIFE_S or claims["iat"] > now_s + 60:
+        if not now_s < claims["exp"] <= claims["iat"] + MAX_ASSERTION_LIFE_S or claims["iat"] > now_s + IAT_AHEAD_S:
             raise ValueError("exp")
 
     # -- OAuth 1.0a, HMAC-SHA256 (facts/netsuite.md section 10) ------------------------------------------------------
