@@ -148,3 +148,17 @@ async def test_preview_of_an_unmapped_stage_names_the_companys_own(operating: Op
 
     assert found["result"] == "dead_lettered"
     assert "has no NetSuite status" in found["reason"] and "'Sales/Qualified'" in found["reason"]
+
+
+async def test_flow_that_does_not_fit_the_company_is_refused_with_what_was_meant(
+    operating: Operating, admin: Api
+) -> None:
+    body = mapped_anew(operating, 'custom["Biling email"]')
+    body["document"]["stages"]["Sales/Qualifed"] = "8"
+
+    with pytest.raises(RefusedError) as refused:
+        await admin.post("/flows", body)
+
+    told = {one["path"]: one["problem"] for one in refused.value.details}
+    assert "Biling email" in told["entities"] and "'Billing email'" in told["entities"]
+    assert "'Sales/Qualifed'" in told["stages"] and "'Sales/Qualified'" in told["stages"]

@@ -14,13 +14,14 @@ from sqlalchemy import Connection, delete, select
 
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.change import Changed, Flows, Said
+from ml_connector.admin.flows.fits import Fit
 from ml_connector.admin.flows.look import FlowLooks
 from ml_connector.admin.identity.roles import Actor, Role
 from ml_connector.admin.replay.control import Conflict, NotFound
 from ml_connector.admin.tables import act, active_flow, flow, flow_version, outbox
 from ml_connector.common.clock import Deadline, ManualClock
 from ml_connector.common.errors import InvalidFlow, TryLater
-from ml_connector.common.flows import ActiveFlow, FlowVersion
+from ml_connector.common.flows import ActiveFlow, Flow, FlowVersion
 from ml_connector.common.topics import FLOWS, Topic
 from ml_connector.common.wire import Act
 
@@ -43,6 +44,10 @@ class Level:
             raise self.problem
 
 
+async def fitting(_: Flow) -> Fit:
+    return Fit()
+
+
 @pytest.fixture
 def empty(database: Database) -> Iterator[Database]:
     with database.write() as connection:
@@ -53,7 +58,7 @@ def empty(database: Database) -> Iterator[Database]:
 
 @pytest.fixture
 def flows(empty: Database) -> Flows:
-    return Flows(empty, Level(), ManualClock())
+    return Flows(empty, Level(), fitting, ManualClock())
 
 
 def changed(**changes: Any) -> dict[str, Any]:
@@ -212,6 +217,33 @@ async def test_nothing_changes_while_the_topic_is_not_read(empty: Database) -> N
     level.problem = TryLater("the topics are not read to their ends")
 
     with pytest.raises(TryLater):
-        await apply(Flows(empty, level, ManualClock()))
+        await apply(Flows(empty, level, fitting, ManualClock()))
     with empty.read() as connection:
         assert told(connection) == []
+
+
+async def test_what_does_not_fit_the_company_is_refused_unless_nobody_asks(empty: Database) -> None:
+    asked: list[str] = []
+
+    async def unfit(flow: Flow) -> Fit:
+        asked.append(flow.flow)
+        return Fit(problems=("stages: the company has no such stage: 'Sales/Won'",))
+
+    flows = Flows(empty, Level(), unfit, ManualClock())
+
+    with pytest.raises(InvalidFlow, match="no such stage"):
+        await apply(flows)
+    unasked = await flows.apply(DOCUMENT, Said(ANNA), check=False)
+    again = await apply(flows)
+
+    assert (unasked.changed, unasked.unchecked, again.changed) == (True, "it was not asked for", False)
+    assert asked == [NAME]
+
+
+async def test_company_that_cannot_be_looked_at_keeps_nobody_from_applying(empty: Database) -> None:
+    async def silent(_: Flow) -> Fit:
+        return Fit(unchecked="the resolver did not answer")
+
+    applied = await apply(Flows(empty, Level(), silent, ManualClock()))
+
+    assert (applied.changed, applied.unchecked) == (True, "the resolver did not answer")

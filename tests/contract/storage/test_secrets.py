@@ -15,6 +15,7 @@ from sqlalchemy import delete, select
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.change import Flows
 from ml_connector.admin.flows.change import Said as SaidOfFlow
+from ml_connector.admin.flows.fits import Fit
 from ml_connector.admin.fold.secrets import fold_secrets
 from ml_connector.admin.identity.roles import Actor, Role
 from ml_connector.admin.replay.control import Conflict, NotFound
@@ -23,6 +24,7 @@ from ml_connector.admin.secrets.look import SecretLooks, Stored
 from ml_connector.admin.tables import act, act_target, active_flow, flow, flow_version, outbox, secret
 from ml_connector.common.clock import Deadline, ManualClock
 from ml_connector.common.errors import BadInput, TryLater
+from ml_connector.common.flows import Flow
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.topics import AUDIT, SECRETS, Topic
 from ml_connector.common.vault import SecretEntry, Vault
@@ -73,7 +75,10 @@ async def used(empty: Database) -> None:
         async def until_level(self, deadline: Deadline, *, of: Topic | None = None) -> None:
             pass
 
-    await Flows(empty, Read(), ManualClock()).apply(DOCUMENT, SaidOfFlow(ANNA))
+    async def fits(_: Flow) -> Fit:
+        return Fit()
+
+    await Flows(empty, Read(), fits, ManualClock()).apply(DOCUMENT, SaidOfFlow(ANNA))
 
 
 async def store(

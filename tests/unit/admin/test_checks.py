@@ -13,12 +13,13 @@ from sqlalchemy import insert
 
 from ml_connector.admin.checks import Checks
 from ml_connector.admin.database import Database
+from ml_connector.admin.flows.fits import Fit, fit_of
 from ml_connector.admin.flows.stops import Stops
 from ml_connector.admin.owners import NoAnswer, Owners
 from ml_connector.admin.replay.control import NotFound
 from ml_connector.admin.tables import standing
 from ml_connector.common import keys, topics
-from ml_connector.common.asking import Check, Checked, Finding
+from ml_connector.common.asking import Check, Checked, CheckResult, Finding
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.flows import parse_flow
 from support.letters import new_database
@@ -124,3 +125,19 @@ def test_what_stops_others_is_not_told(database: Database) -> None:
             connection.execute(insert(standing), [{"key": key, "state": "halted", "reason": "x", "at_ms": 1}])
 
     assert Stops(database).look(LiveFlow(FLOW, 3, paused=False))[1].result == "ok"
+
+
+@pytest.mark.parametrize(
+    ("findings", "fit"),
+    [
+        ([("pipedrive.fields", "ok", ""), ("pipedrive.stages", "warning", "unmapped")], Fit()),
+        ([("pipedrive.stages", "failed", "no such stage")], Fit(problems=("stages: no such stage: mend",))),
+        ([("pipedrive.fields", "failed", "no such field")], Fit(problems=("entities: no such field: mend",))),
+        (
+            [("pipedrive.authentication", "failed", "wrong token"), ("pipedrive.fields", "skipped", "needs it")],
+            Fit(unchecked="wrong token"),
+        ),
+    ],
+)
+def test_only_what_was_looked_at_can_be_a_problem(findings: list[tuple[str, CheckResult, str]], fit: Fit) -> None:
+    assert fit_of(Checked(tuple(Finding(what, result, says, "mend") for what, result, says in findings))) == fit

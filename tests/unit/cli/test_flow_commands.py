@@ -20,6 +20,7 @@ FLOW: dict[str, Any] = {
     "applied_at": "2026-07-28T03:00:00Z",
     "applied_by": "ann",
     "changed": True,
+    "unchecked": "",
 }
 
 
@@ -38,6 +39,15 @@ def test_apply_sends_the_document_and_what_is_expected(service: Service, mlc: Ml
     body = service.asked[0].body
     assert (ran.code, ran.out) == (0, "flow acme-eu: version 3 is active\n")
     assert (body["expect"], body["reason"], body["document"]["flow"]) == (2, "a new status", "acme-eu")
+
+
+def test_apply_says_when_the_company_was_not_looked_at(service: Service, mlc: Mlc, file: Path) -> None:
+    service.put("POST flows", {**FLOW, "unchecked": "the resolver did not answer within 15 s"})
+
+    asked, unasked = mlc("flows", "apply", str(file)), mlc("flows", "apply", str(file), "--no-check")
+
+    assert (asked.code, asked.err) == (0, "not checked against Pipedrive: the resolver did not answer within 15 s\n")
+    assert (unasked.err, [one.body["check"] for one in service.asked]) == ("", [True, False])
 
 
 def test_apply_of_what_is_active_says_so(service: Service, mlc: Mlc, file: Path) -> None:

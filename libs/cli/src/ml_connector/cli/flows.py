@@ -16,7 +16,7 @@ from ml_connector.cli.dlq_edit import preview, read_event
 from ml_connector.cli.flow_files import read_flow_file
 from ml_connector.cli.options import Json, flow_name
 from ml_connector.cli.say import plainly
-from ml_connector.cli.showing import add, one_line, say, show, table, tell, when
+from ml_connector.cli.showing import add, hint, one_line, say, show, table, tell, when
 from ml_connector.common.errors import InvalidFlow
 
 app = typer.Typer(help="Flows: one Pipedrive company, one NetSuite account, one mapping.", no_args_is_help=True)
@@ -36,11 +36,14 @@ def apply(
     file: Annotated[Path, typer.Argument(help="A flow in YAML.")],
     reason: Why = "",
     expect: Expect = None,
+    check: Annotated[
+        bool, typer.Option("--check/--no-check", help="Against the company's own custom fields and stages.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Check a flow (every problem with its line), give it the next version and activate it."""
     document, lines = read_flow_file(file)
-    body = {"document": msgspec.to_builtins(document), "reason": reason, "expect": expect}
+    body = {"document": msgspec.to_builtins(document), "reason": reason, "expect": expect, "check": check}
     try:
         with AdminApi.here() as api:
             answer = api.post("flows", body)
@@ -50,6 +53,8 @@ def apply(
             raise
         raise InvalidFlow([lines.place(f"{path}: {what}" if path else what) for path, what in problems]) from error
     _tell(answer, "is active" if answer["changed"] else "says exactly this already: nothing is changed", as_json)
+    if check and answer["unchecked"]:
+        hint(f"not checked against Pipedrive: {one_line(answer['unchecked'])}")
 
 
 @app.command("list")

@@ -6,7 +6,7 @@ answer is in `connector.replies` under that id. Nothing waits for it but who ask
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,9 +16,13 @@ CheckResult = Literal["ok", "warning", "failed", "skipped"]
 
 
 class Check(Wire, frozen=True):
-    """Kind `check`: look at your side of this flow, from the name in DNS to the permissions."""
+    """Kind `check`: look at your side of this flow, from the name in DNS to the permissions.
+
+    `document`: of a flow that is not applied yet. Then a resolver only looks whether it fits the company's definitions.
+    """
 
     flow: str
+    document: dict[str, Any] | None = None
 
 
 class Finding(msgspec.Struct, frozen=True, omit_defaults=True):

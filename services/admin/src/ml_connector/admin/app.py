@@ -32,6 +32,7 @@ from ml_connector.admin.books import Books
 from ml_connector.admin.checks import Checks
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.change import Flows
+from ml_connector.admin.flows.fits import Fits
 from ml_connector.admin.flows.look import FlowLooks
 from ml_connector.admin.flows.preview import FlowPreviews
 from ml_connector.admin.flows.stops import Stops
@@ -104,7 +105,7 @@ class Admin:
             letter_acts=LetterActs(self._database, self._letters, previews, clock),
             replays=jobs,
             books=self._books,
-            flows=Flows(self._database, self._materializer, clock),
+            flows=Flows(self._database, self._materializer, Fits(self._owners).of, clock),
             flow_looks=looks,
             flow_previews=FlowPreviews(looks, previews, clock),
             secrets=Secrets(self._database, self._materializer, vault, clock),

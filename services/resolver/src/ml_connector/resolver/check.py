@@ -40,17 +40,22 @@ NEEDS: Final = {
     "webhook": ("authentication",),
 }
 
+# What says whether a mapping fits the company's own definitions, and what that needs.
+FITTING: Final = frozenset({"credentials", "address", "authentication", "fields", "stages"})
+
 
 class Clients(Protocol):
     def client(self, plan: FlowPlan) -> PipedriveClient: ...
 
 
-async def check(flow: str, plan: FlowPlan | None, clients: Clients, clock: Clock) -> Checked:
-    """`plan`: None when no flow is called so. Always an answer."""
+async def check(
+    flow: str, plan: FlowPlan | None, clients: Clients, clock: Clock, *, only: frozenset[str] | None = None
+) -> Checked:
+    """`plan`: None when no flow is called so. `only`: leave out the other looks. Always an answer."""
     if plan is None:
         says, fix = f"no flow is called {flow!r} here", "apply it: `mlc flows apply`; then ask again"
         return Checked(findings=(Finding("pipedrive.credentials", "failed", says, fix),))
-    return Checked(findings=tuple(await _Visit(plan, clients.client(plan), clock).findings()))
+    return Checked(findings=tuple(await _Visit(plan, clients.client(plan), clock).findings(only)))
 
 
 class _Visit:
@@ -66,9 +71,11 @@ class _Visit:
         self._answer: httpx2.Response
         self._user: dict[str, Any] = {}
 
-    async def findings(self) -> list[Finding]:
+    async def findings(self, only: frozenset[str] | None) -> list[Finding]:
         found: dict[str, Finding] = {}
         for what, look in self._looks().items():
+            if only is not None and what not in only:
+                continue
             blocked = [need for need in NEEDS.get(what, ()) if found[need].result in {"failed", "skipped"}]
             if blocked:
                 looked = Looked("skipped", f"needs {blocked[0]}")

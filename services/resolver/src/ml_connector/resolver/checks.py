@@ -15,10 +15,11 @@ from ml_connector.common.asking import Check, Webhooks
 from ml_connector.common.clock import Clock
 from ml_connector.common.codec import Wire
 from ml_connector.common.errors import ConnectorError, Malformed
+from ml_connector.common.flows import parse_flow
 from ml_connector.common.logs import get_logger
-from ml_connector.resolver.check import check
+from ml_connector.resolver.check import FITTING, check
 from ml_connector.resolver.message import Message, Output
-from ml_connector.resolver.plan import FlowPlan
+from ml_connector.resolver.plan import FlowPlan, compile_flow
 from ml_connector.resolver.subscribe import Clients, Subscriber
 
 log = get_logger()
@@ -72,7 +73,12 @@ class Checks:
 
     async def _found(self, message: Message) -> Wire:
         if message.headers[h.KIND] == WEBHOOKS:
-            asked = Webhooks.decode(message.value)
-            return await self._subscriber.answer(asked, self._plan(asked.flow))
-        flow = Check.decode(message.value).flow
-        return await check(flow, self._plan(flow), self._clients, self._clock)
+            wanted = Webhooks.decode(message.value)
+            return await self._subscriber.answer(wanted, self._plan(wanted.flow))
+        asked = Check.decode(message.value)
+        if asked.document is None:
+            return await check(asked.flow, self._plan(asked.flow), self._clients, self._clock)
+        plan = compile_flow(parse_flow(asked.document), 0)
+        if plan.company.encode() != message.key:
+            raise Malformed("the document is of another company")
+        return await check(asked.flow, plan, self._clients, self._clock, only=FITTING)

@@ -34,6 +34,7 @@ class Because(In):
 
 class Apply(Because):
     document: Annotated[dict[str, Any], Field(description="a flow, as docs/flows.md has it")]
+    check: Annotated[bool, Field(description="against the company's own custom fields and stages")] = True
 
 
 class Activate(Because):
@@ -61,6 +62,7 @@ class Flow(BaseModel):
     applied_at: datetime | None
     applied_by: str
     changed: Annotated[bool, Field(description="of a change: False when it was like that already")] = False
+    unchecked: Annotated[str, Field(description="of an apply: why the company's definitions were not looked at")] = ""
 
 
 class Flows(BaseModel):
@@ -97,8 +99,10 @@ def list_flows(given: Given, _: Viewer) -> Flows:
 
 @router.post("", responses=answers(409))
 async def apply(given: Given, actor: Admin, body: Apply) -> Flow:
-    """Check a document, give it the next version and activate it. Every problem is in `details`."""
-    return await _done(given, await given.flows.apply(body.document, _said(actor, body)))
+    """Check a document, give it the next version and activate it. Every problem is in `details`.
+
+    A company that cannot be looked at now keeps nobody from applying: `unchecked` says so."""
+    return await _done(given, await given.flows.apply(body.document, _said(actor, body), check=body.check))
 
 
 @router.get("/{flow}", responses=answers(404))
@@ -164,7 +168,7 @@ def _said(actor: Admin, body: Because) -> Said:
 async def _done(given: Given, found: Changed) -> Flow:
     if found.changed:
         await given.outbox.publish()
-    return Flow(**{**_told(found.known), "changed": found.changed})
+    return Flow(**{**_told(found.known), "changed": found.changed, "unchecked": found.unchecked})
 
 
 def _told(known: Known) -> dict[str, Any]:

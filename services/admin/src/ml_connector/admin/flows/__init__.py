@@ -1,1 +1,1 @@
-"""Flows: look, change, preview, stops."""
+"""Flows: look, fits, change, preview, stops."""

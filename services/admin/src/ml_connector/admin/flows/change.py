@@ -7,7 +7,7 @@ that the topic holds: a version's number is given once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, NamedTuple, Protocol
 
 import msgspec
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, func, select
 
 from ml_connector.admin.acts import record_act
 from ml_connector.admin.database import Database, lock_folding
+from ml_connector.admin.flows.fits import Fit
 from ml_connector.admin.flows.look import Known, find, find_version, identities
 from ml_connector.admin.fold.flows import put_active, put_versions
 from ml_connector.admin.identity.roles import Actor
@@ -32,6 +33,8 @@ from ml_connector.common.wire import ActKind
 
 LEVEL_S: Final = 10.0
 
+Fitting = Callable[[Flow], Awaitable[Fit]]
+
 
 class Level(Protocol):
     async def until_level(self, deadline: Deadline, *, of: Topic | None = None) -> None:
@@ -40,10 +43,11 @@ class Level(Protocol):
 
 
 class Changed(NamedTuple):
-    """`changed`: False when it was like that already, and nothing was done."""
+    """`changed`: False when it was like that already, and nothing was done. `unchecked`: as of a Fit."""
 
     known: Known
     changed: bool
+    unchecked: str = ""
 
 
 class Said(NamedTuple):
@@ -57,15 +61,25 @@ class Said(NamedTuple):
 class Flows:
     """`expect` that does not hold is a Conflict. All raise TryLater while the topic is not read to its end."""
 
-    def __init__(self, database: Database, level: Level, clock: Clock) -> None:
+    def __init__(self, database: Database, level: Level, fits: Fitting, clock: Clock) -> None:
         self._database = database
         self._level = level
+        self._fits = fits
         self._clock = clock
 
-    async def apply(self, document: Mapping[str, Any], said: Said) -> Changed:
-        """Give it the next version and activate it. Raises InvalidFlow with every problem, Conflict."""
+    async def apply(self, document: Mapping[str, Any], said: Said, *, check: bool = True) -> Changed:
+        """Give it the next version and activate it. Raises InvalidFlow with every problem, Conflict.
+
+        `check`: ask the company's owner, too; if it cannot look now, that is no reason not to apply.
+        """
         flow = await asyncio.to_thread(parse_flow, document)
-        return await self._change(lambda connection, now_ms: self._apply(connection, flow, said, now_ms))
+        fit = Fit(unchecked="it was not asked for")
+        if check and not await asyncio.to_thread(self._is_active, flow):
+            fit = await self._fits(flow)
+        if fit.problems:
+            raise InvalidFlow([*fit.problems])
+        changed = await self._change(lambda connection, now_ms: self._apply(connection, flow, said, now_ms))
+        return changed._replace(unchecked=fit.unchecked if changed.changed else "")
 
     async def activate(self, name: str, number: int, said: Said) -> Changed:
         """Another version that was applied before. Raises NotFound, Conflict, InvalidFlow."""
@@ -116,12 +130,17 @@ class Flows:
 
         return await asyncio.to_thread(write)
 
+    def _is_active(self, flow: Flow) -> bool:
+        with self._database.read() as connection:
+            known = _perhaps(connection, flow.flow)
+        return known is not None and known.version.document == _document(flow)
+
     def _apply(self, connection: Connection, flow: Flow, said: Said, now_ms: int) -> Changed:
         before = _perhaps(connection, flow.flow)
         _refuse_unexpected(before, said)
         if problems := identity_problems(flow, identities(connection)):
             raise InvalidFlow(problems)
-        document = flow.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+        document = _document(flow)
         if before is not None and before.version.document == document:
             return Changed(before, changed=False)
         version = FlowVersion(
@@ -136,6 +155,10 @@ class Flows:
         active = before.active if before is not None else ActiveFlow(flow=flow.flow, version=0)
         after = _next(active, version=version.version, resumed_at_ms=now_ms)
         return _keep(connection, "flow.apply", Known(after, version), said, now_ms)
+
+
+def _document(flow: Flow) -> dict[str, Any]:
+    return flow.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
 
 def _perhaps(connection: Connection, name: str) -> Known | None:
