@@ -64,7 +64,7 @@ def empty(database: Database) -> Iterator[Database]:
 
 @pytest.fixture
 def secrets(empty: Database) -> Secrets:
-    return Secrets(empty, Level(), VAULT, ManualClock())
+    return Secrets(empty, Level(), lambda: VAULT, ManualClock())
 
 
 @pytest.fixture
@@ -234,5 +234,5 @@ async def test_without_keys_nothing_is_stored(empty: Database) -> None:
 async def test_nothing_changes_while_the_topics_are_not_read(empty: Database, behind: Topic) -> None:
     """A database that was just made anew does not know which versions are given."""
     with pytest.raises(TryLater):
-        await store(Secrets(empty, Level(behind), VAULT, ManualClock()))
+        await store(Secrets(empty, Level(behind), lambda: VAULT, ManualClock()))
     assert told(empty) == []

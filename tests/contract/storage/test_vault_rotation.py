@@ -91,11 +91,11 @@ def empty(database: Database) -> Iterator[Database]:
 
 
 def rotation(database: Database, vault: Vault | None = BOTH, batch: int = 2, *, behind: bool = False) -> Rotation:
-    return Rotation(database, Level(behind=behind), vault, ManualClock(), batch=batch)
+    return Rotation(database, Level(behind=behind), (lambda: vault) if vault else None, ManualClock(), batch=batch)
 
 
 async def store(database: Database, *values: str, vault: Vault = OLD) -> None:
-    secrets = Secrets(database, Level(), vault, ManualClock())
+    secrets = Secrets(database, Level(), lambda: vault, ManualClock())
     for place, value in zip(PLACES, values, strict=False):
         await secrets.set(place, {"token": value}, Said(ANNA), "sandbox")
 
@@ -186,7 +186,7 @@ def test_nothing_fresher_is_ever_lost(database: Database, steps: Sequence[Step])
 
 
 async def _step(database: Database, topics: Topics, wanted: dict[str, str], what: str, which: int, value: str) -> None:
-    secrets, place = Secrets(database, Level(), OLD, ManualClock()), PLACES[which]
+    secrets, place = Secrets(database, Level(), lambda: OLD, ManualClock()), PLACES[which]
     todo: dict[str, Callable[[], Any]] = {
         "batch": lambda: rotation(database)._rewrap(BOTH, ""),
         "publish": lambda: topics.publish(which + 1),

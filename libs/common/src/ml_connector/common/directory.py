@@ -6,21 +6,24 @@ newer schema) is left out and named in `problems`; a secret that no key opens st
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
 import msgspec
 
 from ml_connector.common import topics
-from ml_connector.common.clock import Deadline
+from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.credentials import Credential
 from ml_connector.common.errors import ConnectorError, InvalidFlow, SecretUnreadable
 from ml_connector.common.flows import ActiveFlow, Environment, Flow, FlowVersion
 from ml_connector.common.kafka.table import CompactedTable
 from ml_connector.common.logs import get_logger
 from ml_connector.common.settings import Settings
-from ml_connector.common.vault import SecretEntry, Vault, secret_key
+from ml_connector.common.vault import SecretEntry, secret_key
+from ml_connector.common.vault_keys import VaultKeys
 
 log = get_logger()
 C = TypeVar("C", bound=Credential)
@@ -120,8 +123,9 @@ def _identity(flow: Flow) -> tuple[str, ...]:
 class Directory:
     """What a service asks. Start it before anything else, close it last."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._vault = Vault.from_text(settings.vault_key_text())
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._keys = VaultKeys(settings, clock or SystemClock())
+        self._following: asyncio.Task[None] | None = None
         self._book = FlowBook()
         self._live: dict[str, LiveFlow] = {}
         self._entries: dict[str, SecretEntry] = {}
@@ -140,8 +144,17 @@ class Directory:
         self._secrets.subscribe(self._on_secret)
         await self._flows.load(deadline)
         await self._secrets.load(deadline)
+        self._following = asyncio.create_task(self.follow_keys())
+
+    async def follow_keys(self) -> None:
+        """Until cancelled: what no key opened is opened anew once the key is there. `start` sees to it."""
+        await self._keys.follow(self._on_keys)
 
     async def close(self) -> None:
+        if self._following is not None:
+            self._following.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._following
         await self._flows.close()
         await self._secrets.close()
 
@@ -188,15 +201,17 @@ class Directory:
     def sealed(self, credential: Credential, *, owner: str, environment: Environment, version: int) -> SecretEntry:
         """Encrypted, to be written by the one who may write this key."""
         value = msgspec.to_builtins(credential)
-        return self._vault.encrypt(owner, credential.NAME, environment, version=version, value=value)
+        return self._keys.vault.encrypt(owner, credential.NAME, environment, version=version, value=value)
 
     def _open(self, kind: type[Credential], owner: str, environment: Environment) -> Credential | SecretUnreadable:
         key = secret_key(owner, kind.NAME)
         entry = self._entries.get(key)
         if entry is None:
             return SecretUnreadable(f"{key}: not set; `mlc secrets set {owner} {kind.NAME}` sets it")
+        if entry.kek not in self._keys.vault.ids and self._keys.look():
+            self._forget_failures()
         try:
-            return kind.read(self._vault.decrypt(entry, owner=owner, name=kind.NAME, environment=environment))
+            return kind.read(self._keys.vault.decrypt(entry, owner=owner, name=kind.NAME, environment=environment))
         except SecretUnreadable as error:
             return error
 
@@ -220,6 +235,14 @@ class Directory:
         for opened in [opened for opened in self._opened if opened[0] == key]:
             del self._opened[opened]
         self._tell()
+
+    def _on_keys(self) -> None:
+        self._forget_failures()
+        self._tell()
+
+    def _forget_failures(self) -> None:
+        """What is open stays so, also when its key was taken away too early."""
+        self._opened = {at: found for at, found in self._opened.items() if not isinstance(found, SecretUnreadable)}
 
     def _tell(self) -> None:
         for listener in self._listeners:

@@ -40,7 +40,8 @@ class Settings(BaseSettings):
         Field(description="key-encryption keys, `<id>:<base64 of 32 bytes>`, comma separated; the first one encrypts"),
     ] = None
     vault_keys_file: Annotated[
-        Path | None, Field(description="a file with the same, one key a line; wins over MLC_VAULT_KEYS")
+        Path | None,
+        Field(description="a file with the same, one key a line, read again when it changes; wins over MLC_VAULT_KEYS"),
     ] = None
     allowed_networks: Annotated[
         tuple[IPvAnyNetwork, ...],

@@ -152,7 +152,7 @@ def _read_key(part: str, number: int) -> tuple[str, bytes]:
     name, separator, encoded = part.partition(":")
     try:
         key = base64.b64decode(encoded, validate=True)
-    except binascii.Error:
+    except ValueError:  # binascii.Error, or a character that is not ASCII
         key = b""
     if not separator or not name or len(key) != KEY_BYTES:
         raise InvalidSettings(f"MLC_VAULT_KEYS: key {number} is not `<id>:<base64 of {KEY_BYTES} bytes>`")

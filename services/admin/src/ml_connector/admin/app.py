@@ -6,7 +6,7 @@ import asyncio
 import signal
 import sys
 import uuid
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -62,6 +62,7 @@ from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
 from ml_connector.common.ports import free_port
 from ml_connector.common.vault import Vault
+from ml_connector.common.vault_keys import VaultKeys
 
 log = get_logger()
 
@@ -96,7 +97,7 @@ class Admin:
             settings, self._database, jobs, self._letters, self._producer, previews, self._materializer, clock
         )
         looks = FlowLooks(self._database)
-        vault = _vault(settings)
+        vault = _vault(settings, clock)
         self.services = Services(
             database=self._database,
             materializer=self._materializer,
@@ -151,10 +152,11 @@ class Admin:
         return None if self._materializer.ready else "the topics are not read to their ends"
 
 
-def _vault(settings: AdminSettings) -> Vault | None:
+def _vault(settings: AdminSettings, clock: Clock) -> Callable[[], Vault] | None:
     """Without keys everything but storing a credential works. Raises InvalidSettings."""
-    text = settings.vault_key_text()
-    return Vault.from_text(text) if text.strip() else None
+    if settings.vault_keys_file is None and not settings.vault_key_text().strip():
+        return None
+    return VaultKeys(settings, clock).fresh
 
 
 def _keys(settings: AdminSettings, clock: Clock) -> FileKeys | DiscoveredKeys:

@@ -79,7 +79,7 @@ class Said(NamedTuple):
 class Secrets:
     """All raise BadInput, Conflict, and TryLater while the topics are not read to their ends."""
 
-    def __init__(self, database: Database, level: Level, vault: Vault | None, clock: Clock) -> None:
+    def __init__(self, database: Database, level: Level, vault: Callable[[], Vault] | None, clock: Clock) -> None:
         self._database = database
         self._level = level
         self._vault = vault
@@ -89,9 +89,7 @@ class Secrets:
         self, place: Place, value: Mapping[str, Any], said: Said, environment: Environment | None = None
     ) -> Stored:
         """Without an `environment` it is that of the account, or of the flows that use it."""
-        vault = self._vault
-        if vault is None:
-            raise Conflict("the admin service has no key to encrypt with: set MLC_VAULT_KEYS there, as for the others")
+        vault = await vault_now(self._vault)
         place.refuse_wrong()
         if place.owner.startswith("netsuite/"):
             _environment(place, (), environment)  # of two mistakes the worse one is told first
@@ -146,6 +144,13 @@ class Secrets:
     def _has(self, place: Place) -> bool:
         with self._database.read() as connection:
             return stored_version(connection, place.key) > 0
+
+
+async def vault_now(vault: Callable[[], Vault] | None) -> Vault:
+    """With the keys that its file holds by now. Raises Conflict."""
+    if vault is None:
+        raise Conflict("the admin service has no key to encrypt with: set MLC_VAULT_KEYS there, as for the others")
+    return await asyncio.to_thread(vault)
 
 
 def _check(place: Place, value: Mapping[str, Any]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, func, select
@@ -17,8 +18,7 @@ from ml_connector.admin.database import Database, lock_folding
 from ml_connector.admin.fold.reading import put
 from ml_connector.admin.fold.secrets import secret_row
 from ml_connector.admin.outbox import put_message
-from ml_connector.admin.replay.control import Conflict
-from ml_connector.admin.secrets.change import LEVEL_S, Level, Said
+from ml_connector.admin.secrets.change import LEVEL_S, Level, Said, vault_now
 from ml_connector.admin.tables import outbox, secret
 from ml_connector.common import topics
 from ml_connector.common.clock import Clock, Deadline
@@ -64,7 +64,13 @@ class Rotation:
     """Both raise Conflict without a vault, and TryLater while the topics are not read to their ends."""
 
     def __init__(
-        self, database: Database, level: Level, vault: Vault | None, clock: Clock, *, batch: int = BATCH
+        self,
+        database: Database,
+        level: Level,
+        vault: Callable[[], Vault] | None,
+        clock: Clock,
+        *,
+        batch: int = BATCH,
     ) -> None:
         self._database = database
         self._level = level
@@ -92,10 +98,9 @@ class Rotation:
         return await asyncio.to_thread(self._look, vault)
 
     async def _ready(self) -> Vault:
-        if self._vault is None:
-            raise Conflict("the admin service has no key to encrypt with: set MLC_VAULT_KEYS there, as for the others")
+        vault = await vault_now(self._vault)
         await self._level.until_level(Deadline.after(self._clock, LEVEL_S), of=topics.SECRETS)
-        return self._vault
+        return vault
 
     def _rewrap(self, vault: Vault, after: str) -> _Batch:
         old = (secret.c.kek != vault.active, secret.c.value.is_not(None), secret.c.name != OAuthToken.NAME)
