@@ -21,6 +21,7 @@ from ml_connector.cli.stack import Stack, StackOptions
 from ml_connector.common import topics
 from ml_connector.common.cause import of_hydrate
 from ml_connector.common.codec import Wire
+from ml_connector.common.credentials import NetsuiteTba
 from ml_connector.common.flows import ActiveFlow, FlowVersion
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import base_config
@@ -112,6 +113,10 @@ class Writing:
         vault = Vault.from_text(self.stack.vault_key)
         entry = vault.encrypt(f"netsuite/{account}", "oauth2-m2m", "sandbox", version=1, value=credential)
         self._send(topics.SECRETS, entry.key, entry)
+        if "token_id" in switches:
+            values = {name: switches[name] for name in NetsuiteTba.__struct_fields__}
+            entry = vault.encrypt(f"netsuite/{account}", NetsuiteTba.NAME, "sandbox", version=1, value=values)
+            self._send(topics.SECRETS, entry.key, entry)
 
     async def add_flow(self, document: Mapping[str, Any]) -> None:
         flow = str(document["flow"])

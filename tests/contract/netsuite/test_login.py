@@ -10,6 +10,9 @@ import httpx2
 import pytest
 
 from contract.netsuite.account import ASSERTION_TYPE, RECORD, NetsuiteAccount, printed
+from ml_connector.common.credentials import NetsuiteTba
+from ml_connector.netsuite_writer.netsuite.tba import authorization_for
+from support.netsuite_standin import NetsuiteProcess
 
 
 def test_a_signed_assertion_buys_a_token_for_an_hour(account: NetsuiteAccount) -> None:
@@ -106,3 +109,34 @@ def test_without_a_good_token_the_printed_401(
     assert (answer.status_code, answer.json()) == (expected["status"], expected["body"])
     assert answer.headers["www-authenticate"].startswith("Bearer realm=")
     assert 'error="invalid_token"' in answer.headers["www-authenticate"]
+
+
+# -- token-based authentication (OAuth 1.0a, facts/netsuite.md section 10) ---------------------------------------------
+
+TBA = {"consumer_key": "ck", "consumer_secret": "c&s", "token_id": "ti", "token_secret": "t/s"}
+
+
+def signed(url: str, method: str, path: str, **changes: str) -> dict[str, str]:
+    """As the writer signs."""
+    pair = NetsuiteTba(**(TBA | changes))
+    return {"authorization": authorization_for(pair, "7654321_SB1", method, f"{url}{path}", now_s=int(time.time()))}
+
+
+def test_a_signed_request_is_let_in_and_a_wrong_secret_is_the_printed_401(
+    standin: NetsuiteProcess, bare: httpx2.Client
+) -> None:
+    """Of the stand-in only: nobody has tokens of a real account for this."""
+    standin.admin("POST", "accounts", {"account": "7654321_SB1", **TBA})
+    read, query = f"{RECORD}/customer?limit=1", "/services/rest/query/v1/suiteql?limit=1000"
+
+    listed = bare.get(f"{standin.url}{read}", headers=signed(standin.url, "GET", read))
+    rows = bare.post(
+        f"{standin.url}{query}",
+        headers={**signed(standin.url, "POST", query), "prefer": "transient"},
+        json={"q": "SELECT id FROM customer"},
+    )
+    refused = bare.get(f"{standin.url}{read}", headers=signed(standin.url, "GET", read, token_secret="x"))
+
+    assert (listed.status_code, rows.status_code) == (200, 200)
+    expected = printed("error_401_invalid_login")
+    assert (refused.status_code, refused.json()) == (expected["status"], expected["body"])

@@ -98,6 +98,17 @@ async def test_a_good_flow_is_ok_and_its_check_only_reads_within_the_accounts_on
     assert await own.judged() == []
 
 
+async def test_an_account_with_tokens_is_checked_and_written_by_signed_requests(writing: Writing) -> None:
+    pair = {"consumer_key": "k & k", "consumer_secret": "cs", "token_id": "t", "token_secret": "ts"}
+    own = await known(writing, "7100008", {"netsuite": {"auth": "tba"}}, public_key_pem=other_key(), **pair)
+    async with asking(writing) as admin:
+        assert results(await admin.check(own.account, own.flow)) == {}
+        await own.emit(own.state("organization", 1))
+
+        assert await own.settled() == ["written"]
+    assert await own.judged() == []
+
+
 @pytest.mark.parametrize(
     ("name", "facts", "says"),
     [

@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from ml_connector.common.clock import ManualClock
+from ml_connector.common.credentials import Credential
 from ml_connector.common.directory import Directory, LiveFlow
 from ml_connector.common.errors import SecretUnreadable
 from ml_connector.common.flows import parse_flow
@@ -52,8 +53,8 @@ class FakeDirectory(Flows):
     def flows(self) -> list[LiveFlow]:
         return list(self.known.values())
 
-    def secret(self, *_: Any, **__: Any) -> Any:
-        raise SecretUnreadable("none")
+    def secret(self, kind: type[Credential], **_: Any) -> Any:
+        raise SecretUnreadable(f"no {kind.NAME}")
 
 
 class Desk:
@@ -123,6 +124,21 @@ async def test_a_flow_that_is_changed_changes_the_limit_at_once() -> None:
     desk.accounts.flows_changed()
 
     assert governor.ceiling == 2
+    await desk.accounts.close()
+
+
+async def test_a_flow_that_is_changed_logs_in_by_its_new_way_at_once() -> None:
+    desk = Desk({"auth": "tba"})
+    desk.governor()
+    logins = desk.accounts._doors[NAME].logins
+    with pytest.raises(SecretUnreadable, match="tba"):
+        await logins.authorization("GET", "https://netsuite.test/")
+
+    desk.directory.known[f"{FLOW}-0"] = LiveFlow(parse_flow({**DOCUMENT, "flow": f"{FLOW}-0"}), 2, paused=False)
+    desk.accounts.flows_changed()
+
+    with pytest.raises(SecretUnreadable, match="oauth2-m2m"):
+        await logins.authorization("GET", "https://netsuite.test/")
     await desk.accounts.close()
 
 

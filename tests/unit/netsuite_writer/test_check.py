@@ -16,11 +16,11 @@ import pytest
 
 from ml_connector.common.asking import Finding
 from ml_connector.common.clock import ManualClock
-from ml_connector.common.credentials import NetsuiteM2M
+from ml_connector.common.credentials import NetsuiteM2M, NetsuiteTba
 from ml_connector.common.errors import AddressRefused, SecretUnreadable
 from ml_connector.common.flows import parse_flow
 from ml_connector.netsuite_writer.call import NotOurs
-from ml_connector.netsuite_writer.check import NEEDS, Checking, unknown_flow
+from ml_connector.netsuite_writer.check import NEEDS, Checking, Held, unknown_flow
 from ml_connector.netsuite_writer.gate import Gate
 from ml_connector.netsuite_writer.govern import Governor
 from ml_connector.netsuite_writer.netsuite.connections import Connections
@@ -84,7 +84,7 @@ class Desk:
         self.gate = Gate(self.governor, settings=SETTINGS, clock=self.clock, chance=random.Random(1))
         self.flow = parse_flow({**DOCUMENT, **flow})
         self.ours = True
-        self.credential: Callable[[], NetsuiteM2M] = lambda: CREDENTIAL
+        self.credential: Callable[[], Held] = lambda: CREDENTIAL
 
     async def admit(self) -> None:
         """Whose account it is."""
@@ -315,3 +315,45 @@ async def test_an_account_that_somebody_else_owns_by_now_is_asked_nothing() -> N
     assert "somebody else owns" in found["address"].says
     assert desk.canned.asked == []
     assert desk.governor.in_flight == 0
+
+
+# -- token-based authentication ----------------------------------------------------------------------------------------
+
+
+def signing(answers: Mapping[str, Said] = {}) -> Desk:
+    """A check of a flow that signs each request."""
+    desk = Desk(answers, flow={"netsuite": {**DOCUMENT["netsuite"], "auth": "tba"}})
+    desk.credential = lambda: NetsuiteTba("a", "b", "c", "d")
+    return desk
+
+
+async def test_a_flow_that_signs_asks_for_no_token_and_is_told_of_its_end() -> None:
+    desk = signing()
+
+    found = await desk.run()
+
+    assert results(found) == {}
+    assert "tba opens" in found["credentials"].says
+    assert "2028.1" in found["authentication"].says
+    assert "POST /token" not in desk.canned.asked
+
+
+async def test_a_signature_that_is_refused_skips_what_needs_a_login() -> None:
+    found = await signing({"/customer": said(401, "INVALID_LOGIN")}).run()
+
+    assert found["authentication"].result == "failed"
+    assert "consumer_key" in found["authentication"].fix
+    assert found["permission.contact"].result == "skipped"
+    assert found["clock"].result == "ok"
+
+
+@pytest.mark.parametrize("answer", [said(403), said(400, "INSUFFICIENT_PERMISSION")])
+async def test_a_role_that_may_not_read_customers_is_logged_in_all_the_same(answer: httpx2.Response) -> None:
+    found = await signing({"/customer": answer}).run()
+
+    assert results(found) == {"permission.customer": "failed"}
+
+
+@pytest.mark.parametrize(("answer", "result"), [(said(503), "failed"), (said(418), "failed"), (said(429), "warning")])
+async def test_an_answer_that_says_nothing_of_the_signature_is_told_as_it_is(answer: Said, result: str) -> None:
+    assert (await signing({"/customer": answer}).run())["authentication"].result == result

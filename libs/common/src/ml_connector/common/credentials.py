@@ -151,9 +151,25 @@ class NetsuiteM2M(Credential, frozen=True):
         return Certificate.read(_pem(self.certificate_pem)) if self.certificate_pem else None
 
 
+class NetsuiteTba(Credential, frozen=True):
+    """Token-based authentication, OAuth 1.0a: of an integration record, and of a token of it."""
+
+    NAME: ClassVar[str] = "tba"
+    OWNER: ClassVar[str] = "netsuite"
+    consumer_key: str
+    consumer_secret: str
+    token_id: str
+    token_secret: str
+
+    def check(self) -> None:
+        lacking = [name for name in self.__struct_fields__ if not getattr(self, name)]
+        if lacking:
+            raise SecretUnreadable(f"{self.NAME}: {lacking[0]} is empty")
+
+
 # What a person may store.
 KINDS: dict[str, type[Credential]] = {
-    kind.NAME: kind for kind in (WebhookHmac, WebhookBasic, ApiToken, OAuthClient, OAuthGrant, NetsuiteM2M)
+    kind.NAME: kind for kind in (WebhookHmac, WebhookBasic, ApiToken, OAuthClient, OAuthGrant, NetsuiteM2M, NetsuiteTba)
 }
 
 

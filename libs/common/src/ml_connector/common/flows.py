@@ -103,9 +103,12 @@ class PipedriveSide(_Part):
     limits: PipedriveLimits = PipedriveLimits()
 
 
+NetsuiteAuth = Literal["oauth2-m2m", "tba"]  # the names of the credentials, too
+
+
 class NetsuiteSide(_Part):
     account: Annotated[str, AfterValidator(_read_account)]
-    auth: Literal["oauth2-m2m"] = "oauth2-m2m"
+    auth: NetsuiteAuth = "oauth2-m2m"  # `tba` ends in 2028 (docs/connecting.md)
     base_url: BaseUrl | None = None
     # Requests in flight; "auto" reads what NetSuite grants, which takes an administrator's role.
     concurrency: Annotated[int, Field(ge=1, le=500)] | Literal["auto"] = 5

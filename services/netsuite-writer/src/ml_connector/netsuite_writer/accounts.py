@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -12,18 +13,20 @@ import httpx2
 
 from ml_connector.common.asking import Checked
 from ml_connector.common.clock import Clock
-from ml_connector.common.credentials import NetsuiteM2M
-from ml_connector.common.directory import Directory
+from ml_connector.common.credentials import NetsuiteM2M, NetsuiteTba
+from ml_connector.common.directory import C, Directory
 from ml_connector.common.flows import Flow
 from ml_connector.common.logs import get_logger
 from ml_connector.netsuite_writer.account import Account
-from ml_connector.netsuite_writer.check import Checking, unknown_flow
+from ml_connector.netsuite_writer.check import CREDENTIALS, Checking, unknown_flow
 from ml_connector.netsuite_writer.gate import Admit, Gate
 from ml_connector.netsuite_writer.govern import Governor
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, granted_by
 from ml_connector.netsuite_writer.netsuite.connections import CONNECT_S, Connections, transport
+from ml_connector.netsuite_writer.netsuite.login import Logins, agreed
 from ml_connector.netsuite_writer.netsuite.looking import Looking
+from ml_connector.netsuite_writer.netsuite.tba import Signing
 from ml_connector.netsuite_writer.netsuite.tokens import Tokens
 from ml_connector.netsuite_writer.settings import WriterSettings
 from ml_connector.netsuite_writer.settle import fault_of
@@ -44,6 +47,7 @@ class _Door:
     http: httpx2.AsyncClient  # of the token endpoint
     connections: Connections
     client: NetsuiteClient
+    logins: Logins
     gate: Gate
 
 
@@ -85,14 +89,15 @@ class Accounts:
         gate = self._door(flow.netsuite.account.lower(), flow).gate
         looking = Looking(url, connections=Connections(make, timeout_s=LOOK_S), gate=gate, admit=admit)
         try:
-            checking = Checking(flow, looking, credential=partial(self._credential, flow), clock=self._clock)
+            credential = self._credential(CREDENTIALS[flow.netsuite.auth], flow)
+            checking = Checking(flow, looking, credential=credential, clock=self._clock)
             return Checked(tuple(await checking.run()))
         finally:
             await looking.close()
 
     def flows_changed(self) -> None:
         for name, door in self._doors.items():
-            door.gate.governor.bound(self._limit(name))
+            self._follow(name, door)
             door.gate.wake()
 
     def read_limits(self) -> None:
@@ -115,8 +120,13 @@ class Accounts:
     def _door(self, name: str, flow: Flow) -> _Door:
         if name not in self._doors:
             self._doors[name] = self._open(name, flow)
-        self._doors[name].gate.governor.bound(self._limit(name))
+        self._follow(name, self._doors[name])
         return self._doors[name]
+
+    def _follow(self, name: str, door: _Door) -> None:
+        """What the flows say now."""
+        door.gate.governor.bound(self._limit(name))
+        door.logins.use(agreed(flow.netsuite for flow in self._flows(name)))
 
     def _open(self, name: str, flow: Flow) -> _Door:
         settings, base_url = self._settings, flow.netsuite.url
@@ -129,13 +139,21 @@ class Accounts:
         connections = Connections(make, timeout_s=settings.request_timeout_s)
         governor = Governor(self._limit(name), chance=self._chance)
         gate = Gate(governor, settings=settings, clock=self._clock, chance=self._chance)
-        tokens = Tokens(http, base_url, credential=partial(self._credential, flow), clock=self._clock)
-        return _Door(http, connections, NetsuiteClient(connections, base_url, tokens, gate), gate)
+        logins = self._logins(flow, http)
+        return _Door(http, connections, NetsuiteClient(connections, base_url, logins, gate), logins, gate)
 
-    def _credential(self, flow: Flow) -> NetsuiteM2M:
-        return self._directory.secret(
-            NetsuiteM2M, owner=f"netsuite/{flow.netsuite.account}", environment=flow.environment
+    def _logins(self, flow: Flow, http: httpx2.AsyncClient) -> Logins:
+        side, m2m, tba = flow.netsuite, self._credential(NetsuiteM2M, flow), self._credential(NetsuiteTba, flow)
+        return Logins(
+            {
+                "oauth2-m2m": Tokens(http, side.url, credential=m2m, clock=self._clock),
+                "tba": Signing(side.account, credential=tba, clock=self._clock),
+            }
         )
+
+    def _credential(self, kind: type[C], flow: Flow) -> Callable[[], C]:
+        owner = f"netsuite/{flow.netsuite.account}"
+        return partial(self._directory.secret, kind, owner=owner, environment=flow.environment)
 
     def _hold(self, name: str, gate: Gate, tools: Tools) -> None:
         """Calls of a former owner may still be under way at NetSuite: for a moment they count as in flight."""

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, Literal
 
 import msgspec
 
 from ml_connector.common.asking import Finding
 from ml_connector.common.clock import Clock
-from ml_connector.common.credentials import NetsuiteM2M
+from ml_connector.common.credentials import NetsuiteM2M, NetsuiteTba
 from ml_connector.common.errors import SecretUnreadable
-from ml_connector.common.flows import Flow
+from ml_connector.common.flows import Flow, NetsuiteAuth
 from ml_connector.netsuite_writer import findings
 from ml_connector.netsuite_writer.findings import finding
 from ml_connector.netsuite_writer.netsuite.client import LIMITS_PATH, granted_by
 from ml_connector.netsuite_writer.netsuite.looking import Looking, Seen
+from ml_connector.netsuite_writer.netsuite.tba import authorization_for
 from ml_connector.netsuite_writer.netsuite.tokens import form_for
 from ml_connector.netsuite_writer.write import RECORD_PATH
 
@@ -39,6 +41,8 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "concurrency": ("authentication",),
     "clock": ("address",),
 }
+Held = NetsuiteM2M | NetsuiteTba
+CREDENTIALS: Final[dict[NetsuiteAuth, type[Held]]] = {"oauth2-m2m": NetsuiteM2M, "tba": NetsuiteTba}
 Look = Callable[[], Awaitable[Finding]]
 
 
@@ -52,12 +56,13 @@ def unknown_flow(name: str) -> list[Finding]:
 class Checking:
     """One check of one flow."""
 
-    def __init__(self, flow: Flow, looking: Looking, *, credential: Callable[[], NetsuiteM2M], clock: Clock) -> None:
+    def __init__(self, flow: Flow, looking: Looking, *, credential: Callable[[], Held], clock: Clock) -> None:
         self._flow = flow
         self._looking = looking
         self._credential = credential
         self._clock = clock
-        self._form: dict[str, str] = {}
+        self._form: dict[str, str] = {}  # of the token endpoint, if the login is one
+        self._pair: NetsuiteTba | None = None
         self._date = ("", 0)  # NetSuite's time, as it last said, and ours then
         self._looks: dict[str, Look] = {
             "credentials": self._credentials,
@@ -100,20 +105,34 @@ class Checking:
     async def _credentials(self) -> Finding:
         now_s = self._clock.now_ms() // 1000
         try:
-            self._form = form_for(self._credential(), base_url=self._looking.base_url, now_s=now_s)
+            match self._credential():
+                case NetsuiteM2M() as held:
+                    self._form = form_for(held, base_url=self._looking.base_url, now_s=now_s)
+                case pair:
+                    self._pair = pair
         except SecretUnreadable as error:
             owner = f"netsuite/{self._flow.netsuite.account}"
-            fix = f"`mlc secrets set {owner} {NetsuiteM2M.NAME}`, for environment {self._flow.environment}"
+            fix = f"`mlc secrets set {owner} {self._flow.netsuite.auth}`, for environment {self._flow.environment}"
             return finding("credentials", "failed", str(error), fix)
-        return finding("credentials", "ok", f"{NetsuiteM2M.NAME} opens, for environment {self._flow.environment}")
+        return finding(
+            "credentials", "ok", f"{self._flow.netsuite.auth} opens, for environment {self._flow.environment}"
+        )
 
     async def _address(self) -> Finding:
         return findings.address(self._kept(await self._looking.get("/")), self._looking.base_url)
 
     async def _authentication(self) -> Finding:
+        if self._pair is not None:
+            self._looking.use(partial(self._signed, self._pair))
+            return findings.signature(self._kept(await self._looking.get(f"{RECORD_PATH}customer?limit=1")))
         seen = self._kept(await self._looking.ask_for_token(self._form))
-        self._looking.use(findings.token_of(seen.body))
+        if token := findings.token_of(seen.body):
+            self._looking.use(lambda _method, _url: f"Bearer {token}")
         return findings.authentication(seen)
+
+    def _signed(self, pair: NetsuiteTba, method: str, url: str) -> str:
+        now_s = self._clock.now_ms() // 1000
+        return authorization_for(pair, self._flow.netsuite.account, method, url, now_s=now_s)
 
     async def _time(self) -> Finding:
         return findings.clock(*self._date)

@@ -54,6 +54,8 @@ class Expiry:
     def _end(self, flow: Flow) -> datetime | None:
         """None when the credential does not say; one that cannot be read is told by the login itself."""
         owner = f"netsuite/{flow.netsuite.account}"
+        if flow.netsuite.auth != NetsuiteM2M.NAME:
+            return None
         try:
             held = self._directory.secret(NetsuiteM2M, owner=owner, environment=flow.environment)
         except SecretUnreadable:

@@ -109,6 +109,24 @@ def authentication(seen: Seen) -> Finding:
     return finding("authentication", "failed", says, fix)
 
 
+def signature(seen: Seen) -> Finding:
+    """Of a record list that was asked for by token-based authentication; all that is wrong with it is INVALID_LOGIN."""
+    answer = seen.answer
+    if fault_of(answer) == "unauthorized":
+        says = "NetSuite refuses the signature, and does not say why"
+        fix = (
+            "compare consumer_key and consumer_secret with the integration record, token_id and token_secret with an "
+            "access token of this very account; the record must be enabled, with Token-Based Authentication, the role "
+            "needs Log in using Access Tokens, and this machine's clock must be right; "
+            "Login Audit Trail has the details"
+        )
+        return finding("authentication", "failed", says, fix)
+    if answer.status in {200, 403} or answer.code in PERMISSION_CODES:
+        says = "NetSuite takes the signature; Oracle means to end this kind of login in 2028.1 (docs/connecting.md)"
+        return finding("authentication", "ok", says)
+    return _no_use("authentication", seen, "failed")
+
+
 def clock(date: str, now_ms: int) -> Finding:
     """By the header `Date`, which has whole seconds."""
     off_s = ahead_s(date, now_ms)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import httpx2
 import msgspec
@@ -20,7 +20,7 @@ from ml_connector.common.keys import RecordType
 from ml_connector.common.logs import get_logger
 from ml_connector.netsuite_writer.gate import Gate, Slot
 from ml_connector.netsuite_writer.netsuite.connections import Connections
-from ml_connector.netsuite_writer.netsuite.tokens import TokenRefused, Tokens
+from ml_connector.netsuite_writer.netsuite.tokens import TokenRefused
 from ml_connector.netsuite_writer.settle import Answer
 from ml_connector.netsuite_writer.write import RECORD_PATH, Request
 
@@ -47,14 +47,26 @@ class Response:
     body: bytes = b""
 
 
+class Login(Protocol):
+    """Who is asking, as a header."""
+
+    async def authorization(self, method: str, url: str) -> str:
+        """Of one request. Raises TokenRefused, VendorUnavailable, SecretUnreadable."""
+        ...
+
+    def refused(self, authorization: str) -> None:
+        """NetSuite did not take it."""
+        ...
+
+
 class NetsuiteClient:
     """Requests of one account. Every failure is an `Answer`; only of those that change something comes through what the
     gate's `admit` raises."""
 
-    def __init__(self, connections: Connections, base_url: str, tokens: Tokens, gate: Gate) -> None:
+    def __init__(self, connections: Connections, base_url: str, login: Login, gate: Gate) -> None:
         self._connections = connections
         self._base_url = base_url
-        self._tokens = tokens
+        self._login = login
         self._gate = gate
 
     async def write(self, request: Request, *, traceparent: str) -> Response:
@@ -136,18 +148,18 @@ class NetsuiteClient:
 
     async def _authorized(self, method: str, path: str, body: bytes, headers: dict[str, str], slot: Slot) -> Response:
         try:
-            token = await self._tokens.get()
+            authorization = await self._login.authorization(method, f"{self._base_url}{path}")
         except (TokenRefused, SecretUnreadable) as error:
             log.warning("credentials_refused", problem=str(error))
             return Response(Answer(401, sent=False))
         except ConnectorError as error:
             return Response(Answer(0, detail=str(error), sent=False))
         await self._gate.admit()
-        response = await self._once(method, path, body, {**headers, "authorization": f"Bearer {token}", **_AGENT})
+        response = await self._once(method, path, body, {**headers, "authorization": authorization, **_AGENT})
         if response.answer.status == 401:
             if self._gate.disguises_overload(slot):
                 return Response(replace(response.answer, under_load=True), response.body)
-            self._tokens.drop(token)
+            self._login.refused(authorization)
         return response
 
     async def _once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Response:

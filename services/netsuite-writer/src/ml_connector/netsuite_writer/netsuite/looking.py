@@ -7,6 +7,7 @@ for the account, except that NetSuite works or is full. Only reads: no record ch
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
@@ -44,14 +45,14 @@ class Looking:
         self._connections = connections
         self._gate = gate
         self._admit = admit
-        self._token = ""
+        self._authorize: Callable[[str, str], str] | None = None
 
     async def close(self) -> None:
         await self._connections.close()
 
-    def use(self, token: str) -> None:
-        """From now on."""
-        self._token = token
+    def use(self, authorize: Callable[[str, str], str]) -> None:
+        """From now on: the header of one request, of its method and URL."""
+        self._authorize = authorize
 
     async def get(self, path: str) -> Seen:
         return await self._ask("GET", path, b"", {})
@@ -68,7 +69,7 @@ class Looking:
         try:
             await self._admit()
             seen = await self._once(method, path, body, headers)
-            if fault_of(seen.answer) in {None, "overloaded"} and self._token:
+            if fault_of(seen.answer) in {None, "overloaded"} and self._authorize is not None:
                 told = seen.answer
         except TryLater as error:
             seen = Seen(Answer(0, sent=False), error=error)
@@ -77,11 +78,11 @@ class Looking:
         return seen
 
     async def _once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Seen:
+        url = f"{self.base_url}{path}"
         headers = {"user-agent": "ml-connector", **headers}
-        if self._token:
-            headers["authorization"] = f"Bearer {self._token}"
+        if self._authorize is not None:
+            headers["authorization"] = self._authorize(method, url)
         try:
-            url = f"{self.base_url}{path}"
             response = await self._connections.request(method, url, content=body or None, headers=headers)
         except httpx2.HTTPError as error:
             return Seen(Answer(0), error=error)

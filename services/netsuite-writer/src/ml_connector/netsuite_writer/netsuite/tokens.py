@@ -70,6 +70,13 @@ class Tokens:
         if token == self._token:
             self._renew_at_s = self._ends_s = 0.0
 
+    async def authorization(self, _method: str, _url: str) -> str:
+        """The header of any request. Raises as `get`."""
+        return f"Bearer {await self.get()}"
+
+    def refused(self, authorization: str) -> None:
+        self.drop(authorization.removeprefix("Bearer "))
+
     @property
     def _due(self) -> bool:
         return self._clock.monotonic_s() >= self._renew_at_s
