@@ -104,6 +104,20 @@ def test_nothing_is_said_of_what_is_not_known(watch: Watch) -> None:
         assert watch.expiry.readings() == []
 
 
+def test_a_certificate_that_no_flow_logs_in_with_may_end(watch: Watch) -> None:
+    signing = {**DOCUMENT, "netsuite": {**DOCUMENT["netsuite"], "auth": "tba"}}
+    watch.directory = OneSecret(DOCUMENT, {**signing, "flow": "another"})
+    watch.directory.held = credential(watch.clock)
+    watch.expiry = Expiry(cast(Directory, watch.directory), watch.clock)
+    assert watch.looks(31), "the first flow does"
+
+    watch.directory = OneSecret(signing)
+    watch.directory.held = credential(watch.clock)
+    watch.expiry = Expiry(cast(Directory, watch.directory), watch.clock)
+
+    assert watch.looks(1) == []
+
+
 def test_other_accounts_are_none_of_our_business(watch: Watch) -> None:
     watch.accounts = frozenset()
 

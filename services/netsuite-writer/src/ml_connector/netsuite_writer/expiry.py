@@ -40,7 +40,11 @@ class Expiry:
             return
         self._looked_at = accounts
         self._look_at_s = self._clock.monotonic_s() + LOOK_S
-        flows = {live.flow.netsuite.account: live.flow for live in self._directory.flows()}
+        flows = {
+            live.flow.netsuite.account: live.flow
+            for live in self._directory.flows()
+            if live.flow.netsuite.auth == NetsuiteM2M.NAME
+        }
         ends = {name: self._end(flow) for name, flow in flows.items() if name.lower() in accounts}
         self._ends = {name: end for name, end in ends.items() if end is not None}
         for name, end in self._ends.items():
@@ -54,8 +58,6 @@ class Expiry:
     def _end(self, flow: Flow) -> datetime | None:
         """None when the credential does not say; one that cannot be read is told by the login itself."""
         owner = f"netsuite/{flow.netsuite.account}"
-        if flow.netsuite.auth != NetsuiteM2M.NAME:
-            return None
         try:
             held = self._directory.secret(NetsuiteM2M, owner=owner, environment=flow.environment)
         except SecretUnreadable:
