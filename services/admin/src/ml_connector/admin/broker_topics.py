@@ -55,12 +55,13 @@ class BrokerTopics:
         return self._offsets(OffsetSpec.latest())  # type: ignore[no-untyped-call]  # as above
 
     def _offsets(self, which: OffsetSpec) -> dict[Place, int]:
-        """Right after a topic was made nobody knows its leader: asked again."""
+        """Right after a topic was made, or its leader changed, nobody knows the leader: asked again."""
         deadline_s = time.monotonic() + TIMEOUT_S
         while True:
             try:
                 return self._ask(which)
             except KafkaException as error:
+                self.__dict__.pop("_client", None)  # it keeps to the leaders it knows, minutes after there are others
                 if time.monotonic() > deadline_s:
                     name = error.args[0].name()
                     raise DeliveryFailed(f"the broker does not say where topics end: {name}") from error
