@@ -60,6 +60,7 @@ class Canned(httpx2.AsyncBaseTransport):
 
     def __init__(self, answers: Mapping[str, Said]) -> None:
         self.answers = answers
+        self.first: dict[str, Said] = {}  # instead, once
         self.asked: list[str] = []
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
@@ -68,7 +69,7 @@ class Canned(httpx2.AsyncBaseTransport):
         name = next((one for one in self.answers if request.url.path.endswith(one) or one in body), "address")
         assert name != "address" or request.url.path == "/", text
         self.asked.append(f"{request.method} {name}")
-        answer = self.answers[name]
+        answer = self.first.pop(name, self.answers[name])
         if isinstance(answer, Exception):
             raise answer
         return httpx2.Response(answer.status_code, headers=answer.headers, content=answer.content)
@@ -315,6 +316,33 @@ async def test_an_account_that_somebody_else_owns_by_now_is_asked_nothing() -> N
     assert "somebody else owns" in found["address"].says
     assert desk.canned.asked == []
     assert desk.governor.in_flight == 0
+
+
+@pytest.mark.parametrize(("off_s", "asked"), [(0, 1), (3600, 2), (3 * 86_400, 1)])
+async def test_a_refusal_that_may_be_for_the_time_is_tried_once_with_netsuites_as_the_writer_does(
+    off_s: int, asked: int
+) -> None:
+    date = {"date": formatdate(NOW_MS / 1000 - off_s, usegmt=True)}
+    desk = Desk({"/token": httpx2.Response(400, headers=date, json={"error": "invalid_grant"})})
+
+    found = await desk.run()
+
+    assert desk.canned.asked.count("POST /token") == asked
+    assert found["authentication"].result == "failed"
+    assert found["clock"].result == ("failed" if off_s else "ok")
+
+
+async def test_a_wrong_clock_is_told_although_netsuite_gives_a_token() -> None:
+    desk = Desk()
+    date = {"date": formatdate(NOW_MS / 1000 - 3600, usegmt=True)}
+    refused = httpx2.Response(400, headers=date, json={"error": "invalid_grant"})
+    desk.canned.answers = {**desk.canned.answers, "address": httpx2.Response(401, headers=date)}
+    desk.canned.first = {"/token": refused}
+
+    found = await desk.run()
+
+    assert results(found) == {"clock": "failed"}
+    assert "3600 s ahead" in found["clock"].says
 
 
 # -- token-based authentication ----------------------------------------------------------------------------------------

@@ -21,8 +21,9 @@ from ml_connector.netsuite_writer import findings
 from ml_connector.netsuite_writer.findings import finding
 from ml_connector.netsuite_writer.netsuite.client import LIMITS_PATH, granted_by
 from ml_connector.netsuite_writer.netsuite.looking import Looking, Seen
+from ml_connector.netsuite_writer.netsuite.skew import ahead_s, worth_signing
 from ml_connector.netsuite_writer.netsuite.tba import authorization_for
-from ml_connector.netsuite_writer.netsuite.tokens import form_for
+from ml_connector.netsuite_writer.netsuite.tokens import REFUSALS, form_for
 from ml_connector.netsuite_writer.write import RECORD_PATH
 
 WITHIN_S: Final = 25.0  # who asks waits for 30
@@ -61,8 +62,8 @@ class Checking:
         self._looking = looking
         self._credential = credential
         self._clock = clock
-        self._form: dict[str, str] = {}  # of the token endpoint, if the login is one
-        self._pair: NetsuiteTba | None = None
+        self._held: Held | None = None
+        self._form: dict[str, str] = {}
         self._date = ("", 0)  # NetSuite's time, as it last said, and ours then
         self._looks: dict[str, Look] = {
             "credentials": self._credentials,
@@ -103,13 +104,9 @@ class Checking:
     # -- the way there -----------------------------------------------------------------------------------------------
 
     async def _credentials(self) -> Finding:
-        now_s = self._clock.now_ms() // 1000
         try:
-            match self._credential():
-                case NetsuiteM2M() as held:
-                    self._form = form_for(held, base_url=self._looking.base_url, now_s=now_s)
-                case pair:
-                    self._pair = pair
+            self._held = self._credential()
+            self._form = self._signed_form()
         except SecretUnreadable as error:
             owner = f"netsuite/{self._flow.netsuite.account}"
             fix = f"`mlc secrets set {owner} {self._flow.netsuite.auth}`, for environment {self._flow.environment}"
@@ -122,13 +119,28 @@ class Checking:
         return findings.address(self._kept(await self._looking.get("/")), self._looking.base_url)
 
     async def _authentication(self) -> Finding:
-        if self._pair is not None:
-            self._looking.use(partial(self._signed, self._pair))
+        if isinstance(self._held, NetsuiteTba):
+            self._looking.use(partial(self._signed, self._held))
             return findings.signature(self._kept(await self._looking.get(f"{RECORD_PATH}customer?limit=1")))
-        seen = self._kept(await self._looking.ask_for_token(self._form))
+        seen = await self._ask_for_token()
         if token := findings.token_of(seen.body):
             self._looking.use(lambda _method, _url: f"Bearer {token}")
         return findings.authentication(seen)
+
+    async def _ask_for_token(self) -> Seen:
+        """As the writer does: once more with NetSuite's time, when the refusal may be for ours."""
+        seen = self._kept(await self._looking.ask_for_token(self._form))
+        off_s = ahead_s(seen.date, self._clock.now_ms())
+        if seen.answer.status not in REFUSALS or off_s is None or not worth_signing(off_s, instead_of=0):
+            return seen
+        return self._kept(await self._looking.ask_for_token(self._signed_form(off_s)))
+
+    def _signed_form(self, off_s: int = 0) -> dict[str, str]:
+        """Empty when there is no token endpoint to ask. Raises SecretUnreadable."""
+        if not isinstance(self._held, NetsuiteM2M):
+            return {}
+        now_s = self._clock.now_ms() // 1000 - off_s
+        return form_for(self._held, base_url=self._looking.base_url, now_s=now_s)
 
     def _signed(self, pair: NetsuiteTba, method: str, url: str) -> str:
         now_s = self._clock.now_ms() // 1000
