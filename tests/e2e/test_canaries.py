@@ -21,6 +21,7 @@ from ml_connector.cli.reading import read_topic
 from ml_connector.cli.stack import ACCOUNT, ADMIN, ALL, COMPANY, FLOW, SERVICES, StackOptions
 from ml_connector.cli.tokens import new_signing_key
 from ml_connector.common import topics
+from support.allowed_requests import refuse_strays
 from support.canaries import Canaries, of_files
 from support.listener import Listener
 from support.operating import Api, Operating, webhook
@@ -200,6 +201,11 @@ async def test_no_secret_is_found_anywhere(exercise: Exercise) -> None:
     assert len(exercise.lines) > 20 and exercise.exports.heard, "there was nothing to look through"
 
     assert await exercise.leaks() == set()
+
+
+async def test_nothing_was_asked_of_the_vendors_but_what_we_may(exercise: Exercise) -> None:
+    """Through doctor, failed logins, crashes and dead letters."""
+    await refuse_strays(exercise.operating.stack.urls)
 
 
 async def test_planted_leak_is_found_wherever_it_went(exercise: Exercise) -> None:

@@ -17,6 +17,7 @@ from ml_connector.cli.stack import ACCOUNT, COMPANY, COMPANY_ID, Stack, StackOpt
 from ml_connector.common import topics
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.kafka.record import Record
+from support.allowed_requests import refuse_strays
 from support.writing import until
 
 SHORT = {"organization": "org", "person": "person", "deal": "deal"}
@@ -41,7 +42,10 @@ class Living:
 
     async def __aexit__(self, *error: Any) -> None:
         await self._http.aclose()
-        await self.stack.__aexit__(*error)
+        try:
+            await refuse_strays(self.stack.urls, pipedrive_too=False)  # the hands are ours
+        finally:
+            await self.stack.__aexit__(*error)
 
     @property
     def kafka(self) -> dict[str, str]:
