@@ -12,8 +12,9 @@ import pytest
 from ruamel.yaml import YAML
 from sqlalchemy import Connection, delete, select
 
+from ml_connector.admin.changing import Said
 from ml_connector.admin.database import Database
-from ml_connector.admin.flows.change import Changed, Flows, Said
+from ml_connector.admin.flows.change import Changed, Flows
 from ml_connector.admin.flows.fits import Fit
 from ml_connector.admin.flows.look import FlowLooks
 from ml_connector.admin.identity.roles import Actor, Role

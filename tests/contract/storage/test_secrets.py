@@ -12,14 +12,14 @@ import pytest
 from ruamel.yaml import YAML
 from sqlalchemy import delete, select
 
+from ml_connector.admin.changing import Said
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.change import Flows
-from ml_connector.admin.flows.change import Said as SaidOfFlow
 from ml_connector.admin.flows.fits import Fit
 from ml_connector.admin.fold.secrets import fold_secrets
 from ml_connector.admin.identity.roles import Actor, Role
 from ml_connector.admin.replay.control import Conflict, NotFound
-from ml_connector.admin.secrets.change import Place, Said, Secrets
+from ml_connector.admin.secrets.change import Place, Secrets
 from ml_connector.admin.secrets.look import SecretLooks, Stored
 from ml_connector.admin.tables import act, act_target, active_flow, flow, flow_version, outbox, secret
 from ml_connector.common.clock import Deadline, ManualClock
@@ -78,7 +78,7 @@ async def used(empty: Database) -> None:
     async def fits(_: Flow) -> Fit:
         return Fit()
 
-    await Flows(empty, Read(), fits, ManualClock()).apply(DOCUMENT, SaidOfFlow(ANNA))
+    await Flows(empty, Read(), fits, ManualClock()).apply(DOCUMENT, Said(ANNA))
 
 
 async def store(

@@ -11,13 +11,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, select
 
+from ml_connector.admin.changing import Said
 from ml_connector.admin.database import Database
 from ml_connector.admin.fold.reading import put
 from ml_connector.admin.fold.secrets import fold_secrets, secret_row
 from ml_connector.admin.identity.roles import Actor, Role
 from ml_connector.admin.outbox import put_message
 from ml_connector.admin.replay.control import Conflict
-from ml_connector.admin.secrets.change import Place, Said, Secrets
+from ml_connector.admin.secrets.change import Place, Secrets
 from ml_connector.admin.secrets.look import SecretLooks
 from ml_connector.admin.secrets.rotate import KeyUse, Rotation
 from ml_connector.admin.tables import act, act_target, outbox, secret

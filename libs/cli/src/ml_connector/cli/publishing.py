@@ -16,7 +16,7 @@ from ml_connector.common.credentials import KINDS
 from ml_connector.common.directory import FlowBook
 from ml_connector.common.errors import BadInput, DeliveryFailed, InvalidFlow
 from ml_connector.common.flow_identity import identity_of, identity_problems
-from ml_connector.common.flows import ActiveFlow, Environment, FlowVersion, parse_flow
+from ml_connector.common.flows import ActiveFlow, Environment, FlowVersion, document_of, parse_flow
 from ml_connector.common.kafka.producer import base_config, connect
 from ml_connector.common.vault import SecretEntry, Vault, secret_key
 
@@ -41,9 +41,10 @@ class TopicWriter:
         if problems := identity_problems(flow, known):
             raise InvalidFlow(problems)
         version = book.newest(flow.flow) + 1
-        plain = flow.model_dump(mode="json", exclude_defaults=True, by_alias=True)
         now_ms = int(time.time() * 1000)
-        entry = FlowVersion(flow=flow.flow, version=version, document=plain, applied_at_ms=now_ms, applied_by=by)
+        entry = FlowVersion(
+            flow=flow.flow, version=version, document=document_of(flow), applied_at_ms=now_ms, applied_by=by
+        )
         self._write(topics.FLOWS, f"{flow.flow}/v{version}", entry)
         self._activate(ActiveFlow(flow=flow.flow, version=version, resumed_at_ms=now_ms), book)
         return version

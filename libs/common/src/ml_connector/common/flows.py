@@ -203,6 +203,11 @@ class ActiveFlow(Wire, frozen=True):
     resumed_at_ms: int = 0  # when a person last said that it may go on; ends a halt from before
 
 
+def document_of(flow: Flow) -> dict[str, Any]:
+    """As a version keeps it: what is like the default is left out. `parse_flow` makes the same flow of it."""
+    return flow.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+
+
 def parse_flow(document: Any) -> Flow:
     """Raises InvalidFlow with one line for each problem: `path: what is wrong`. Nothing else makes a Flow."""
     if not isinstance(document, Mapping):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
@@ -61,4 +62,4 @@ def _note(given: Services, actor: Actor, flow: str) -> None:
 
 
 def _told(one: Found) -> Finding:
-    return Finding(check=one.check, result=one.result, says=one.says, fix=one.fix, took_ms=one.took_ms)
+    return Finding(**msgspec.structs.asdict(one))

@@ -12,7 +12,8 @@ from ml_connector.admin.api.dead_letters import previewed
 from ml_connector.admin.api.models import In, Previewed, at
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Admin, Given, Operator, Viewer
-from ml_connector.admin.flows.change import Changed, Said
+from ml_connector.admin.changing import Said
+from ml_connector.admin.flows.change import Changed
 from ml_connector.admin.flows.look import Known
 from ml_connector.common.flows import FlowVersion, environment_of
 

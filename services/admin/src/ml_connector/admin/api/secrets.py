@@ -11,7 +11,8 @@ from ml_connector.admin.api.flows import Why
 from ml_connector.admin.api.models import In
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Admin, Given
-from ml_connector.admin.secrets.change import Place, Said
+from ml_connector.admin.changing import Said
+from ml_connector.admin.secrets.change import Place
 from ml_connector.admin.secrets.look import Stored
 from ml_connector.common.flows import Environment
 

@@ -11,7 +11,7 @@ from ml_connector.admin.api.flows import Why
 from ml_connector.admin.api.models import In
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Admin, Given
-from ml_connector.admin.secrets.change import Said
+from ml_connector.admin.changing import Said
 
 router = APIRouter(prefix="/vault", tags=["secrets"])
 

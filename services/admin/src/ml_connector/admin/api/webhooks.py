@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated
 
+import msgspec
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
@@ -93,13 +94,4 @@ def _told(flow: str, found: asking.Subscribed) -> Subscriptions:
 
 
 def _row(one: asking.Subscription) -> Subscription:
-    return Subscription(
-        id=one.id,
-        entity=one.entity,
-        action=one.action,
-        url=one.url,
-        ours=one.ours,
-        active=one.active,
-        last_delivery=one.last_delivery,
-        last_status=one.last_status,
-    )
+    return Subscription(**msgspec.structs.asdict(one))

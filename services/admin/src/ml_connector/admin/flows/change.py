@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import msgspec
 from sqlalchemy import Connection, func, select
 
 from ml_connector.admin.acts import record_act
-from ml_connector.admin.database import Database, lock_folding
+from ml_connector.admin.changing import LEVEL_S, Level, Said, alone
+from ml_connector.admin.database import Database
 from ml_connector.admin.flows.fits import Fit
 from ml_connector.admin.flows.look import Known, find, find_version, identities
 from ml_connector.admin.fold.flows import put_active, put_versions
-from ml_connector.admin.identity.roles import Actor
 from ml_connector.admin.outbox import put_message
 from ml_connector.admin.replay.control import Conflict, NotFound
 from ml_connector.admin.tables import flow_version
@@ -27,19 +27,10 @@ from ml_connector.common.clock import Clock, Deadline
 from ml_connector.common.codec import Wire
 from ml_connector.common.errors import InvalidFlow
 from ml_connector.common.flow_identity import identity_problems
-from ml_connector.common.flows import ActiveFlow, Flow, FlowVersion, parse_flow
-from ml_connector.common.topics import Topic
+from ml_connector.common.flows import ActiveFlow, Flow, FlowVersion, document_of, parse_flow
 from ml_connector.common.wire import ActKind
 
-LEVEL_S: Final = 10.0
-
 Fitting = Callable[[Flow], Awaitable[Fit]]
-
-
-class Level(Protocol):
-    async def until_level(self, deadline: Deadline, *, of: Topic | None = None) -> None:
-        """Raises TryLater."""
-        ...
 
 
 class Changed(NamedTuple):
@@ -48,14 +39,6 @@ class Changed(NamedTuple):
     known: Known
     changed: bool
     unchecked: str = ""
-
-
-class Said(NamedTuple):
-    """Who wants it, why, and which version they think is active (None: whichever)."""
-
-    by: Actor
-    reason: str = ""
-    expect: int | None = None
 
 
 class Flows:
@@ -122,25 +105,19 @@ class Flows:
 
     async def _change(self, change: Callable[[Connection, int], Changed]) -> Changed:
         await self._level.until_level(Deadline.after(self._clock, LEVEL_S), of=topics.FLOWS)
-
-        def write() -> Changed:
-            with self._database.write() as connection:
-                lock_folding(connection)
-                return change(connection, self._clock.now_ms())
-
-        return await asyncio.to_thread(write)
+        return await alone(self._database, lambda connection: change(connection, self._clock.now_ms()))
 
     def _is_active(self, flow: Flow) -> bool:
         with self._database.read() as connection:
             known = _perhaps(connection, flow.flow)
-        return known is not None and known.version.document == _document(flow)
+        return known is not None and known.version.document == document_of(flow)
 
     def _apply(self, connection: Connection, flow: Flow, said: Said, now_ms: int) -> Changed:
         before = _perhaps(connection, flow.flow)
         _refuse_unexpected(before, said)
         if problems := identity_problems(flow, identities(connection)):
             raise InvalidFlow(problems)
-        document = _document(flow)
+        document = document_of(flow)
         if before is not None and before.version.document == document:
             return Changed(before, changed=False)
         version = FlowVersion(
@@ -155,10 +132,6 @@ class Flows:
         active = before.active if before is not None else ActiveFlow(flow=flow.flow, version=0)
         after = _next(active, version=version.version, resumed_at_ms=now_ms)
         return _keep(connection, "flow.apply", Known(after, version), said, now_ms)
-
-
-def _document(flow: Flow) -> dict[str, Any]:
-    return flow.model_dump(mode="json", exclude_defaults=True, by_alias=True)
 
 
 def _perhaps(connection: Connection, name: str) -> Known | None:

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from ml_connector.admin.owners import NoAnswer, Owners
 from ml_connector.common import topics
 from ml_connector.common.asking import Check, Checked
-from ml_connector.common.flows import Flow
+from ml_connector.common.flows import Flow, document_of
 
 WITHIN_S: Final = 15.0  # somebody waits; a company that is not reachable must not keep its flow from being applied
 _PATHS: Final = {"pipedrive.fields": "entities", "pipedrive.stages": "stages"}
@@ -26,13 +26,12 @@ class Fits:
 
     async def of(self, flow: Flow) -> Fit:
         """Raises TryLater when the broker does not take the question."""
-        document = flow.model_dump(mode="json", exclude_defaults=True, by_alias=True)
         try:
             answer = await self._owners.ask(
                 topics.PIPEDRIVE_REQUESTS,
                 flow.pipedrive.company,
                 "check",
-                body=Check(flow=flow.flow, document=document).encode(),
+                body=Check(flow=flow.flow, document=document_of(flow)).encode(),
                 answer=Checked,
                 within_s=WITHIN_S,
             )

@@ -61,13 +61,20 @@ def _fold_versions(connection: Connection, records: dict[str, Record]) -> None:
 def put_versions(connection: Connection, versions: Sequence[FlowVersion]) -> list[FlowVersion]:
     """Those that do not say whose they are. Messages may have been read before their flow was known."""
     put(connection, flow_version, [_version_row(one) for one in versions])
-    rows = {one.flow: row for one in versions if (row := _flow_row(one)) is not None}
+    rows: dict[str, dict[str, str]] = {}
+    nobodys: list[FlowVersion] = []
+    for version in versions:
+        row = _flow_row(version)
+        if row is None:
+            nobodys.append(version)
+        else:
+            rows[version.flow] = row
     put(connection, flow, list(rows.values()))
     for table in (accepted, parked):
         for row in rows.values():
             unknown = update(table).where(table.c.account == "", table.c.flow == row["flow"])
             connection.execute(unknown.values(account=row["account"]))
-    return [one for one in versions if _flow_row(one) is None]
+    return nobodys
 
 
 def _version_row(version: FlowVersion) -> dict[str, Any]:

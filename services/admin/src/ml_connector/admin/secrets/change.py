@@ -9,16 +9,16 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, NamedTuple, Protocol, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, select, update
 
 from ml_connector.admin.acts import record_act
-from ml_connector.admin.database import Database, lock_folding
+from ml_connector.admin.changing import LEVEL_S, Level, Said, alone
+from ml_connector.admin.database import Database
 from ml_connector.admin.fold.reading import put
 from ml_connector.admin.fold.secrets import secret_row
-from ml_connector.admin.identity.roles import Actor
 from ml_connector.admin.outbox import put_message
 from ml_connector.admin.replay.control import Conflict, NotFound
 from ml_connector.admin.secrets.look import Stored, Use, highest_version, stored_version, users, uses
@@ -28,20 +28,12 @@ from ml_connector.common.clock import Clock, Deadline
 from ml_connector.common.credentials import KINDS
 from ml_connector.common.errors import BadInput, SecretUnreadable
 from ml_connector.common.flows import Environment, environment_of, is_account
-from ml_connector.common.topics import Topic
 from ml_connector.common.vault import Vault, secret_key
 from ml_connector.common.wire import ActKind
 
-LEVEL_S: Final = 10.0
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
 
 T = TypeVar("T")
-
-
-class Level(Protocol):
-    async def until_level(self, deadline: Deadline, *, of: Topic | None = None) -> None:
-        """Raises TryLater."""
-        ...
 
 
 class Place(NamedTuple):
@@ -66,14 +58,6 @@ class Place(NamedTuple):
             raise BadInput(f"{who!r} is not how NetSuite writes an account id (1234567, 1234567_SB1)")
         if of != "netsuite" and not _NAME.match(who):
             raise BadInput(f"{who!r} is no name: small letters, digits and hyphens")
-
-
-class Said(NamedTuple):
-    """Who wants it, why, and which version they think is stored (None: whichever)."""
-
-    by: Actor
-    reason: str = ""
-    expect: int | None = None
 
 
 class Secrets:
@@ -133,13 +117,7 @@ class Secrets:
         await self._level.until_level(deadline, of=topics.SECRETS)
         if not await asyncio.to_thread(self._has, place):  # then only the acts say which versions there were
             await self._level.until_level(deadline, of=topics.AUDIT)
-
-        def write() -> T:
-            with self._database.write() as connection:
-                lock_folding(connection)
-                return change(connection, self._clock.now_ms())
-
-        return await asyncio.to_thread(write)
+        return await alone(self._database, lambda connection: change(connection, self._clock.now_ms()))
 
     def _has(self, place: Place) -> bool:
         with self._database.read() as connection:

@@ -14,11 +14,12 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection, func, select
 
 from ml_connector.admin.acts import record_act
+from ml_connector.admin.changing import LEVEL_S, Level, Said
 from ml_connector.admin.database import Database, lock_folding
 from ml_connector.admin.fold.reading import put
 from ml_connector.admin.fold.secrets import secret_row
 from ml_connector.admin.outbox import put_message
-from ml_connector.admin.secrets.change import LEVEL_S, Level, Said, vault_now
+from ml_connector.admin.secrets.change import vault_now
 from ml_connector.admin.tables import outbox, secret
 from ml_connector.common import topics
 from ml_connector.common.clock import Clock, Deadline
