@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from ml_connector.common.asking import Finding
-from support.resolving import COMPANY_ID, Resolving, event
+from support.resolving import COMPANY_ID, Resolving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -53,10 +53,9 @@ class Acme:
         await self.resolving.pipedrive(self.name, "POST", "/api/v1/webhooks", body)
 
     async def check(self) -> dict[str, Finding]:
-        """The version is followed before the request is: an event that needs it says so."""
+        """The flow is followed before the request is."""
         self.resolving.flows([self.document])
-        self.resolving.take([event(self.name)], flow=self.name, company=self.name)
-        await self.resolving.resolved([self.name])
+        await self.resolving.followed(self.name, company=self.name)
         return await self.resolving.check(self.name, company=self.name)
 
     def not_ok(self, found: dict[str, Finding]) -> dict[str, str]:

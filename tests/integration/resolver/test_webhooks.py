@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from ml_connector.common.asking import Subscribed, Webhooks
-from support.resolving import BASIC, COMPANY_ID, Resolving, event
+from support.resolving import BASIC, COMPANY_ID, Resolving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -36,11 +36,10 @@ class Acme:
         self.document["entities"]["deal"] = {"record": "opportunity", "fields": {"title": "data.title"}}
 
     async def begin(self, **terms: Any) -> Acme:
-        """The version is followed before a request is: an event that needs it says so."""
+        """The flow is followed before a request is."""
         await self.resolving.company(self.name, **terms)
         self.resolving.flows([self.document])
-        self.resolving.take([event(self.name)], flow=self.name, company=self.name)
-        await self.resolving.resolved([self.name])
+        await self.resolving.followed(self.name, company=self.name)
         return self
 
     async def install(self, url: str = INGEST, *, relay: bool = False) -> Subscribed:
