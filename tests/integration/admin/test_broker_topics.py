@@ -1,4 +1,4 @@
-"""Where the topics end, also after the broker has come back: then every partition has a leader of a new epoch."""
+"""Who the topics are and where they end, also after the broker has come back: then every partition has a leader of a new epoch."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def broker() -> Iterator[brokers.Broker]:
         yield one
 
 
-def test_ends_are_told_after_a_restart_of_the_broker(broker: brokers.Broker) -> None:
+def test_ends_and_names_are_told_after_a_restart_of_the_broker(broker: brokers.Broker) -> None:
     settings = Settings(kafka_bootstrap_servers=broker.bootstrap_servers, partitions=4)
     specs = [TopicSpec(name, count, config) for name, count, config in topics.with_prefix("", 4)]
     ensure_topics(settings.kafka(), specs, replication_factor=1)
     asked = BrokerTopics(settings)
-    before = asked.ends()
+    before = asked.ends(), asked.identity()
 
     broker.kill()
     broker.restart()
 
-    assert asked.ends() == before
+    assert (asked.ends(), asked.identity()) == before

@@ -1,17 +1,26 @@
-"""When a company is left alone, and for how long: answers told apart, breaker, token budget."""
+"""When a company is left alone, and for how long: answers told apart, breaker, token budget, limits of its flows."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml_connector.common.clock import ManualClock
+from ml_connector.common.directory import Directory
+from ml_connector.common.flows import parse_flow
+from ml_connector.common.vault import SecretEntry
 from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.budget import HOUR_MS, Budget
+from ml_connector.resolver.pipedrive.clients import PipedriveClients
 from ml_connector.resolver.pipedrive.trouble import trouble
+from ml_connector.resolver.plan import UNAPPLIED, FlowPlan, compile_flow
+from ml_connector.resolver.resolve import Book
+from ml_connector.resolver.settings import ResolverSettings
 
 JSON = {"content-type": "application/json"}
 DAY_MS = 24 * HOUR_MS
@@ -116,3 +125,45 @@ def test_what_pipedrive_asks_for_is_waited_and_is_no_outage() -> None:
     for _ in range(5):
         assert 2.0 <= one.failed(100.0, "burst", pause_s=2.0, outage=False) <= 2.2
     assert one.failed(200.0, "down") <= 5
+
+
+# -- limits ------------------------------------------------------------------------------------------------------------
+
+
+def plan(version: int, flow: str = "acme-eu", **side: Any) -> FlowPlan:
+    document = {
+        "flow": flow, "environment": "sandbox", "pipedrive": {"company": "acme", **side},
+        "netsuite": {"account": "1234567_SB1"}, "external_ids": "pd",
+        "entities": {"organization": {"record": "customer", "fields": {"companyName": "data.name"}}},
+    }  # fmt: skip
+    return compile_flow(parse_flow(document), version)
+
+
+@pytest.fixture
+def clients() -> PipedriveClients:
+    async def keep(_: SecretEntry) -> None:
+        raise AssertionError("nobody logs in")
+
+    settings = ResolverSettings.load(kafka_bootstrap_servers="nowhere:1")
+    return PipedriveClients(settings, cast(Directory, None), Book(lambda _: None), ManualClock(), keep=keep)
+
+
+@pytest.mark.parametrize("flow", ["acme-eu", "acme-us"])
+def test_a_document_that_is_only_asked_about_leaves_the_limits_as_they_are(
+    clients: PipedriveClients, flow: str
+) -> None:
+    live = plan(1, limits={"burst": 20})
+    before = clients.client(live).limits
+
+    asked = clients.client(plan(UNAPPLIED, flow, limits={"burst": 3, "daily_tokens": 1000, "reserve": 0.5}))
+
+    assert asked.limits == before == live.flow.pipedrive.limits
+    assert clients.client(live).limits == before
+
+
+def test_the_strictest_limits_of_a_companys_flows_hold_for_each_of_its_addresses(clients: PipedriveClients) -> None:
+    first, second = plan(1, limits={"burst": 20}), plan(1, "acme-us", limits={"burst": 5}, base_url="https://a.test")
+    clients.client(first)
+    clients.client(second)
+
+    assert clients.client(first).limits.burst == clients.client(second).limits.burst == 5

@@ -43,7 +43,11 @@ class BrokerTopics:
 
     def identity(self) -> dict[str, str]:
         """Of the cluster, and of each topic; a topic that was made anew has another. Raises DeliveryFailed."""
-        cluster, *found = identity(self._kafka, self._full.values()).split(" ")
+        try:
+            cluster, *found = identity(self._client, self._full.values()).split(" ")
+        except DeliveryFailed:
+            self._forget_client()
+            raise
         return {CLUSTER: cluster, **dict(one.split("=", 1) for one in found)}
 
     def firsts(self) -> dict[Place, int]:
@@ -54,6 +58,10 @@ class BrokerTopics:
         """The offset after the newest committed message. Raises DeliveryFailed."""
         return self._offsets(OffsetSpec.latest())  # type: ignore[no-untyped-call]  # as above
 
+    def _forget_client(self) -> None:
+        """It keeps to the leaders it knows, minutes after there are others."""
+        self.__dict__.pop("_client", None)
+
     def _offsets(self, which: OffsetSpec) -> dict[Place, int]:
         """Right after a topic was made, or its leader changed, nobody knows the leader: asked again."""
         deadline_s = time.monotonic() + TIMEOUT_S
@@ -61,7 +69,7 @@ class BrokerTopics:
             try:
                 return self._ask(which)
             except KafkaException as error:
-                self.__dict__.pop("_client", None)  # it keeps to the leaders it knows, minutes after there are others
+                self._forget_client()
                 if time.monotonic() > deadline_s:
                     name = error.args[0].name()
                     raise DeliveryFailed(f"the broker does not say where topics end: {name}") from error

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from confluent_kafka import OFFSET_BEGINNING
+from confluent_kafka.admin import AdminClient
 
 from ml_connector.common import logs, metrics, telemetry, topics
 from ml_connector.common.asking import Checked
@@ -22,7 +23,7 @@ from ml_connector.common.health import HealthServer
 from ml_connector.common.kafka.admin import TopicSpec, identity, refuse_other_partitions
 from ml_connector.common.kafka.consumer import AssignedConsumer, GroupConsumer
 from ml_connector.common.kafka.partition import partition_for
-from ml_connector.common.kafka.producer import Producer
+from ml_connector.common.kafka.producer import Producer, client_config
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
 from ml_connector.common.keys import attempt_key, job_key
@@ -124,7 +125,8 @@ class Writer:
             for name, count, _ in topics.with_prefix(settings.topic_prefix, settings.partitions)
         ]
         await asyncio.to_thread(refuse_other_partitions, settings.kafka(), specs)
-        self._identity = await asyncio.to_thread(identity, settings.kafka(), [self._desired, self._observed])
+        client = AdminClient(client_config(settings.kafka()))
+        self._identity = await asyncio.to_thread(identity, client, [self._desired, self._observed])
         self._producer.start()
         metrics.gauge("ml_connector.netsuite_writer.certificate_left", self._expiry.readings)
         await self._directory.start(Deadline.after(self._clock, START_DEADLINE_S))

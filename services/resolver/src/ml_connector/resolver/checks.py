@@ -19,7 +19,7 @@ from ml_connector.common.flows import parse_flow
 from ml_connector.common.logs import get_logger
 from ml_connector.resolver.check import FITTING, check
 from ml_connector.resolver.message import Message, Output
-from ml_connector.resolver.plan import FlowPlan, compile_flow
+from ml_connector.resolver.plan import UNAPPLIED, FlowPlan, compile_flow
 from ml_connector.resolver.subscribe import Clients, Subscriber
 
 log = get_logger()
@@ -78,7 +78,7 @@ class Checks:
         asked = Check.decode(message.value)
         if asked.document is None:
             return await check(asked.flow, self._plan(asked.flow), self._clients, self._clock)
-        plan = compile_flow(parse_flow(asked.document), 0)
+        plan = compile_flow(parse_flow(asked.document), UNAPPLIED)
         if plan.company.encode() != message.key:
             raise Malformed("the document is of another company")
         return await check(asked.flow, plan, self._clients, self._clock, only=FITTING)

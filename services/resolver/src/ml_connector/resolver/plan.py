@@ -11,6 +11,7 @@ from ml_connector.common.flows import EntityMapping, Flow
 from ml_connector.common.keys import Entity, RecordType
 from ml_connector.resolver.body_fields import Convert, converter
 
+UNAPPLIED: Final = 0  # the version of a document that somebody only asks about
 STAGE_STATUS: Final = "stage_status"
 PARENT: Final = "parent"
 SUBSIDIARY: Final = "subsidiary"
@@ -72,6 +73,10 @@ class FlowPlan:
     @property
     def company(self) -> str:
         return self.flow.pipedrive.company
+
+    @property
+    def applied(self) -> bool:
+        return self.version != UNAPPLIED
 
     @property
     def account(self) -> str:

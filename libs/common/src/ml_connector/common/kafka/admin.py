@@ -76,9 +76,9 @@ def refuse_other_partitions(
             )
 
 
-def identity(kafka: Mapping[str, str], topics: Iterable[str]) -> str:
-    """Names this cluster and these very topics; a topic that was deleted and made again differs."""
-    client = AdminClient(dict(kafka))
+def identity(client: AdminClient, topics: Iterable[str]) -> str:
+    """Names this cluster and these very topics; a topic that was deleted and made again differs. Raises
+    DeliveryFailed."""
     try:
         cluster = client.list_topics(timeout=TIMEOUT_S).cluster_id
         found = client.describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT_S)

@@ -47,6 +47,7 @@ class PipedriveClients:
         self._limits: dict[str, dict[str, PipedriveLimits]] = {}
 
     def client(self, plan: FlowPlan) -> PipedriveClient:
+        """Of a flow that is not applied yet the limits do not count, as long as the company has others."""
         side = plan.flow.pipedrive
         base_url = side.base_url or f"https://{plan.company}.pipedrive.com"
         key = (plan.company, base_url, side.auth, side.oauth_url)
@@ -54,8 +55,9 @@ class PipedriveClients:
         if found is None:
             found = self._clients[key] = self._client(plan, base_url)
         of_flows = self._limits.setdefault(plan.company, {})
-        if of_flows.get(plan.flow.flow) != plan.flow.pipedrive.limits:
-            of_flows[plan.flow.flow] = plan.flow.pipedrive.limits
+        if plan.applied:
+            of_flows[plan.flow.flow] = side.limits
+        if of_flows:
             found.obey(_strictest(list(of_flows.values())))
         return found
 
