@@ -12,6 +12,7 @@ from ml_connector.cli.publishing import TopicWriter
 from ml_connector.cli.reading import read_topic
 from ml_connector.cli.stack import FLOW, Stack
 from ml_connector.common import topics
+from ml_connector.common.asking import AtIngest
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.vault import Vault
 from support.sockets import place_of
@@ -51,6 +52,12 @@ class Door:
     async def events(self) -> list[Record]:
         kafka = {"bootstrap.servers": self.stack.bootstrap}
         return await asyncio.to_thread(lambda: list(read_topic(kafka, topics.EVENTS.name)))
+
+    async def told(self) -> list[AtIngest]:
+        """What ingest has said of itself, the oldest first."""
+        kafka = {"bootstrap.servers": self.stack.bootstrap}
+        records = await asyncio.to_thread(lambda: list(read_topic(kafka, topics.REPLIES.name)))
+        return [AtIngest.decode(one.value) for one in records if (one.key or b"").startswith(b"ingest/") and one.value]
 
     def writer(self) -> TopicWriter:
         kafka = {"bootstrap.servers": self.stack.bootstrap}

@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from ml_connector.cli.publishing import TopicWriter
 from ml_connector.cli.stack import ACCOUNT, COMPANY, FLOW, Stack, StackOptions
+from ml_connector.common.asking import TOLD_EVERY_S, AtTheDoor
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.vault import Vault
 from support.door import BODY, Door
@@ -106,6 +107,33 @@ async def test_two_keys_are_live_while_one_replaces_the_other(door: Door) -> Non
     assert with_old == 204
 
 
+async def test_ingest_tells_at_once_which_keys_it_believes_and_what_it_refused(door: Door) -> None:
+    begins = len(await door.told())
+    unsigned = await door.http.post(
+        f"{door.stack.urls['ingest']}/webhooks/pipedrive/{FLOW}", content=BODY, headers={"authorization": "Basic YTpi"}
+    )
+    good = (await door.post()).status_code
+    two = [{"id": "dev", "secret": door.stack.signing_key}, {"id": "next", "secret": "the next signing key"}]
+
+    async def told() -> list[AtTheDoor]:
+        return [one.flows[FLOW] for one in (await door.told())[begins:] if FLOW in one.flows]
+
+    async def has_two() -> bool:
+        return any(one.keys for one in await told())
+
+    door.writer().secret(f"flow/{FLOW}", "webhook-hmac", "sandbox", {"keys": two})
+    await until(has_two, within_s=TOLD_EVERY_S / 2)
+    door.writer().secret(f"flow/{FLOW}", "webhook-hmac", "sandbox", {"keys": two[:1]})
+
+    found = next(one for one in await told() if one.keys)
+    assert (unsigned.status_code, good) == (401, 204)
+    assert found.keys == ("hmac-sha256:dev", "hmac-sha256:next")
+    refused = {one.why: one for one in found.refused}
+    assert refused["basic_instead"].count == 1
+    assert 0 < refused["basic_instead"].last_ms <= found.accepted_ms
+    assert b"signing key" not in b"".join(one.encode() for one in await door.told())
+
+
 async def test_key_that_cannot_be_opened_is_503_never_401(door: Door) -> None:
     stranger = TopicWriter({"bootstrap.servers": door.stack.bootstrap}, prefix="", vault=Vault({"other": b"0" * 32}))
     stranger.secret(f"flow/{FLOW}", "webhook-hmac", "sandbox", {"keys": [{"id": "k", "secret": "s"}]})
@@ -151,3 +179,4 @@ async def test_sigterm_under_load_loses_no_accepted_event(door: Door) -> None:
     stored = {record.value for record in await door.events()} - before
     assert code == 0
     assert set(accepted) <= stored
+    assert [one.left for one in await door.told()][-2:] == [False, True]

@@ -2,17 +2,30 @@
 
 A request is a message in `pipedrive.requests` or `netsuite.requests` with `headers.KIND` and `headers.REQUEST_ID`; the
 answer is in `connector.replies` under that id. Nothing waits for it but who asked: a lost one is asked again.
+
+Nobody asks ingest, since each of its processes would have to answer: it tells of itself, in the same topic.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from ml_connector.common.codec import Wire
 
 CheckResult = Literal["ok", "warning", "failed", "skipped"]
+Why = Literal[
+    "unsigned",  # no signature, though the flow wants one
+    "basic_instead",  # no signature, but HTTP Basic: so does Pipedrive itself
+    "signature",  # of another key, or of another body
+    "no_basic",
+    "basic",  # another user or password
+    "address",  # not of a network that may deliver
+]
+
+INGEST: Final = "ingest/"  # begins the keys of what ingest tells of itself
+TOLD_EVERY_S: Final = 10.0  # a person who rotates a key waits for it; a message has some hundred bytes
 
 
 class Check(Wire, frozen=True):
@@ -71,3 +84,33 @@ class Subscribed(Wire, frozen=True):
     created: tuple[Subscription, ...] = ()
     removed: tuple[Subscription, ...] = ()
     refused: str = ""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """Deliveries of one flow that were refused alike, since the process began."""
+
+    why: Why
+    count: int
+    last_ms: int
+
+
+class AtTheDoor(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one ingest has to say of a flow.
+
+    `keys`: the ids of the keys that it believes, as `basic:<id>`, while a credential has two; never what is in them.
+    """
+
+    keys: tuple[str, ...] = ()
+    accepted_ms: int = 0  # the last; 0: none since the process began
+    refused: tuple[Refused, ...] = ()
+
+
+class AtIngest(Wire, frozen=True):
+    """What one ingest process works with, under `ingest/<instance>`: at its start, every TOLD_EVERY_S, and as soon as
+    `keys` of a flow change. `flows`: those of which there is something to say; `left`: it has answered its last
+    delivery."""
+
+    instance: str
+    at_ms: int
+    flows: dict[str, AtTheDoor]
+    left: bool = False

@@ -72,7 +72,9 @@ AUDIT: Final = Topic(
 FLOWS: Final = Topic("connector.flows", "one", _COMPACT, "versions of the flows and which is active")
 SECRETS: Final = Topic("connector.secrets", "one", _COMPACT, "encrypted credentials")
 JOBS: Final = Topic("connector.jobs", "one", _COMPACT, "replays and syncs under way")
-REPLIES: Final = Topic("connector.replies", "one", _kept(DAY_MS), "answers to requests")
+REPLIES: Final = Topic(
+    "connector.replies", "one", _kept(DAY_MS), "answers to requests, and what ingest tells of itself"
+)
 
 ALL: Final = (
     EVENTS,

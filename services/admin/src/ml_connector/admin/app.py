@@ -40,12 +40,14 @@ from ml_connector.admin.guard import Guard
 from ml_connector.admin.identity.door import Door
 from ml_connector.admin.identity.keys import DiscoveredKeys, FileKeys
 from ml_connector.admin.identity.tokens import Verifier
+from ml_connector.admin.ingests import Ingests
 from ml_connector.admin.lease import Lease
 from ml_connector.admin.letter_acts import LetterActs
 from ml_connector.admin.letter_bytes import LetterBytes
 from ml_connector.admin.materialize import Materializer
 from ml_connector.admin.outbox import Outbox
 from ml_connector.admin.owners import Owners
+from ml_connector.admin.refusals import Refusals
 from ml_connector.admin.replay.control import Replays
 from ml_connector.admin.replay.preview import Previews
 from ml_connector.admin.replay.run import Runner
@@ -87,7 +89,8 @@ class Admin:
         lease = Lease(self._database, "outbox", owner, clock, lease_ms)
         self._outbox = Outbox(settings, self._database, self._producer, lease, clock)
         self._letters = LetterBytes(settings)
-        self._owners = Owners(settings, self._producer)
+        self._ingests = Ingests(clock)
+        self._owners = Owners(settings, self._producer, hear=self._ingests.hear)
         previews = Previews(self._owners)
         self._keys = _keys(settings, clock)
         self.verifier = _verifier(settings, self._keys, clock)
@@ -112,7 +115,7 @@ class Admin:
             secrets=Secrets(self._database, self._materializer, vault, clock),
             secret_looks=SecretLooks(self._database),
             rotation=Rotation(self._database, self._materializer, vault, clock),
-            checks=Checks(looks, self._owners, looks=(Stops(self._database).look,)),
+            checks=Checks(looks, self._owners, looks=(Stops(self._database).look, Refusals(self._ingests, clock).look)),
             webhooks=FlowWebhooks(looks, self._owners),
             clock=clock,
         )
@@ -126,6 +129,7 @@ class Admin:
         self._producer.start()
         self._letters.start()
         await self._owners.start()
+        self._ingests.begin()
         await self._materializer.start()
         metrics.gauge("ml_connector.admin.behind", lambda: [(self._materializer.behind().messages, {})])
 

@@ -1,19 +1,21 @@
 """Ask the owner of a company or an account something, and wait for the answer.
 
-Requests go to `pipedrive.requests` and `netsuite.requests`, answers come in `connector.replies`.
+Requests go to `pipedrive.requests` and `netsuite.requests`, answers come in `connector.replies`. What ingest tells of
+itself there is passed on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, TypeVar
 
 from confluent_kafka import OFFSET_END
 
 from ml_connector.common import headers as h
 from ml_connector.common import topics
+from ml_connector.common.asking import INGEST
 from ml_connector.common.codec import Wire
 from ml_connector.common.errors import TryLater
 from ml_connector.common.kafka.consumer import AssignedConsumer
@@ -34,8 +36,12 @@ class NoAnswer(TryLater):
 class Owners:
     """`start`, `run` until cancelled, `close`; `ask` as often as you like meanwhile."""
 
-    def __init__(self, settings: Settings, producer: Producer) -> None:
+    def __init__(
+        self, settings: Settings, producer: Producer, *, hear: Callable[[str, bytes], None] = lambda _, __: None
+    ) -> None:
+        """`hear`: key and value of each message of ingest."""
         self._settings = settings
+        self._hear = hear
         self._producer = producer
         self._replies = AssignedConsumer(settings.kafka(), topic=topics.REPLIES.full_name(settings.topic_prefix))
         self._asked: dict[str, asyncio.Future[bytes]] = {}
@@ -52,9 +58,15 @@ class Owners:
         while True:
             records, _ = await self._replies.next()
             for record in records:
-                waiting = self._asked.get((record.key or b"").decode("utf-8", "replace"))
-                if waiting is not None and not waiting.done() and record.value is not None:
-                    waiting.set_result(record.value)
+                if record.key is not None and record.value is not None:
+                    self._take(record.key.decode("utf-8", "replace"), record.value)
+
+    def _take(self, key: str, value: bytes) -> None:
+        waiting = self._asked.get(key)
+        if key.startswith(INGEST):
+            self._hear(key, value)
+        elif waiting is not None and not waiting.done():
+            waiting.set_result(value)
 
     async def ask(
         self,

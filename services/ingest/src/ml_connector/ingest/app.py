@@ -27,6 +27,7 @@ from ml_connector.ingest.doors import Doors
 from ml_connector.ingest.listening import refuse_newcomers
 from ml_connector.ingest.publish import Publisher
 from ml_connector.ingest.receive import PATH, SILENT, Limits, Receive, Receiver, Scope, Send
+from ml_connector.ingest.report import Reporter
 from ml_connector.ingest.settings import IngestSettings
 
 log = get_logger()
@@ -47,6 +48,8 @@ class Ingest:
         self._producer = Producer(settings.kafka(), linger_ms=2, message_timeout_s=settings.ack_deadline_s * 2)
         self._directory = Directory(settings)
         self._doors = Doors(self._directory)
+        self.reporter = Reporter(self._doors, self._producer, clock, prefix=settings.topic_prefix)
+        self._directory.on_change(self.reporter.changed)
         publisher = Publisher(self._producer, prefix=settings.topic_prefix, ack_deadline_s=settings.ack_deadline_s)
         limits = Limits(
             settings.max_body_bytes, settings.max_buffered_bytes, settings.body_deadline_s, settings.trusted_proxies
@@ -62,6 +65,7 @@ class Ingest:
         self._producer.start()
         metrics.count("ml_connector.ingest.deliveries", self._doors.readings)
         await self._directory.start(Deadline.after(self._clock, START_DEADLINE_S))
+        await self.reporter.tell()  # before the first delivery: who rotates a key must know whom to wait for
         self.receiver.ready = True
 
     async def say_farewell(self, port: int) -> None:
@@ -81,6 +85,7 @@ class Ingest:
                 answered_s = self._clock.monotonic_s()
 
     async def close(self) -> None:
+        await self.reporter.tell(left=True)
         await self._producer.close()
         await self._directory.close()
 
@@ -173,18 +178,20 @@ async def serve(settings: IngestSettings) -> None:
     port = settings.http_port or free_port(settings.http_host)
     server = make_server(ingest, settings, port)
     serving = asyncio.create_task(server.serve())
-    summary = asyncio.create_task(ingest.summarize())
+    aside = [asyncio.create_task(ingest.summarize())]
     try:
         await ingest.start()
+        aside.append(asyncio.create_task(ingest.reporter.run()))
         rarely_collect()
         log.info("serving", host=settings.http_host, port=port)
         await asyncio.wait([serving, asyncio.create_task(ingest.stop.wait())], return_when=asyncio.FIRST_COMPLETED)
         await ingest.say_farewell(port)
     finally:
-        summary.cancel()
         server.stop()  # type: ignore[no-untyped-call]  # granian declares no types here
         await asyncio.gather(serving, return_exceptions=True)
         await ingest.drain()
+        for task in aside:
+            task.cancel()
         await ingest.close()
         telemetry.shutdown()
     if ingest.failure is not None:

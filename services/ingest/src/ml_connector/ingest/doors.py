@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from ml_connector.common import headers as h
+from ml_connector.common.asking import AtTheDoor, Refused, Why
 from ml_connector.common.credentials import WebhookBasic, WebhookHmac
 from ml_connector.common.directory import Directory, LiveFlow
 from ml_connector.common.errors import SecretUnreadable
@@ -21,6 +22,16 @@ class Counts:
     accepted: int = 0
     refused: int = 0
     unavailable: int = 0
+    accepted_ms: int = 0  # when the last of them came
+    reasons: dict[Why, tuple[int, int]] = field(default_factory=dict)  # how many, and when the last one came
+
+    def refuse(self, why: Why, now_ms: int) -> None:
+        self.refused += 1
+        self.reasons[why] = (self.reasons.get(why, (0, 0))[0] + 1, now_ms)
+
+    def told(self, keys: tuple[str, ...]) -> AtTheDoor:
+        refused = tuple(Refused(why, count, last_ms) for why, (count, last_ms) in self.reasons.items())
+        return AtTheDoor(keys, self.accepted_ms, refused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +79,21 @@ class Doors:
         return [
             (number, {"flow": flow, "result": result})
             for flow, counts in self._counts.items()
-            for result, number in asdict(counts).items()
+            for result, number in (
+                ("accepted", counts.accepted),
+                ("refused", counts.refused),
+                ("unavailable", counts.unavailable),
+            )
         ]
+
+    def rotating(self) -> dict[str, tuple[str, ...]]:
+        """Of each flow with two keys for the same proof: all that it believes now."""
+        doors = (self.find(live.flow.flow) for live in self._directory.flows())
+        return {
+            door.flow: tuple(name for proof in door.proofs for name in proof.names())
+            for door in doors
+            if door is not None and any(len(proof.keys) > 1 for proof in door.proofs)
+        }
 
     def _make(self, live: LiveFlow) -> Door:
         flow = live.flow

@@ -22,7 +22,7 @@ from ml_connector.ingest.address import FORWARDED_FOR, Network, client_address
 from ml_connector.ingest.doors import Door, Doors
 from ml_connector.ingest.publish import Publisher
 from ml_connector.ingest.stamp import incoming_trace, stamp
-from ml_connector.ingest.verify import verified_by
+from ml_connector.ingest.verify import refused_for, verified_by
 
 log = get_logger()
 
@@ -108,7 +108,7 @@ class Receiver:
             raise Refusal(503, "this flow is not ready", UNAVAILABLE_HEADERS)
         proof = verified_by(door.proofs, scope["headers"], body)
         if proof is None:
-            door.counts.refused += 1
+            door.counts.refuse(refused_for(door.proofs, scope["headers"], body), received_at_ms)
             raise Refusal(401, "not signed as this flow demands")
         trace = incoming_trace(scope["headers"]) if b"traceparent" in headers else None
         with telemetry.span("receive webhook", SpanKind.SERVER, parent=trace) as span:
@@ -128,6 +128,7 @@ class Receiver:
                 log.warning("not_published", flow=door.flow, problem=str(error))
                 raise Refusal(503, "not stored, please send again", UNAVAILABLE_HEADERS) from error
         door.counts.accepted += 1
+        door.counts.accepted_ms = received_at_ms
 
     def _door(self, scope: Scope) -> Door:
         if scope["method"] != "POST":
@@ -146,7 +147,7 @@ class Receiver:
         address = client_address(scope["client"][0], forwarded, self._limits.trusted_proxies)
         if address is not None and any(address in network for network in door.allow_from):
             return True
-        door.counts.refused += 1
+        door.counts.refuse("address", self._clock.now_ms())
         return False
 
     async def _body(self, headers: RequestHeaders, receive: Receive) -> bytes:

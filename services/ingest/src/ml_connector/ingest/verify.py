@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from ml_connector.common.asking import Why
 from ml_connector.common.credentials import WebhookBasic, WebhookHmac
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -44,6 +45,14 @@ class HmacProof:
                 found = f"hmac-sha256:{key_id}"
         return found
 
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"hmac-sha256:{key_id}" for key_id, _ in self.keys)
+
+    def lacks(self, headers: Headers) -> Why:
+        if _only(headers, SIGNATURE):
+            return "signature"
+        return "basic_instead" if _credentials(_only(headers, AUTHORIZATION)) else "unsigned"
+
 
 @dataclass(frozen=True, slots=True)
 class BasicProof:
@@ -64,6 +73,12 @@ class BasicProof:
                 found = f"basic:{key_id}"
         return found
 
+    def names(self) -> tuple[str, ...]:
+        return tuple(f"basic:{key_id}" for key_id, _ in self.keys)
+
+    def lacks(self, headers: Headers) -> Why:
+        return "basic" if _credentials(_only(headers, AUTHORIZATION)) else "no_basic"
+
 
 Proof = HmacProof | BasicProof
 
@@ -73,6 +88,14 @@ def verified_by(proofs: tuple[Proof, ...], headers: Headers, body: bytes) -> str
     found = [proof.check(headers, body) for proof in proofs]
     named = [name for name in found if name is not None]
     return "+".join(named) if named and len(named) == len(found) else None
+
+
+def refused_for(proofs: tuple[Proof, ...], headers: Headers, body: bytes) -> Why:
+    """Why a delivery was not verified. The last proof is not tried again: if no other failed, it did."""
+    if not proofs:
+        return "unsigned"
+    failed = next((proof for proof in proofs[:-1] if proof.check(headers, body) is None), proofs[-1])
+    return failed.lacks(headers)
 
 
 def _only(headers: Headers, name: bytes) -> bytes:
