@@ -8,7 +8,7 @@ Nobody asks ingest, since each of its processes would have to answer: it tells o
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
@@ -46,6 +46,14 @@ class Finding(msgspec.Struct, frozen=True, omit_defaults=True):
     says: str
     fix: str = ""
     took_ms: int = 0
+
+
+class Looked(NamedTuple):
+    """A Finding without its name and time."""
+
+    result: CheckResult
+    says: str
+    fix: str = ""
 
 
 class Checked(Wire, frozen=True):

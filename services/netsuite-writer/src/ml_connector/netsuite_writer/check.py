@@ -6,19 +6,17 @@ In: the flow, a way to look. Out: findings in a fixed order; what needs a look t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Literal
 
-import msgspec
-
-from ml_connector.common.asking import Finding
+from ml_connector.common.asking import Finding, Looked
+from ml_connector.common.checking import Checkup, Look, not_looked
 from ml_connector.common.clock import Clock
 from ml_connector.common.credentials import NetsuiteM2M, NetsuiteTba
 from ml_connector.common.errors import SecretUnreadable
 from ml_connector.common.flows import Flow, NetsuiteAuth
 from ml_connector.netsuite_writer import findings
-from ml_connector.netsuite_writer.findings import finding
 from ml_connector.netsuite_writer.netsuite.client import LIMITS_PATH, granted_by
 from ml_connector.netsuite_writer.netsuite.looking import Looking, Seen
 from ml_connector.netsuite_writer.netsuite.skew import ahead_s, worth_signing
@@ -44,14 +42,19 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
 }
 Held = NetsuiteM2M | NetsuiteTba
 CREDENTIALS: Final[dict[NetsuiteAuth, type[Held]]] = {"oauth2-m2m": NetsuiteM2M, "tba": NetsuiteTba}
-Look = Callable[[], Awaitable[Finding]]
+_SLOW: Final = Looked(
+    "failed",
+    "no answer, or no free slot of the account, in time",
+    "ask again; if it stays so, the account is busy, or our machine is",
+)
 
 
-def unknown_flow(name: str) -> list[Finding]:
+def unknown_flow(name: str) -> tuple[Finding, ...]:
     """The findings when there is no such flow here."""
     fix = "apply the flow; if that was done, the netsuite-writer's log has `flow_refused` with the reason"
-    first = finding("credentials", "failed", f"the netsuite-writer knows no flow {name}", fix)
-    return [first, *(_skipped(what, "the flow is not known") for what in NEEDS if what != "credentials")]
+    looked = dict.fromkeys(NEEDS, not_looked("the flow is not known"))
+    looked["credentials"] = Looked("failed", f"the netsuite-writer knows no flow {name}", fix)
+    return tuple(Finding(f"netsuite.{what}", *one) for what, one in looked.items())
 
 
 class Checking:
@@ -79,46 +82,28 @@ class Checking:
             "clock": self._time,
         }
 
-    async def run(self, *, within_s: float = WITHIN_S) -> list[Finding]:
+    async def run(self, *, within_s: float = WITHIN_S) -> tuple[Finding, ...]:
         """All findings, whatever happens."""
-        until_s = asyncio.get_running_loop().time() + within_s
-        found: dict[str, Finding] = {}
-        for what, needs in NEEDS.items():
-            lacks = [need for need in needs if found[need].result in {"failed", "skipped"}]
-            found[what] = _skipped(what, f"needs {lacks[0]}") if lacks else await self._look(what, until_s)
-        return list(found.values())
-
-    async def _look(self, what: str, until_s: float) -> Finding:
-        loop = asyncio.get_running_loop()
-        if loop.time() >= until_s:
-            return _skipped(what, "there was no time left")
-        began_s = loop.time()
-        try:
-            async with asyncio.timeout_at(until_s):
-                found = await self._looks[what]()
-        except TimeoutError:
-            fix = "ask again; if it stays so, the account is busy, or our machine is"
-            found = finding(what, "failed", "no answer, or no free slot of the account, in time", fix)
-        return msgspec.structs.replace(found, took_ms=round((loop.time() - began_s) * 1000))
+        return await Checkup("netsuite", NEEDS, _SLOW, asyncio.get_running_loop().time).run(
+            self._looks, within_s=within_s
+        )
 
     # -- the way there -----------------------------------------------------------------------------------------------
 
-    async def _credentials(self) -> Finding:
+    async def _credentials(self) -> Looked:
         try:
             self._held = self._credential()
             self._form = self._signed_form()
         except SecretUnreadable as error:
             owner = f"netsuite/{self._flow.netsuite.account}"
             fix = f"`mlc secrets set {owner} {self._flow.netsuite.auth}`, for environment {self._flow.environment}"
-            return finding("credentials", "failed", str(error), fix)
-        return finding(
-            "credentials", "ok", f"{self._flow.netsuite.auth} opens, for environment {self._flow.environment}"
-        )
+            return Looked("failed", str(error), fix)
+        return Looked("ok", f"{self._flow.netsuite.auth} opens, for environment {self._flow.environment}")
 
-    async def _address(self) -> Finding:
+    async def _address(self) -> Looked:
         return findings.address(self._kept(await self._looking.get("/")), self._looking.base_url)
 
-    async def _authentication(self) -> Finding:
+    async def _authentication(self) -> Looked:
         if isinstance(self._held, NetsuiteTba):
             self._looking.use(partial(self._signed, self._held))
             return findings.signature(self._kept(await self._looking.get(f"{RECORD_PATH}customer?limit=1")))
@@ -146,7 +131,7 @@ class Checking:
         now_s = self._clock.now_ms() // 1000
         return authorization_for(pair, self._flow.netsuite.account, method, url, now_s=now_s)
 
-    async def _time(self) -> Finding:
+    async def _time(self) -> Looked:
         return findings.clock(*self._date)
 
     def _kept(self, seen: Seen) -> Seen:
@@ -156,30 +141,26 @@ class Checking:
 
     # -- what the role may -------------------------------------------------------------------------------------------
 
-    async def _permission(self, kind: Literal["customer", "contact", "opportunity"]) -> Finding:
+    async def _permission(self, kind: Literal["customer", "contact", "opportunity"]) -> Looked:
         return findings.permission(kind, await self._looking.get(f"{RECORD_PATH}{kind}?limit=1"))
 
-    async def _suiteql(self) -> Finding:
+    async def _suiteql(self) -> Looked:
         return findings.permission("suiteql", await self._looking.query("SELECT id FROM customer WHERE ROWNUM <= 1"))
 
-    async def _statuses(self) -> Finding:
+    async def _statuses(self) -> Looked:
         wanted = {*self._flow.stages.values(), *self._flow.statuses.values()}
         if not wanted:
-            return finding("statuses", "ok", "the flow names no statuses")
+            return Looked("ok", "the flow names no statuses")
         return findings.statuses(wanted, await self._looking.query("SELECT id FROM entitystatus"))
 
-    async def _subsidiary(self) -> Finding:
+    async def _subsidiary(self) -> Looked:
         kinds = {mapping.record: mapping.fields for mapping in self._flow.entities.values()}
         lacking = [kind for kind in ("customer", "contact") if kind in kinds and "subsidiary" not in kinds[kind]]
         if self._flow.defaults.subsidiary is not None or not lacking:
-            return finding("subsidiary", "ok", "the flow gives one")
+            return Looked("ok", "the flow gives one")
         return findings.subsidiary(lacking, await self._looking.query("SELECT id FROM subsidiary WHERE ROWNUM <= 1"))
 
-    async def _concurrency(self) -> Finding:
+    async def _concurrency(self) -> Looked:
         seen = await self._looking.get(LIMITS_PATH)
         granted = granted_by(seen.body) if seen.answer.status == 200 else None
         return findings.concurrency(self._flow.netsuite.concurrency, granted, seen)
-
-
-def _skipped(what: str, why: str) -> Finding:
-    return finding(what, "skipped", f"not looked at: {why}")

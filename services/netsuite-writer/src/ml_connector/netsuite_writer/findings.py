@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import httpx2
 import msgspec
 
-from ml_connector.common.asking import CheckResult, Finding
+from ml_connector.common.asking import CheckResult, Looked
 from ml_connector.common.errors import AddressRefused, TryLater
 from ml_connector.netsuite_writer.netsuite.looking import Seen
 from ml_connector.netsuite_writer.netsuite.skew import ahead_s
@@ -34,19 +34,15 @@ _UNPROVEN: Final = "What NetSuite answers here is not documented (docs/unproven.
 _SLOTS: Final = "lower netsuite.concurrency of the flow, or ask again when the account's other integrations are done"
 
 
-def finding(what: str, result: CheckResult, says: str, fix: str = "") -> Finding:
-    return Finding(f"netsuite.{what}", result, says, fix)
-
-
 # -- the way there -----------------------------------------------------------------------------------------------------
 
 
-def address(seen: Seen, url: str) -> Finding:
+def address(seen: Seen, url: str) -> Looked:
     """Any answer at all will do."""
     if seen.error is None:
-        return finding("address", "ok", f"{url} answers")
+        return Looked("ok", f"{url} answers")
     says, fix = _why(seen.error)
-    return finding("address", "failed", f"{url}: {says}", fix)
+    return Looked("failed", f"{url}: {says}", fix)
 
 
 def _why(error: BaseException) -> tuple[str, str]:
@@ -80,12 +76,12 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
     yield error
 
 
-def authentication(seen: Seen) -> Finding:
+def authentication(seen: Seen) -> Looked:
     """Of the token endpoint (facts/netsuite.md section 10)."""
     if seen.answer.status == 200 and token_of(seen.body):
-        return finding("authentication", "ok", "NetSuite gave a token")
+        return Looked("ok", "NetSuite gave a token")
     if seen.answer.status not in {400, 401, 403}:
-        return _no_use("authentication", seen, "failed")
+        return _no_use(seen, "failed")
     match text(seen.body, "error"):
         case "invalid_client":
             says = "NetSuite does not know this client id with this certificate id (invalid_client)"
@@ -106,10 +102,10 @@ def authentication(seen: Seen) -> Finding:
                 "see that the integration record is enabled, with Client Credentials (Machine to Machine) Grant and "
                 f"scope REST Web Services; Login Audit Trail has the details. {_UNPROVEN}"
             )
-    return finding("authentication", "failed", says, fix)
+    return Looked("failed", says, fix)
 
 
-def signature(seen: Seen) -> Finding:
+def signature(seen: Seen) -> Looked:
     """Of a record list that was asked for by token-based authentication; all that is wrong with it is INVALID_LOGIN."""
     answer = seen.answer
     if fault_of(answer) == "unauthorized":
@@ -120,98 +116,98 @@ def signature(seen: Seen) -> Finding:
             "needs Log in using Access Tokens, and this machine's clock must be right; "
             "Login Audit Trail has the details"
         )
-        return finding("authentication", "failed", says, fix)
+        return Looked("failed", says, fix)
     if answer.status in {200, 403} or answer.code in PERMISSION_CODES:
         says = "NetSuite takes the signature; Oracle means to end this kind of login in 2028.1 (docs/connecting.md)"
-        return finding("authentication", "ok", says)
-    return _no_use("authentication", seen, "failed")
+        return Looked("ok", says)
+    return _no_use(seen, "failed")
 
 
-def clock(date: str, now_ms: int) -> Finding:
+def clock(date: str, now_ms: int) -> Looked:
     """By the header `Date`, which has whole seconds."""
     off_s = ahead_s(date, now_ms)
     if off_s is None:
-        return finding("clock", "warning", "NetSuite did not say what time it is", f"see that NTP runs. {_UNPROVEN}")
+        return Looked("warning", "NetSuite did not say what time it is", f"see that NTP runs. {_UNPROVEN}")
     says = f"this machine is {abs(off_s)} s {'ahead of' if off_s > 0 else 'behind'} NetSuite"
     fix = "let NTP set this machine's clock: what is signed with a wrong time is refused, and must be signed twice"
     if abs(off_s) > WRONG_CLOCK_S:
-        return finding("clock", "failed", says, fix)
+        return Looked("failed", says, fix)
     if abs(off_s) > SLOW_CLOCK_S:
-        return finding("clock", "warning", says, fix)
-    return finding("clock", "ok", says)
+        return Looked("warning", says, fix)
+    return Looked("ok", says)
 
 
 # -- what the role may -------------------------------------------------------------------------------------------------
 
 
-def permission(kind: Literal["customer", "contact", "opportunity", "suiteql"], seen: Seen) -> Finding:
+def permission(kind: Literal["customer", "contact", "opportunity", "suiteql"], seen: Seen) -> Looked:
     """Reading is all that can be tried without writing."""
-    what, subject = f"permission.{kind}", "use SuiteQL" if kind == "suiteql" else f"read {kind} records"
+    subject = "use SuiteQL" if kind == "suiteql" else f"read {kind} records"
     answer = seen.answer
     if answer.status == 200:
-        return finding(what, "ok", f"the role may {subject}")
+        return Looked("ok", f"the role may {subject}")
     if fault_of(answer) == "unauthorized":
         says = "NetSuite gave a token, but refuses it: so it does when the role lacks a permission to log in"
-        return finding(what, "failed", says, f"add to the role: {_LOGIN}")
+        return Looked("failed", says, f"add to the role: {_LOGIN}")
     if answer.status == 403 or answer.code in PERMISSION_CODES or PERMISSION_TEXT in answer.detail.lower():
-        return finding(what, "failed", f"the role may not {subject}", f"add to the role: {PERMISSIONS[kind]}")
-    return _no_use(what, seen, "warning")
+        return Looked("failed", f"the role may not {subject}", f"add to the role: {PERMISSIONS[kind]}")
+    return _no_use(seen, "warning")
 
 
-def statuses(wanted: Iterable[str], seen: Seen) -> Finding:
+def statuses(wanted: Iterable[str], seen: Seen) -> Looked:
     """`wanted`: ids that stages and statuses of the flow name."""
     there = {str(row.get("id")) for row in rows(seen.body)} if seen.answer.status == 200 else set[str]()
     if not there:
         fix = f"compare stages and statuses of the flow with Setup > Sales > Customer Statuses. {_UNPROVEN}"
-        return finding("statuses", "warning", "SuiteQL shows no statuses, so nobody knows whether they exist", fix)
+        return Looked("warning", "SuiteQL shows no statuses, so nobody knows whether they exist", fix)
     missing = sorted(set(wanted) - there, key=int)
     if not missing:
-        return finding("statuses", "ok", "every status that the flow names exists")
+        return Looked("ok", "every status that the flow names exists")
     fix = "correct stages and statuses of the flow; Setup > Sales > Customer Statuses shows the ids"
-    return finding("statuses", "failed", f"NetSuite has no status {', '.join(missing)}", fix)
+    return Looked("failed", f"NetSuite has no status {', '.join(missing)}", fix)
 
 
-def subsidiary(lacking: Iterable[str], seen: Seen) -> Finding:
+def subsidiary(lacking: Iterable[str], seen: Seen) -> Looked:
     """`lacking`: record types for which the flow gives none."""
     kinds = " and ".join(lacking)
     if seen.answer.status != 200:
         says = f"SuiteQL shows no subsidiaries, so nobody knows whether {kinds} records need one"
         fix = f"if the account is a OneWorld account, set defaults.subsidiary of the flow. {_UNPROVEN}"
-        return finding("subsidiary", "warning", says, fix)
+        return Looked("warning", says, fix)
     if not rows(seen.body):
-        return finding("subsidiary", "ok", "the account has no subsidiaries")
+        return Looked("ok", "the account has no subsidiaries")
     fix = "set defaults.subsidiary of the flow to a name or an internal id (Setup > Company > Subsidiaries)"
-    return finding("subsidiary", "failed", f"the account has subsidiaries, and the flow gives none to {kinds}", fix)
+    return Looked("failed", f"the account has subsidiaries, and the flow gives none to {kinds}", fix)
 
 
-def concurrency(wanted: int | Literal["auto"], granted: int | None, seen: Seen) -> Finding:
+def concurrency(wanted: int | Literal["auto"], granted: int | None, seen: Seen) -> Looked:
     """`granted`: what the answer says, if it does."""
     if granted is None:
         used = "5 are assumed" if wanted == "auto" else f"the flow's {wanted} are used"
         why = "administrators only" if seen.answer.status == 403 else f"status {seen.answer.status}"
         fix = "compare netsuite.concurrency of the flow with Setup > Integration > Integration Governance"
         says = f"the role may not see how many requests NetSuite grants ({why}); {used}"
-        return finding("concurrency", "warning", says, fix)
+        return Looked("warning", says, fix)
     if wanted != "auto" and wanted > granted:
         says = f"the flow has up to {wanted} requests in flight, NetSuite grants {granted}"
-        return finding("concurrency", "warning", says, f"set netsuite.concurrency of the flow to {granted} or less")
-    return finding("concurrency", "ok", f"NetSuite grants {granted} requests in flight")
+        return Looked("warning", says, f"set netsuite.concurrency of the flow to {granted} or less")
+    return Looked("ok", f"NetSuite grants {granted} requests in flight")
 
 
-def _no_use(what: str, seen: Seen, unexpected: CheckResult) -> Finding:
+def _no_use(seen: Seen, unexpected: CheckResult) -> Looked:
     """An answer that says nothing about what was asked."""
     answer = seen.answer
     if seen.error is not None:
         says, fix = _why(seen.error)
-        return finding(what, "failed", f"no answer: {says}", fix)
+        return Looked("failed", f"no answer: {says}", fix)
     match fault_of(answer):
         case "overloaded":
-            return finding(what, "warning", "too many requests are in flight at NetSuite to see it", _SLOTS)
+            return Looked("warning", "too many requests are in flight at NetSuite to see it", _SLOTS)
         case "unavailable":
             fix = "ask again; if it stays so, look at status.netsuite.com"
-            return finding(what, "failed", f"NetSuite is not available: status {answer.status}", fix)
+            return Looked("failed", f"NetSuite is not available: status {answer.status}", fix)
     says = f"an unexpected answer: status {answer.status} {answer.code}".rstrip()
-    return finding(what, unexpected, says, f"see what the Login Audit Trail has of it. {_UNPROVEN}")
+    return Looked(unexpected, says, f"see what the Login Audit Trail has of it. {_UNPROVEN}")
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------------

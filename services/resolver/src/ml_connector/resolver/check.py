@@ -6,14 +6,14 @@ Calls keep to the burst window and the token budget, as all do. Nothing of what 
 
 from __future__ import annotations
 
-import asyncio
 import ssl
-from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, Protocol, cast
 
 import httpx2
 
-from ml_connector.common.asking import Checked, Finding
+from ml_connector.common.asking import Checked, Finding, Looked
+from ml_connector.common.checking import Checkup, Look
 from ml_connector.common.clock import Clock
 from ml_connector.common.codec import decode_json
 from ml_connector.common.errors import AddressRefused, ConnectorError, Malformed, SecretUnreadable, VendorUnavailable
@@ -21,13 +21,11 @@ from ml_connector.common.keys import Entity
 from ml_connector.common.wire import StoredDefinitions, StoredStages
 from ml_connector.resolver import looks
 from ml_connector.resolver.definitions import Definitions, Stages, kept
-from ml_connector.resolver.looks import Looked
 from ml_connector.resolver.pipedrive.client import PipedriveClient
 from ml_connector.resolver.pipedrive.grant import GrantRevoked
 from ml_connector.resolver.plan import FlowPlan
 
 WITHIN_S: Final = 25.0  # whoever asks waits for 30 s
-LEAST_S: Final = 0.1
 USER_TOKENS: Final = 20
 WEBHOOKS_TOKENS: Final = 10
 
@@ -55,7 +53,11 @@ async def check(
     if plan is None:
         says, fix = f"no flow is called {flow!r} here", "apply it: `mlc flows apply`; then ask again"
         return Checked(findings=(Finding("pipedrive.credentials", "failed", says, fix),))
-    return Checked(findings=tuple(await _Visit(plan, clients.client(plan), clock).findings(only)))
+    looks = _Visit(plan, clients.client(plan), clock).looks()
+    wanted = {what: look for what, look in looks.items() if only is None or what in only}
+    slow = Looked("failed", "Pipedrive is too slow", _SLOW)
+    found = await Checkup("pipedrive", NEEDS, slow, clock.monotonic_s).run(wanted, within_s=WITHIN_S)
+    return Checked(findings=found)
 
 
 class _Visit:
@@ -65,27 +67,14 @@ class _Visit:
         self._plan = plan
         self._client = client
         self._clock = clock
-        self._ends_s = clock.monotonic_s() + WITHIN_S
         self._signed = True
         self._asked_ms = self._answered_ms = 0
         self._answer: httpx2.Response
         self._user: dict[str, Any] = {}
 
-    async def findings(self, only: frozenset[str] | None) -> list[Finding]:
-        found: dict[str, Finding] = {}
-        for what, look in self._looks().items():
-            if only is not None and what not in only:
-                continue
-            blocked = [need for need in NEEDS.get(what, ()) if found[need].result in {"failed", "skipped"}]
-            if blocked:
-                looked = Looked("skipped", f"needs {blocked[0]}")
-                found[what] = Finding(f"pipedrive.{what}", *looked)
-            else:
-                found[what] = await self._timed(what, look)
-        return list(found.values())
-
-    def _looks(self) -> dict[str, Callable[[], Awaitable[Looked]]]:
-        found: dict[str, Callable[[], Awaitable[Looked]]] = {
+    def looks(self) -> dict[str, Look]:
+        """In order."""
+        found = {
             "credentials": self._credentials,
             "address": self._address,
             "authentication": self._authentication,
@@ -98,25 +87,7 @@ class _Visit:
         }
         if "deal" not in self._plan.entities:
             del found["stages"]
-        return found
-
-    async def _timed(self, what: str, look: Callable[[], Awaitable[Looked]]) -> Finding:
-        began_s = self._clock.monotonic_s()
-        looked = await self._bounded(look, self._ends_s - began_s)
-        return Finding(f"pipedrive.{what}", *looked, took_ms=int((self._clock.monotonic_s() - began_s) * 1000))
-
-    async def _bounded(self, look: Callable[[], Awaitable[Looked]], left_s: float) -> Looked:
-        if left_s < LEAST_S:
-            return Looked("skipped", f"no time was left: a check ends after {WITHIN_S:.0f} s", _SLOW)
-        try:
-            async with asyncio.timeout(left_s):
-                return await look()
-        except TimeoutError:
-            return Looked("failed", "Pipedrive is too slow", _SLOW)
-        except httpx2.HTTPError as error:
-            return unreachable(error)
-        except ConnectorError as error:
-            return Looked("failed", str(error), _SLOW)
+        return {what: partial(_told, look) for what, look in found.items()}
 
     # -- the looks ---------------------------------------------------------------------------------------------------
 
@@ -189,6 +160,16 @@ class _Visit:
 
 
 _SLOW: Final = "ask again in some minutes; see status.pipedrive.com"
+
+
+async def _told(look: Look) -> Looked:
+    """What goes wrong is what was found."""
+    try:
+        return await look()
+    except httpx2.HTTPError as error:
+        return unreachable(error)
+    except ConnectorError as error:
+        return Looked("failed", str(error), _SLOW)
 
 
 def unreachable(error: httpx2.HTTPError) -> Looked:

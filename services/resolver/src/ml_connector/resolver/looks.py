@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from ml_connector.common.asking import CheckResult
+from ml_connector.common.asking import Looked
 from ml_connector.common.suggesting import did_you_mean, meant
 from ml_connector.resolver.definitions import Definitions, Stages
 from ml_connector.resolver.pipedrive.trouble import trouble
@@ -21,14 +21,6 @@ MAX_NAMED: Final = 10
 SCARCE: Final = 0.1  # of the tokens that may be spent
 DELIVERIES: Final = "/webhooks/pipedrive/"  # ingest's own path
 EVERY_ACTION: Final = frozenset({"create", "change", "delete"})
-
-
-class Looked(NamedTuple):
-    """A Finding without its name and time."""
-
-    result: CheckResult
-    says: str
-    fix: str = ""
 
 
 def authentication(plan: FlowPlan, status: int, headers: Mapping[str, str], user: Mapping[str, Any] | None) -> Looked:
