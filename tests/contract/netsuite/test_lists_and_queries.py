@@ -174,3 +174,33 @@ def test_a_bad_query_is_an_invalid_parameter(account: NetsuiteAccount, q: str) -
 def test_limits_of_a_query(account: NetsuiteAccount, query: str) -> None:
     """section_156414087576: 1000 rows a page, offset divisible by limit, 100,000 rows in all."""
     assert account.suiteql("SELECT id FROM customer", query).status_code == 400
+
+
+def test_custom_fields_say_whether_they_are_mandatory(account: NetsuiteAccount) -> None:
+    """[code] of several clients of live accounts: script ids in capitals, `internalid` instead of `id`."""
+    rows = account.suiteql(
+        "SELECT internalid, scriptid, name, fieldtype, ismandatory FROM customfield "
+        "WHERE fieldtype IN ('ENTITY', 'BODY') AND isstored = 'T'"
+    ).json()["items"]
+
+    kinds = {(row["scriptid"][:5], row["fieldtype"]) for row in rows}
+    assert kinds <= {("CUSTE", "ENTITY"), ("CUSTB", "BODY")}
+    assert {row["ismandatory"] for row in rows} <= {"T", "F"}
+
+
+def test_currencies_have_a_symbol_and_say_whether_they_are_used(account: NetsuiteAccount) -> None:
+    rows = account.suiteql("SELECT id, symbol, isinactive FROM currency WHERE isinactive = 'F'").json()["items"]
+
+    assert all(len(row["symbol"]) == 3 and row["isinactive"] == "F" for row in rows)
+    assert "USD" in {row["symbol"] for row in rows}
+
+
+def test_the_catalog_describes_one_record_type_and_marks_custom_fields(account: NetsuiteAccount) -> None:
+    """[code] airbyte-source-netsuite: `title`, `type`, `nullable`, `x-ns-custom-field`; nothing on mandatory fields."""
+    answer = account.request("GET", f"{RECORD}/metadata-catalog/customer", Accept="application/schema+json")
+
+    schema = answer.json()
+    assert (answer.status_code, schema["type"], "required" in schema) == (200, "object", False)
+    assert schema["properties"].keys() >= {"companyName", "email", "subsidiary"}
+    custom = {name for name, one in schema["properties"].items() if one.get("x-ns-custom-field")}
+    assert all(name.startswith("cust") and name == name.lower() for name in custom)

@@ -10,7 +10,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from contract.netsuite.account import ASYNC, BATCH, RECORD, NetsuiteAccount, printed, unique
+from contract.netsuite.account import ASYNC, BATCH, RECORD, STRICT, NetsuiteAccount, printed, unique
 from support.netsuite_standin import NetsuiteProcess
 
 
@@ -276,6 +276,36 @@ def test_open_questions_are_switches(netsuite: NetsuiteProcess) -> None:
     assert (result.status_code, result.json()["status"]) == (200, 400)
     assert deal.status_code == 405
     assert row["phone"] is None
+
+
+def test_a_mandatory_custom_field_is_demanded_of_every_record_that_has_it(netsuite: NetsuiteProcess) -> None:
+    """[live] the text of facts/netsuite.md section 7; customfield tells of it beforehand."""
+    account = netsuite.account(unique("1"), mandatory_custom_fields=["custentity_annual_value", "custbody_source"])
+    told = account.suiteql("SELECT scriptid, name FROM customfield WHERE ismandatory = 'T' ORDER BY scriptid").json()
+
+    refused = account.request("POST", f"{RECORD}/customer", account.body())
+    customer = account.create(custentity_annual_value=1)
+    cleared = account.request("PATCH", f"{RECORD}/customer/{customer}", {"custentity_annual_value": None})
+
+    assert [(row["scriptid"], row["name"]) for row in told["items"]] == [
+        ("CUSTBODY_SOURCE", "Source"),
+        ("CUSTENTITY_ANNUAL_VALUE", "Annual Value"),
+    ]
+    account.create("contact")
+    for answer in (refused, cleared):
+        detail = answer.json()["o:errorDetails"][0]
+        assert (answer.status_code, detail["o:errorCode"]) == (400, "USER_ERROR")
+        assert detail["detail"].endswith("Please enter value(s) for: Annual Value.")
+
+
+def test_without_the_feature_nothing_has_a_currency(netsuite: NetsuiteProcess) -> None:
+    account = netsuite.account(unique("1"), multi_currency=False)
+
+    assert account.suiteql("SELECT id FROM currency").status_code == 400
+    assert account.suiteql("SELECT id FROM customer").status_code == 200
+    assert "currency" not in account.request("GET", f"{RECORD}/metadata-catalog/opportunity").json()["properties"]
+    sent = account.request("POST", f"{RECORD}/customer", account.body(currency={"id": "1"}), **STRICT)
+    assert (sent.status_code, sent.json()["o:errorDetails"][0]["o:errorPath"]) == (400, "currency")
 
 
 def test_an_unknown_switch_is_refused(netsuite: NetsuiteProcess) -> None:

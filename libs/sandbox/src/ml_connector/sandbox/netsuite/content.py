@@ -51,7 +51,7 @@ def read(records: Records, kind: str, request: Request, switches: Switches) -> C
         name = _canonical(kind, given, switches)
         if name in _READ_ONLY:
             continue
-        known = FIELDS[kind].get(name)
+        known = None if name in switches.hidden else FIELDS[kind].get(name)
         if known is None:
             _unknown(content, given, names)
         elif name == "externalId":

@@ -94,7 +94,7 @@ class RecordService:
         record = Record(account.records.next_id(), kind, external_id, {}, now_ms, now_ms)
         _apply(record, body.fields, replace=frozenset())
         name_entity(record, account.switches)
-        require(kind, record.fields, oneworld=account.switches.oneworld)
+        require(kind, record.fields, account.switches)
         refuse_taken_names(account.records, record, account.switches)
         account.records.add(record)
         account.creates += 1
@@ -113,7 +113,7 @@ class RecordService:
             record.external_id = body.external_id
         name = record.fields.get("entityId")
         _apply(record, body.fields, replace=replace)
-        require(record.type, record.fields, oneworld=account.switches.oneworld)
+        require(record.type, record.fields, account.switches)
         if record.fields.get("entityId") != name:
             refuse_taken_names(account.records, record, account.switches)
         record.modified_ms = self._clock.now_ms()

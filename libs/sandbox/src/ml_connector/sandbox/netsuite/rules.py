@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from ml_connector.sandbox.netsuite.errors import NetsuiteError, user_error
-from ml_connector.sandbox.netsuite.schema import Field
+from ml_connector.sandbox.netsuite.errors import NetsuiteError, missing_values, user_error
+from ml_connector.sandbox.netsuite.schema import FIELDS, Field, label
 from ml_connector.sandbox.netsuite.store import Record, Records
 from ml_connector.sandbox.netsuite.switches import Switches
 
 
-def require(kind: str, fields: Mapping[str, Any], *, oneworld: bool) -> None:
+def require(kind: str, fields: Mapping[str, Any], switches: Switches) -> None:
     """Mandatory fields of the record as it would be (facts/netsuite.md section 12)."""
-    missing = [name for name in _mandatory(kind, fields, oneworld=oneworld) if fields.get(name) in (None, "")]
+    custom = [name for name in switches.mandatory_custom_fields if name in FIELDS[kind]]
+    mandatory = [*_mandatory(kind, fields, oneworld=switches.oneworld), *custom]
+    missing = [label(name) for name in mandatory if fields.get(name) in (None, "")]
     if missing:
-        raise user_error(f"Please enter value(s) for: {', '.join(map(_label, missing))}.")
+        raise missing_values(missing)
 
 
 def _mandatory(kind: str, fields: Mapping[str, Any], *, oneworld: bool) -> list[str]:
@@ -26,10 +27,6 @@ def _mandatory(kind: str, fields: Mapping[str, Any], *, oneworld: bool) -> list[
     if kind == "contact":
         return [*([] if fields.get("entityId") else ["firstName", "lastName"]), *where]
     return ["entity"]
-
-
-def _label(name: str) -> str:
-    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name[:1].upper() + name[1:])
 
 
 def name_entity(record: Record, switches: Switches) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -141,7 +142,9 @@ OPPORTUNITY: Final = RecordType(
         "competitors": Field("sublist"),
     },
 )  # fmt: skip
-_NAMED: Final = {"name": _text(100), "symbol": _text(3), "email": Field("email"), "externalId": _text(100)}
+_NAMED: Final = {
+    "name": _text(100), "symbol": _text(3), "email": Field("email"), "externalId": _text(100), "isInactive": _BOOLEAN,
+}  # fmt: skip
 LOOKUPS: Final = tuple(
     RecordType(name, "list", _NAMED, writable=False)
     for name in ("subsidiary", "currency", "customerStatus", "employee")
@@ -188,7 +191,17 @@ CUSTOM_FIELDS: Final[dict[str, dict[str, Field]]] = {
         "custbody_kickoff": _DATE,
     },
 }
+MULTI_CURRENCY: Final = frozenset({"currency", "exchangeRate", "currencyList"})  # with the feature only
 FIELDS: Final = {name: {**kind.fields, **CUSTOM_FIELDS.get(name, {})} for name, kind in TYPES.items()}
+
+
+def label(name: str) -> str:
+    """As NetSuite's pages and messages call a field: `First Name`, `Annual Value`."""
+    own = re.sub(r"cust(?:entity|body)_", "", name)
+    if own != name:
+        return own.replace("_", " ").title()
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name[:1].upper() + name[1:])
+
 
 _STATUSES: Final = {
     6: "LEAD-Unqualified", 7: "LEAD-Qualified", 8: "PROSPECT-In Discussion", 9: "PROSPECT-Identified Decision Makers",

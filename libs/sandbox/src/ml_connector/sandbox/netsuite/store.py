@@ -44,7 +44,7 @@ class Records:
     def __init__(self) -> None:
         self.db = sqlite3.connect(":memory:", isolation_level=None)
         self.db.executescript(_TABLES)
-        self.views_utc_offset_h: float | None = None  # of the views for SuiteQL, once they are made
+        self.views_of: object = None  # what the views for SuiteQL were made for, once they are made
         self._next_id = FIRST_ID
         self.add_all(
             Record(row["id"], kind, None, {name: value for name, value in row.items() if name != "id"}, 0, 0)

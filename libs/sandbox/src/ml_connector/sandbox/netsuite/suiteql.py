@@ -100,9 +100,9 @@ def translated(query: str) -> tuple[str, frozenset[str]]:
     tree = sqlglot.parse_one(query, read="oracle")
     if not isinstance(tree, exp.Query):
         raise ValueError("only SELECT")  # noqa: TRY004  a bad query, whatever its type
-    known = {common.alias for common in tree.find_all(exp.CTE)}
+    known = {common.alias.lower() for common in tree.find_all(exp.CTE)}
     for table in tree.find_all(exp.Table):
-        if table.name.lower() not in views.TABLES and table.name not in known:
+        if table.name.lower() not in {*views.TABLES, views.CUSTOM_FIELD_TABLE, *known}:
             raise ValueError(f"Record '{table.name}' was not found.")
         table.this.set("quoted", True)  # `transaction` is a word of SQLite's; a quoted column would be taken for a text
     dates = frozenset(_bare_dates(tree))

@@ -8,7 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from ml_connector.sandbox.netsuite.schema import CUSTOM_FIELDS, MULTI_CURRENCY
+
+
+def _custom_field(name: str) -> str:
+    if not any(name in fields for fields in CUSTOM_FIELDS.values()):
+        raise ValueError(f"no record type has a custom field {name}")
+    return name
 
 
 class Switches(BaseModel):
@@ -29,6 +37,10 @@ class Switches(BaseModel):
     oneworld: bool = True
     auto_numbering: Annotated[bool, Field(description="entity ids are made, not taken from the name")] = True
     unique_contact_names: bool = False
+    multi_currency: Annotated[bool, Field(description="without the feature nothing has a currency")] = True
+    mandatory_custom_fields: Annotated[
+        tuple[Annotated[str, AfterValidator(_custom_field)], ...], Field(description="no record is saved without them")
+    ] = ()
     job_retention_s: Annotated[float, Field(gt=0)] = 24 * 3600
 
     # -- what no document settles --
@@ -53,6 +65,11 @@ class Switches(BaseModel):
     null_columns: Annotated[Literal["absent", "null"], Field(description="of a SuiteQL row")] = "absent"
     utc_offset_h: Annotated[float, Field(ge=-12, le=14, description="of the account's times in SuiteQL")] = 0.0
     max_query_page: Annotated[Literal[1000, 3000], Field(description="largest SuiteQL limit")] = 1000
+
+    @property
+    def hidden(self) -> frozenset[str]:
+        """Fields that the account does not have."""
+        return frozenset() if self.multi_currency else MULTI_CURRENCY
 
     @property
     def slots(self) -> int:

@@ -8,14 +8,17 @@ from datetime import UTC, datetime
 from typing import Final
 
 from ml_connector.sandbox.netsuite.accounts import Account
-from ml_connector.sandbox.netsuite.schema import FIELDS, TYPES, Field
+from ml_connector.sandbox.netsuite.schema import CUSTOM_FIELDS, FIELDS, TYPES, Field, label
 from ml_connector.sandbox.netsuite.store import Records
+from ml_connector.sandbox.netsuite.switches import Switches
 
 # Opportunities are rows of `transaction`, statuses of `entitystatus`.
 TABLES: Final = {name.lower(): name for name in TYPES if name != "opportunity"} | {
     "transaction": "opportunity",
     "entitystatus": "customerStatus",
 }
+CUSTOM_FIELD_TABLE: Final = "customfield"
+_VALUE_TYPES: Final = {"number": "Decimal Number", "boolean": "Check Box", "date": "Date"}  # others: Free-Form Text
 _MOMENTS: Final = {"lastmodifieddate": "modified_ms", "datecreated": "created_ms", "createddate": "created_ms"}
 DATES: Final = frozenset(_MOMENTS) | {
     name.lower() for fields in FIELDS.values() for name, field in fields.items() if field.kind == "date"
@@ -34,19 +37,23 @@ _FORMATS: Final = {
 
 
 def database(account: Account) -> sqlite3.Connection:
-    """The account's database with the views in its time zone."""
-    records, offset_h = account.records, account.switches.utc_offset_h
-    if records.views_utc_offset_h != offset_h:
-        _define(records, offset_h)
-        records.views_utc_offset_h = offset_h
+    """The account's database with the views in its time zone, and what it has switched on."""
+    records, switches = account.records, account.switches
+    made_for = (switches.utc_offset_h, switches.hidden, switches.mandatory_custom_fields)
+    if records.views_of != made_for:
+        _define(records, switches)
+        records.views_of = made_for
     return records.db
 
 
-def _define(records: Records, offset_h: float) -> None:
-    db = records.db
+def _define(records: Records, switches: Switches) -> None:
+    db, offset_h = records.db, switches.utc_offset_h
+    _list_custom_fields(db, switches)
     for table, kind in TABLES.items():
         db.execute(f'DROP VIEW IF EXISTS "{table}"')
-        columns = _columns(table, kind, offset_h)
+        if table in switches.hidden:
+            continue
+        columns = _columns(table, kind, switches)
         db.execute(f"CREATE VIEW \"{table}\" AS SELECT {columns} FROM record WHERE type = '{kind}'")  # noqa: S608  constants
     db.execute("PRAGMA case_sensitive_like = ON")
     db.create_function("ns_lower", 1, _lower, deterministic=True)
@@ -57,12 +64,29 @@ def _define(records: Records, offset_h: float) -> None:
     db.create_function("ns_display", 2, lambda column, value: _display(records, column, value))
 
 
-def _columns(table: str, kind: str, offset_h: float) -> str:
+def _list_custom_fields(db: sqlite3.Connection, switches: Switches) -> None:
+    """Script ids are in capitals here, and in lower case everywhere else."""
+    fields = {name: field for of_kind in CUSTOM_FIELDS.values() for name, field in of_kind.items()}
+    rows = [
+        (
+            number, name.upper(), label(name), "BODY" if name.startswith("custbody") else "ENTITY",
+            _VALUE_TYPES.get(field.kind, "Free-Form Text"), "FT"[name in switches.mandatory_custom_fields], "T",
+        )
+        for number, (name, field) in enumerate(sorted(fields.items()), start=1)
+    ]  # fmt: skip
+    db.execute(f"DROP TABLE IF EXISTS {CUSTOM_FIELD_TABLE}")
+    columns = "internalid, scriptid, name, fieldtype, fieldvaluetype, ismandatory, isstored"
+    db.execute(f"CREATE TABLE {CUSTOM_FIELD_TABLE} ({columns})")
+    db.executemany(f"INSERT INTO {CUSTOM_FIELD_TABLE} VALUES (?, ?, ?, ?, ?, ?, ?)", rows)  # noqa: S608  a constant
+
+
+def _columns(table: str, kind: str, switches: Switches) -> str:
+    offset_h = switches.utc_offset_h
     found = {"id": "id", "externalid": "external_id"}
     for name, column in _MOMENTS.items():
         found[name] = f"strftime('{_STAMP}', {column} / 1000 + {int(offset_h * 3600)}, 'unixepoch')"
     for name, field in FIELDS[kind].items():
-        if field.kind != "sublist":
+        if field.kind != "sublist" and name not in switches.hidden:
             found.setdefault(name.lower(), _column(name, field))
     for name, source in _ALSO.get(table, {}).items():
         found.setdefault(name, _column(source, FIELDS[kind][source]))
