@@ -138,6 +138,34 @@ async def test_a_missing_permission_is_named_and_all_else_is_looked_at(writing: 
     assert "Lists > Contacts" in found["permission.contact"].fix
 
 
+def deals_in(currency: str) -> dict[str, Any]:
+    fields = {"title": "data.title", "currency": currency, "custbody_source": "data.origin"}
+    return {"entities": {"deal": {"record": "opportunity", "parent": "data.org_id", "fields": fields}}}
+
+
+async def test_what_an_account_demands_and_the_flow_does_not_give_is_named(writing: Writing) -> None:
+    demanded = ["custentity_vip", "custentity_tier", "custbody_source", "custbody_score"]
+    changes = deals_in('lookup("currency", "SEK")')
+    own = await known(writing, "7100009", changes, mandatory_custom_fields=demanded)
+    async with asking(writing) as admin:
+        found = await admin.check(own.account, own.flow)
+
+    assert results(found) == {"currencies": "failed", "required_fields": "failed"}
+    assert found["currencies"].says == "currencies of the flow: SEK does not exist"
+    assert found["required_fields"].says.endswith(
+        "does not give: customer: custentity_vip (Vip); opportunity: custbody_score (Score)"
+    )
+
+
+async def test_an_account_without_currencies_is_told(writing: Writing) -> None:
+    own = await known(writing, "7100010", deals_in('lookup("currency", data.currency)'), multi_currency=False)
+    async with asking(writing) as admin:
+        found = await admin.check(own.account, own.flow)
+
+    assert results(found) == {"currencies": "failed"}
+    assert "Multiple Currencies is switched off" in found["currencies"].says
+
+
 async def test_a_dead_address_is_told_and_other_accounts_are_written_meanwhile(writing: Writing) -> None:
     dead = await known(writing, "7100005", {"netsuite": {"base_url": DEAD}})
     well = await known(writing, "7100006")

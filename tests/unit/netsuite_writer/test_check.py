@@ -39,18 +39,34 @@ def said(status: int, code: str = "", detail: str = "") -> httpx2.Response:
 
 
 def rows(*ids: str) -> httpx2.Response:
-    return httpx2.Response(200, json={"items": [{"id": one} for one in ids]})
+    return table(*({"id": one} for one in ids))
+
+
+def table(*found: dict[str, str]) -> httpx2.Response:
+    return httpx2.Response(200, json={"items": found})
+
+
+def catalog(*names: str) -> httpx2.Response:
+    return httpx2.Response(200, json={"type": "object", "properties": {name: {"title": name} for name in names}})
 
 
 GOOD: Final[dict[str, Said]] = {
     "address": httpx2.Response(401, headers={"date": formatdate(NOW_MS / 1000, usegmt=True)}),
     "/token": TOKEN,
+    "metadata-catalog/customer": catalog("companyName", "currency", "custentity_tier"),
+    "metadata-catalog/opportunity": catalog("title", "currency", "custbody_source"),
     "/customer": rows(),
     "/contact": rows(),
     "/opportunity": rows(),
     "FROM customer": rows("1"),
     "FROM entitystatus": rows("7", "13"),
     "FROM subsidiary": rows(),
+    "FROM currency": table(
+        {"id": "1", "symbol": "USD", "name": "US Dollar", "isinactive": "F"},
+        {"id": "2", "symbol": "EUR", "name": "Euro", "isinactive": "F"},
+        {"id": "3", "symbol": "SEK", "name": "Krona", "isinactive": "T"},
+    ),
+    "FROM customfield": rows(),
     "/governanceLimits": httpx2.Response(200, json={"accountConcurrencyLimit": 5, "integrationLimitType": "internal"}),
 }
 
@@ -112,7 +128,8 @@ async def test_a_good_account_is_ok_from_end_to_end_and_nothing_is_written() -> 
 
     assert results(await desk.run()) == {}
     posts = [one for one in desk.canned.asked if not one.startswith("GET ")]
-    assert posts == ["POST /token", "POST FROM customer", "POST FROM entitystatus", "POST FROM subsidiary"]
+    tables = ("customer", "entitystatus", "subsidiary", "customfield")
+    assert posts == ["POST /token", *(f"POST FROM {one}" for one in tables)]
     assert desk.governor.in_flight == 0
 
 
@@ -120,7 +137,7 @@ def test_an_unknown_flow_is_said_and_the_rest_skipped() -> None:
     found = unknown_flow("nobody")
 
     assert [one.check for one in found] == [f"netsuite.{what}" for what in NEEDS]
-    assert [one.result for one in found] == ["failed", *["skipped"] * 10]
+    assert [one.result for one in found] == ["failed", *["skipped"] * 12]
 
 
 @pytest.mark.parametrize("key", ["", "no key"])
@@ -246,6 +263,108 @@ async def test_a_oneworld_account_needs_a_subsidiary_from_the_flow() -> None:
     assert (await Desk(oneworld, flow={"defaults": {"subsidiary": "'1'"}}).run())["subsidiary"].result == "ok"
     refused = await Desk({"FROM subsidiary": said(400, "INVALID_PARAMETER")}).run()
     assert refused["subsidiary"].result == "warning"
+
+
+# -- currencies ---------------------------------------------------------------------------------------------------------
+
+
+def with_currency(*expressions: str) -> dict[str, Any]:
+    """A flow whose opportunities have them one after another, as `currency` and in custom fields."""
+    fields = {"title": "data.title", **{f"custbody_{n}": one for n, one in enumerate(expressions)}}
+    fields["currency"] = fields.pop("custbody_0")
+    return {"entities": {**DOCUMENT["entities"], "deal": {"record": "opportunity", "fields": fields}}}
+
+
+@pytest.mark.parametrize(
+    ("expressions", "result", "says"),
+    [
+        (['lookup("currency", "EUR")'], "ok", "every currency that the flow names exists"),
+        (["lookup('currency', 'us dollar')"], "ok", "every currency that the flow names exists"),
+        (['lookup("currency", "XXX")'], "failed", "XXX does not exist"),
+        (['lookup("currency", "SEK")', 'lookup("currency", "XXX")'], "failed", "SEK is inactive, XXX does not exist"),
+        (['lookup("currency", data.currency)'], "ok", "NetSuite has EUR, USD; what has another currency"),
+        (['data.value == null ? lookup("currency", data.currency) : lookup("currency", "DKK")'], "failed", "DKK does"),
+    ],
+)
+async def test_currencies_that_a_flow_names_are_held_against_those_of_the_account(
+    expressions: list[str], result: str, says: str
+) -> None:
+    found = (await Desk(flow=with_currency(*expressions)).run())["currencies"]
+
+    assert (found.result, says in found.says) == (result, True), found
+
+
+@pytest.mark.parametrize(
+    ("described", "result", "says"),
+    [
+        (catalog("title"), "failed", "Multiple Currencies is switched off in this account: opportunity records"),
+        (catalog("title", "currency"), "warning", "SuiteQL knows no currencies"),
+        (said(403, "INSUFFICIENT_PERMISSION"), "warning", "SuiteQL knows no currencies"),
+        (httpx2.Response(200, text="<html>"), "warning", "SuiteQL knows no currencies"),
+    ],
+)
+async def test_an_account_without_currencies_is_told_from_one_that_does_not_show_them(
+    described: Said, result: str, says: str
+) -> None:
+    answers = {"FROM currency": said(400, "INVALID_PARAMETER"), "metadata-catalog/opportunity": described}
+    found = (await Desk(answers, flow=with_currency('lookup("currency", "EUR")')).run())["currencies"]
+
+    assert (found.result, says in found.says) == (result, True), found
+    assert ("take currency out" in found.fix) is (result == "failed")
+
+
+@pytest.mark.parametrize("answer", [rows(), said(403), httpx2.ReadTimeout("x")])
+async def test_nothing_is_claimed_of_currencies_that_are_not_shown(answer: Said) -> None:
+    desk = Desk({"FROM currency": answer}, flow=with_currency('lookup("currency", "EUR")'))
+
+    assert (await desk.run())["currencies"].result == "warning"
+    assert "GET metadata-catalog/opportunity" not in desk.canned.asked
+
+
+# -- mandatory custom fields -------------------------------------------------------------------------------------------
+
+TIER: Final = {"scriptid": "CUSTENTITY_TIER", "name": "Tier"}
+REGION: Final = {"scriptid": "CUSTENTITY_REGION", "name": "Region"}
+SOURCE: Final = {"scriptid": "CUSTBODY_SOURCE", "name": "Source"}
+
+
+async def test_mandatory_custom_fields_that_the_flow_does_not_give_are_named() -> None:
+    flow = with_currency('lookup("currency", "EUR")')
+    found = (await Desk({"FROM customfield": table(TIER, REGION, SOURCE)}, flow=flow).run())["required_fields"]
+
+    assert found.result == "failed"
+    assert found.says.endswith("does not give: customer: custentity_tier (Tier); opportunity: custbody_source (Source)")
+    assert "Customization >" in found.fix
+
+
+async def test_what_the_flow_gives_or_has_no_records_for_is_not_asked_about() -> None:
+    flow = {"entities": {"organization": {"record": "customer", "fields": {"custentity_TIER": "data.name"}}}}
+    desk = Desk({"FROM customfield": table(TIER, SOURCE)}, flow=flow)
+
+    assert (await desk.run())["required_fields"].result == "ok"
+    assert not any("metadata-catalog" in asked for asked in desk.canned.asked)
+
+
+async def test_a_mandatory_field_of_other_records_is_nothing_to_us() -> None:
+    assert (await Desk({"FROM customfield": table(REGION)}).run())["required_fields"].result == "ok"
+
+
+@pytest.mark.parametrize("described", [said(403), catalog(), httpx2.ReadTimeout("x")])
+async def test_without_the_catalog_a_mandatory_field_is_a_warning(described: Said) -> None:
+    answers = {"FROM customfield": table(TIER), "metadata-catalog/customer": described}
+    found = (await Desk(answers).run())["required_fields"]
+
+    assert found.result == "warning"
+    assert found.says.endswith("customer: custentity_tier (Tier)")
+
+
+async def test_custom_fields_that_are_not_shown_are_a_warning() -> None:
+    found = (await Desk({"FROM customfield": said(400, "INVALID_PARAMETER")}).run())["required_fields"]
+
+    assert (found.result, "does not show which" in found.says) == ("warning", True)
+
+
+# -- the rest ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("wanted", "result"), [(5, "ok"), ("auto", "ok"), (6, "warning")])

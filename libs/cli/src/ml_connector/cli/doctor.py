@@ -27,7 +27,9 @@ def doctor(
     strict: Annotated[bool, typer.Option("--strict", help="Fail on warnings, too.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Look at everything a flow needs, from DNS to permissions: a line each, and the fix. Only reads."""
+    """Look at what a flow needs, from DNS to permissions, custom fields and currencies: a line each, and the fix.
+
+    Only reads."""
     with AdminApi.here() as api, err.status(f"looking at {one_line(flow)}, up to half a minute ..."):
         answer = api.post(f"flows/{flow_name(flow)}/check", {})
     if as_json:

@@ -16,7 +16,7 @@ from ml_connector.common.clock import Clock
 from ml_connector.common.credentials import NetsuiteM2M, NetsuiteTba
 from ml_connector.common.errors import SecretUnreadable
 from ml_connector.common.flows import Flow, NetsuiteAuth
-from ml_connector.netsuite_writer import findings
+from ml_connector.netsuite_writer import demands, findings
 from ml_connector.netsuite_writer.netsuite.client import LIMITS_PATH, granted_by
 from ml_connector.netsuite_writer.netsuite.looking import Looking, Seen
 from ml_connector.netsuite_writer.netsuite.skew import ahead_s, worth_signing
@@ -37,8 +37,10 @@ NEEDS: Final[dict[str, tuple[str, ...]]] = {
     "permission.suiteql": ("authentication",),
     "statuses": ("permission.suiteql",),
     "subsidiary": ("permission.suiteql",),
+    "currencies": ("permission.suiteql",),
     "concurrency": ("authentication",),
     "clock": ("address",),
+    "required_fields": ("permission.suiteql",),  # last: nobody knows how long the catalog takes
 }
 Held = NetsuiteM2M | NetsuiteTba
 CREDENTIALS: Final[dict[NetsuiteAuth, type[Held]]] = {"oauth2-m2m": NetsuiteM2M, "tba": NetsuiteTba}
@@ -78,8 +80,10 @@ class Checking:
             "permission.suiteql": self._suiteql,
             "statuses": self._statuses,
             "subsidiary": self._subsidiary,
+            "currencies": self._currencies,
             "concurrency": self._concurrency,
             "clock": self._time,
+            "required_fields": self._required_fields,
         }
 
     async def run(self, *, within_s: float = WITHIN_S) -> tuple[Finding, ...]:
@@ -151,14 +155,29 @@ class Checking:
         wanted = {*self._flow.stages.values(), *self._flow.statuses.values()}
         if not wanted:
             return Looked("ok", "the flow names no statuses")
-        return findings.statuses(wanted, await self._looking.query("SELECT id FROM entitystatus"))
+        return demands.statuses(wanted, await self._looking.query("SELECT id FROM entitystatus"))
 
     async def _subsidiary(self) -> Looked:
         kinds = {mapping.record: mapping.fields for mapping in self._flow.entities.values()}
         lacking = [kind for kind in ("customer", "contact") if kind in kinds and "subsidiary" not in kinds[kind]]
         if self._flow.defaults.subsidiary is not None or not lacking:
             return Looked("ok", "the flow gives one")
-        return findings.subsidiary(lacking, await self._looking.query("SELECT id FROM subsidiary WHERE ROWNUM <= 1"))
+        return demands.subsidiary(lacking, await self._looking.query("SELECT id FROM subsidiary WHERE ROWNUM <= 1"))
+
+    async def _currencies(self) -> Looked:
+        given = demands.given_currencies(self._flow)
+        if not (given.kinds or given.named or given.from_data):
+            return Looked("ok", "the flow gives no currency")
+        seen = await self._looking.query(demands.CURRENCIES)
+        if seen.answer.status == 400:
+            return demands.without_currencies({kind: await self._looking.describe(kind) for kind in given.kinds})
+        return demands.currencies(given, seen)
+
+    async def _required_fields(self) -> Looked:
+        demanded = await self._looking.query(demands.MANDATORY)
+        lacking = demands.unfilled(self._flow, demanded)
+        described = {kind: await self._looking.describe(kind) for kind in lacking}
+        return demands.required_fields(demanded, lacking, described)
 
     async def _concurrency(self) -> Looked:
         seen = await self._looking.get(LIMITS_PATH)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any, Final, Literal
 
 import httpx2
@@ -30,7 +30,7 @@ PERMISSIONS: Final = {
     "suiteql": "Reports > SuiteAnalytics Workbook",
 }
 _LOGIN: Final = "Setup > Log in using OAuth 2.0 Access Tokens, and Setup > REST Web Services"
-_UNPROVEN: Final = "What NetSuite answers here is not documented (docs/unproven.md)"
+UNPROVEN: Final = "What NetSuite answers here is not documented (docs/unproven.md)"
 _SLOTS: Final = "lower netsuite.concurrency of the flow, or ask again when the account's other integrations are done"
 
 
@@ -100,7 +100,7 @@ def authentication(seen: Seen) -> Looked:
             says = f"NetSuite refuses, for a reason we do not know: status {seen.answer.status} {code}".rstrip()
             fix = (
                 "see that the integration record is enabled, with Client Credentials (Machine to Machine) Grant and "
-                f"scope REST Web Services; Login Audit Trail has the details. {_UNPROVEN}"
+                f"scope REST Web Services; Login Audit Trail has the details. {UNPROVEN}"
             )
     return Looked("failed", says, fix)
 
@@ -127,7 +127,7 @@ def clock(date: str, now_ms: int) -> Looked:
     """By the header `Date`, which has whole seconds."""
     off_s = ahead_s(date, now_ms)
     if off_s is None:
-        return Looked("warning", "NetSuite did not say what time it is", f"see that NTP runs. {_UNPROVEN}")
+        return Looked("warning", "NetSuite did not say what time it is", f"see that NTP runs. {UNPROVEN}")
     says = f"this machine is {abs(off_s)} s {'ahead of' if off_s > 0 else 'behind'} NetSuite"
     fix = "let NTP set this machine's clock: what is signed with a wrong time is refused, and must be signed twice"
     if abs(off_s) > WRONG_CLOCK_S:
@@ -152,32 +152,6 @@ def permission(kind: Literal["customer", "contact", "opportunity", "suiteql"], s
     if answer.status == 403 or answer.code in PERMISSION_CODES or PERMISSION_TEXT in answer.detail.lower():
         return Looked("failed", f"the role may not {subject}", f"add to the role: {PERMISSIONS[kind]}")
     return _no_use(seen, "warning")
-
-
-def statuses(wanted: Iterable[str], seen: Seen) -> Looked:
-    """`wanted`: ids that stages and statuses of the flow name."""
-    there = {str(row.get("id")) for row in rows(seen.body)} if seen.answer.status == 200 else set[str]()
-    if not there:
-        fix = f"compare stages and statuses of the flow with Setup > Sales > Customer Statuses. {_UNPROVEN}"
-        return Looked("warning", "SuiteQL shows no statuses, so nobody knows whether they exist", fix)
-    missing = sorted(set(wanted) - there, key=int)
-    if not missing:
-        return Looked("ok", "every status that the flow names exists")
-    fix = "correct stages and statuses of the flow; Setup > Sales > Customer Statuses shows the ids"
-    return Looked("failed", f"NetSuite has no status {', '.join(missing)}", fix)
-
-
-def subsidiary(lacking: Iterable[str], seen: Seen) -> Looked:
-    """`lacking`: record types for which the flow gives none."""
-    kinds = " and ".join(lacking)
-    if seen.answer.status != 200:
-        says = f"SuiteQL shows no subsidiaries, so nobody knows whether {kinds} records need one"
-        fix = f"if the account is a OneWorld account, set defaults.subsidiary of the flow. {_UNPROVEN}"
-        return Looked("warning", says, fix)
-    if not rows(seen.body):
-        return Looked("ok", "the account has no subsidiaries")
-    fix = "set defaults.subsidiary of the flow to a name or an internal id (Setup > Company > Subsidiaries)"
-    return Looked("failed", f"the account has subsidiaries, and the flow gives none to {kinds}", fix)
 
 
 def concurrency(wanted: int | Literal["auto"], granted: int | None, seen: Seen) -> Looked:
@@ -207,7 +181,7 @@ def _no_use(seen: Seen, unexpected: CheckResult) -> Looked:
             fix = "ask again; if it stays so, look at status.netsuite.com"
             return Looked("failed", f"NetSuite is not available: status {answer.status}", fix)
     says = f"an unexpected answer: status {answer.status} {answer.code}".rstrip()
-    return Looked(unexpected, says, f"see what the Login Audit Trail has of it. {_UNPROVEN}")
+    return Looked(unexpected, says, f"see what the Login Audit Trail has of it. {UNPROVEN}")
 
 
 # -- bodies ------------------------------------------------------------------------------------------------------------
@@ -218,20 +192,21 @@ def token_of(body: bytes) -> str:
     return text(body, "access_token")
 
 
-def text(body: bytes, member: str) -> str:
+def text(body: bytes, name: str) -> str:
     """A member that is a text; what is no such thing counts as absent."""
-    found = _object(body).get(member)
+    found = member(body, name)
     return found if isinstance(found, str) else ""
 
 
 def rows(body: bytes) -> list[dict[str, Any]]:
-    found = _object(body).get("items")
+    found = member(body, "items")
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
-def _object(body: bytes) -> dict[str, Any]:
+def member(body: bytes, name: str) -> Any:
+    """None when there is none."""
     try:
         found = msgspec.json.decode(body)
     except msgspec.DecodeError:
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
+    return found.get(name) if isinstance(found, dict) else None

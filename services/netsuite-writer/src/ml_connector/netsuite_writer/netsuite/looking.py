@@ -16,6 +16,7 @@ import httpx2
 import msgspec
 
 from ml_connector.common.errors import TryLater
+from ml_connector.common.keys import RecordType
 from ml_connector.netsuite_writer.gate import Admit, Gate
 from ml_connector.netsuite_writer.netsuite.client import read_answer
 from ml_connector.netsuite_writer.netsuite.connections import Connections
@@ -23,6 +24,9 @@ from ml_connector.netsuite_writer.netsuite.tokens import TOKEN_PATH
 from ml_connector.netsuite_writer.settle import Answer, fault_of
 
 QUERY_PATH: Final = "/services/rest/query/v1/suiteql?limit=1000"
+CATALOG_PATH: Final = "/services/rest/record/v1/metadata-catalog/"
+DESCRIBE_S: Final = 8.0  # all types take over a minute (facts/netsuite.md section 15), one nobody knows how long
+_SCHEMA: Final = {"accept": "application/schema+json"}
 _FORM: Final = {"content-type": "application/x-www-form-urlencoded"}
 _QUERY: Final = {"content-type": "application/json", "prefer": "transient"}
 
@@ -59,6 +63,14 @@ class Looking:
 
     async def query(self, suiteql: str) -> Seen:
         return await self._ask("POST", QUERY_PATH, msgspec.json.encode({"q": suiteql}), _QUERY)
+
+    async def describe(self, kind: RecordType) -> Seen:
+        """Which fields such records have in this account."""
+        try:
+            async with asyncio.timeout(DESCRIBE_S):
+                return await self._ask("GET", f"{CATALOG_PATH}{kind}", b"", _SCHEMA)
+        except TimeoutError as error:
+            return Seen(Answer(0), error=error)
 
     async def ask_for_token(self, form: dict[str, str]) -> Seen:
         return await self._ask("POST", TOKEN_PATH, urlencode(form).encode(), _FORM)
