@@ -44,6 +44,7 @@ class Resolving:
             processes=("broker", "pipedrive", RESOLVER), netsuite_concurrency=5, environment={RESOLVER: environment}
         )
         self.stack = Stack(options)
+        self.vault = Vault.from_text(self.stack.vault_key)  # what credentials are sealed with
         self.http = httpx2.AsyncClient(timeout=30)
         self._number = 0
 
@@ -69,16 +70,15 @@ class Resolving:
 
     def flows(self, documents: Iterable[dict[str, Any]], *, version: int = 1) -> None:
         """Apply flows, with the credentials of their companies."""
-        vault = Vault.from_text(self.stack.vault_key)
         for document in documents:
             flow = parse_flow(document)
             name, company = flow.flow, flow.pipedrive.company
             applied = FlowVersion(flow=name, version=version, document=document, applied_at_ms=1, applied_by="test")
-            secret = vault.encrypt(
+            secret = self.vault.encrypt(
                 f"pipedrive/{company}", "api-token", flow.environment, version=1, value={"token": token_of(company)}
             )
             self._write(topics.SECRETS, secret.key.encode(), secret.encode(), {})
-            basic = vault.encrypt(f"flow/{name}", "webhook-basic", flow.environment, version=1, value=BASIC)
+            basic = self.vault.encrypt(f"flow/{name}", "webhook-basic", flow.environment, version=1, value=BASIC)
             self._write(topics.SECRETS, basic.key.encode(), basic.encode(), {})
             self._write(topics.FLOWS, f"{name}/v{version}".encode(), applied.encode(), {})
             self._write(
@@ -87,8 +87,7 @@ class Resolving:
         assert self._producer.flush(30) == 0
 
     def secret(self, company: str, name: str, value: dict[str, Any]) -> None:
-        vault = Vault.from_text(self.stack.vault_key)
-        entry = vault.encrypt(f"pipedrive/{company}", name, "sandbox", version=1, value=value)
+        entry = self.vault.encrypt(f"pipedrive/{company}", name, "sandbox", version=1, value=value)
         self._write(topics.SECRETS, entry.key.encode(), entry.encode(), {})
 
     def flow(self, company: str, fields: Mapping[str, Any], **pipedrive: Any) -> dict[str, Any]:

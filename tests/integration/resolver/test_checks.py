@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from ml_connector.common.asking import Finding
+from ml_connector.common.vault import Vault, new_key
 from support.resolving import COMPANY_ID, Resolving
+from support.writing import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -18,9 +21,20 @@ DEAD_PORT = "http://127.0.0.1:9"
 ENTITIES = ("organization", "deal")
 
 
+@pytest.fixture(scope="module")
+def keys_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("vault") / "keys"
+
+
+def write(keys_file: Path, *keys: str) -> None:
+    keys_file.write_text("\n".join(keys))
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def resolving() -> AsyncIterator[Resolving]:
-    async with Resolving(MLC_PROBE_FIRST_S="60") as one:
+async def resolving(keys_file: Path) -> AsyncIterator[Resolving]:
+    one = Resolving(MLC_PROBE_FIRST_S="60", MLC_VAULT_KEYS_FILE=str(keys_file))
+    write(keys_file, one.stack.vault_key)
+    async with one:
         yield one
 
 
@@ -105,3 +119,21 @@ async def test_unknown_flow_is_answered(acme: Acme) -> None:
     found = await acme.resolving.check("nobody", company=acme.name)
 
     assert acme.not_ok(found) == {"credentials": "failed"}
+
+
+async def test_key_that_is_added_to_the_file_opens_what_was_sealed_with_it_without_a_restart(
+    acme: Acme, keys_file: Path
+) -> None:
+    new, resolving = new_key("next"), acme.resolving
+    resolving.vault = Vault.from_text(new)
+    before = await acme.check()
+
+    write(keys_file, resolving.stack.vault_key, new)
+
+    async def opened() -> bool:
+        return (await resolving.check(acme.name, company=acme.name))["credentials"].result == "ok"
+
+    await until(opened)
+    assert before["credentials"].result == "failed"
+    assert "next" in before["credentials"].says
+    assert acme.not_ok(await resolving.check(acme.name, company=acme.name)) == {}
