@@ -162,3 +162,40 @@ async def test_flow_that_does_not_fit_the_company_is_refused_with_what_was_meant
     told = {one["path"]: one["problem"] for one in refused.value.details}
     assert "Biling email" in told["entities"] and "'Billing email'" in told["entities"]
     assert "'Sales/Qualifed'" in told["stages"] and "'Sales/Qualified'" in told["stages"]
+
+
+async def test_company_that_refuses_its_credential_is_told_until_another_is_set(
+    operating: Operating, admin: Api
+) -> None:
+    flow = operating.stack.flow_document()
+    company, environment = flow["pipedrive"]["company"], flow["environment"]
+    path = f"/secrets/pipedrive/{company}/api-token"
+
+    async def stops() -> list[str]:
+        return [one["subject"] for one in (await admin.get("/status"))["stopped"]]
+
+    async def is_stopped() -> bool:
+        return await stops() == [f"company/{company}"]
+
+    async def goes_on() -> bool:
+        return await stops() == []
+
+    async def is_refused() -> bool:
+        """The resolver has the wrong one by now."""
+        findings = (await admin.post(f"/flows/{FLOW}/check"))["findings"]
+        return any(one["check"] == "pipedrive.authentication" and "HTTP 401" in one["says"] for one in findings)
+
+    await admin.put(path, {"value": {"token": "wrong"}, "environment": environment})
+    await until(is_refused, within_s=30)
+    await until(is_stopped)
+    (stop,) = next(one for one in (await admin.get("/flows"))["flows"] if one["flow"] == FLOW)["stopped"]
+    running = next(
+        one for one in (await admin.post(f"/flows/{FLOW}/check"))["findings"] if one["check"] == "flow.running"
+    )
+
+    await admin.put(path, {"value": {"token": operating.stack.api_token}, "environment": environment})
+    await until(goes_on)  # nothing is asked of the company by anybody
+
+    assert (stop["state"], stop["reason"]) == ("suspended", "Pipedrive does not accept the credential")
+    assert running["result"] == "failed"
+    assert f"mlc secrets set pipedrive/{company} api-token" in running["fix"]

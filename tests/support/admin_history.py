@@ -71,6 +71,7 @@ def histories(draw: st.DrawFn) -> dict[Lane, list[Record]]:
             history.audit(discard, draw(st.integers(0, 1)))
     _job(history, replayed)
     _secrets(history)
+    _stops(history)
     for given, partition in history.audited:
         if history.sometimes(once_in=5):
             history.put(m.erased(given), partition)
@@ -156,6 +157,15 @@ def _job(history: History, replayed: Sequence[tuple[str, str]]) -> None:
             issued=min(len(items), version - 1),
         )
         history.put((topics.JOBS, b"j1", job.encode(), {}), 0)
+
+
+def _stops(history: History) -> None:
+    """A company is stopped for one reason or another, and works again; what else is known of it is nobody's affair."""
+    for number in range(history.draw(st.integers(0, 4))):
+        stop = m.suspended(reason=history.draw(st.sampled_from(["401", "revoked"])), at_ms=m.START_MS + number)
+        history.put(m.erased(stop) if history.sometimes(once_in=3) else stop, 0)
+        if history.sometimes():
+            history.put((topics.STATE, b"acme/definitions/deal", b"{}", {}), 0)
 
 
 def _secrets(history: History) -> None:

@@ -29,6 +29,7 @@ from ml_connector.common.wire import (
     OutcomeKind,
     Received,
     Resolved,
+    Standing,
 )
 
 START_MS = 1_700_000_000_000
@@ -48,6 +49,11 @@ def external_id(entity: Entity, source_id: str) -> str:
 
 def record_key(entity: Entity, source_id: str, account: str = ACCOUNT) -> str:
     return keys.record_key(account, TYPES[entity], external_id(entity, source_id))
+
+
+def suspended(company: str = COMPANY, reason: str = "the grant was revoked", *, at_ms: int = START_MS) -> Given:
+    entry = Standing(state="suspended", reason=reason, at_ms=at_ms)
+    return topics.STATE, keys.standing_key(company).encode(), entry.encode(), {}
 
 
 def flow_version(flow: str = FLOW, *, company: str = COMPANY, account: str = ACCOUNT, version: int = 1) -> Given:

@@ -24,8 +24,9 @@ from ml_connector.common.flows import ActiveFlow, Flow, FlowVersion, parse_flow
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import base_config
 from ml_connector.common.kafka.record import Record
+from ml_connector.common.keys import standing_key
 from ml_connector.common.vault import Vault
-from ml_connector.common.wire import Desired, Hydrate, Outcome, Preview, Resolved, StoredDefinitions
+from ml_connector.common.wire import Desired, Hydrate, Outcome, Preview, Resolved, Standing, StoredDefinitions
 from ml_connector.resolver.core import Core
 from ml_connector.resolver.resolve import Book
 from support.writing import until
@@ -86,8 +87,8 @@ class Resolving:
             )
         assert self._producer.flush(30) == 0
 
-    def secret(self, company: str, name: str, value: dict[str, Any]) -> None:
-        entry = self.vault.encrypt(f"pipedrive/{company}", name, "sandbox", version=1, value=value)
+    def secret(self, company: str, name: str, value: dict[str, Any], *, version: int = 1) -> None:
+        entry = self.vault.encrypt(f"pipedrive/{company}", name, "sandbox", version=version, value=value)
         self._write(topics.SECRETS, entry.key.encode(), entry.encode(), {})
 
     def flow(self, company: str, fields: Mapping[str, Any], **pipedrive: Any) -> dict[str, Any]:
@@ -172,6 +173,12 @@ class Resolving:
 
         await until(answered)
         return {one.check.removeprefix("pipedrive."): one for one in found}
+
+    async def standing(self, company: str) -> Standing | None:
+        """As it is told now."""
+        found = await asyncio.to_thread(newest_by_key, self.kafka, topics.STATE.name)
+        value = found.get(standing_key(company))
+        return None if value is None else Standing.decode(value)
 
     async def webhooks(self, asked: Webhooks, *, company: str) -> Subscribed:
         """As the admin service asks."""

@@ -41,6 +41,7 @@ from ml_connector.resolver.send import Sender
 from ml_connector.sandbox import broker as brokers
 from support.pipedrive_standin import PipedriveProcess
 from support.resolving import event
+from support.state_topic import StateTopic
 from support.writing import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -112,6 +113,7 @@ class HalfResolver:
                 breaker=Breaker(first_s=5, longest_s=300, chance=random.Random(1)),
                 budget=Budget(),
                 limits=PipedriveLimits(burst=1000),
+                standing=StateTopic().standing(name, self.clock),
                 clock=self.clock,
             )
         return self._clients[name]

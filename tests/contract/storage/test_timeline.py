@@ -60,6 +60,7 @@ def messages() -> list[m.Given]:
         m.outcome("1:m", "ignored", "activity", "77", at_ms=m.START_MS + 60),
         m.desired("1:w", generation=Generation(7)),
         (topics.OBSERVED, keys.account_key(m.ACCOUNT.lower()).encode(), stopped.encode(), {}),
+        m.suspended(reason="the grant was revoked"),
     ]
 
 
@@ -142,7 +143,7 @@ def test_object_comes_with_what_netsuite_holds_and_why_it_waits(connection: Conn
     assert (record.record_key, record.external_id, record.netsuite_id) == (DEAL, "pd-deal-8", "647")
     assert record.in_netsuite
     assert (record.outcome, record.generation, record.waiting, record.open_letters) == ("written", "5.9", 1, 0)
-    assert record.stopped == ("NetSuite refuses the credentials",)
+    assert record.stopped == ("NetSuite refuses the credentials", "the grant was revoked")
 
 
 def test_timeline_is_in_order_with_everything(connection: Connection) -> None:

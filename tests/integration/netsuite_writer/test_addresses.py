@@ -28,6 +28,7 @@ from ml_connector.netsuite_writer.netsuite.connections import Connections, trans
 from ml_connector.resolver.pipedrive.clients import PipedriveClients
 from ml_connector.resolver.resolve import Book
 from ml_connector.resolver.settings import ResolverSettings
+from support.state_topic import StateTopic
 
 NAME: Final = "vendor.test"
 LOOPBACK: Final = "127.0.0.1"
@@ -148,7 +149,15 @@ async def _nowhere(_: SecretEntry) -> None:
 @asynccontextmanager
 async def pipedrive(settings: Settings, url: str) -> AsyncIterator[Get]:
     own = ResolverSettings.load(**settings.model_dump())
-    clients = PipedriveClients(own, cast(Directory, None), Book(lambda _: None), ManualClock(), keep=_nowhere)
+    clock = ManualClock()
+    clients = PipedriveClients(
+        own,
+        cast(Directory, None),
+        Book(lambda _: None),
+        clock,
+        keep=_nowhere,
+        standing=lambda company: StateTopic().standing(company, clock),
+    )
     yield clients._http_for(url).get
     await clients.close()
 

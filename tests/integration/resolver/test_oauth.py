@@ -29,6 +29,8 @@ from ml_connector.resolver.pipedrive.grant import REVOKED, Grant, GrantRevoked
 from ml_connector.resolver.pipedrive.login import OAuthLogin
 from support.pipedrive_standin import PipedriveProcess
 from support.resolving import Resolving
+from support.state_topic import StateTopic
+from support.writing import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -56,6 +58,7 @@ class Acme:
         self.owner = f"pipedrive/{self.name}"
         self.clock = ManualClock(time.time_ns() // 1_000_000)
         self.entries: dict[str, SecretEntry] = {}
+        self.state = StateTopic()
         self.crash = ""  # "before" or "after" the broker has the entry
         self._vault = Vault.from_text(new_key("k1"))
         self._http = http
@@ -72,10 +75,11 @@ class Acme:
             self._http, f"{self.pipedrive.url}/oauth/token", company=self.name, environment="sandbox",
             secrets=self, keep=self._keep, clock=self.clock,
         )  # fmt: skip
+        self.standing = self.state.standing(self.name, self.clock)
         self.client = PipedriveClient(
             self._http, OAuthLogin("http://127.0.0.1:9", None, self.grant),
             breaker=Breaker(first_s=5, longest_s=300, chance=random.Random(1)),
-            budget=Budget(), limits=PipedriveLimits(), clock=self.clock,
+            budget=Budget(), limits=PipedriveLimits(), standing=self.standing, clock=self.clock,
         )  # fmt: skip
 
     def connect(self) -> None:
@@ -280,9 +284,14 @@ async def test_revoked_company_waits_without_calls_until_it_is_connected_anew(ac
     assert len(acme.pipedrive.admin("GET", "log")) == already
     assert acme.client.budget.by_hour == {}, "what was not asked costs nothing"
 
+    acme.restart()
+    with pytest.raises(VendorUnavailable, match=REVOKED):
+        await acme.read()
+    assert acme.state.told(acme.name) == [REVOKED]
     acme.connect()
     acme.clock.advance(70)
     await acme.read()
+    assert acme.state.told(acme.name) == [REVOKED, None]
 
 
 async def test_wrong_client_secret_is_no_revoked_grant(steady: Acme) -> None:
@@ -329,3 +338,23 @@ async def test_resolver_logs_in_and_keeps_the_token_in_the_topic() -> None:
         assert kept.count(f"pipedrive/{name}/token".encode()) == 1
         found = await resolving.check(name, company=name)
         assert [found[one].result for one in ("credentials", "address", "authentication")] == ["ok"] * 3
+        await _revoked_and_connected_anew(resolving, name, given["refresh_token"])
+
+
+async def _revoked_and_connected_anew(resolving: Resolving, name: str, refresh_token: str) -> None:
+    """Others are told, and told again once it works; nothing but the new grant is needed for that."""
+    url = resolving.stack.urls["pipedrive"]
+    with httpx2.Client() as http:
+        form = {"token": refresh_token}
+        http.post(f"{url}/oauth/revoke", data=form, auth=(name, "hush")).raise_for_status()
+        assert (await resolving.check(name, company=name))["credentials"].result == "ok", "nobody has told us yet"
+        standing = await resolving.standing(name)
+        assert standing is not None
+        assert (standing.state, standing.reason) == ("suspended", REVOKED)
+
+        resolving.secret(name, "oauth2", {"refresh_token": exchanged(http, url, name)["refresh_token"]}, version=2)
+
+    async def goes_on() -> bool:
+        return await resolving.standing(name) is None
+
+    await until(goes_on)

@@ -119,9 +119,40 @@ def test_what_stops_it_is_told_with_its_reason(database: Database, key: str, fix
     assert "401 twice" in found.says
 
 
+@pytest.mark.parametrize(
+    ("auth", "fix"),
+    [
+        ("oauth2", "`mlc pipedrive connect acme`, then it goes on by itself"),
+        ("api-token", "`mlc secrets set pipedrive/acme api-token`, then it goes on by itself"),
+    ],
+)
+def test_stopped_company_is_told_with_what_a_person_does(database: Database, auth: Any, fix: str) -> None:
+    side = FLOW.pipedrive.model_copy(update={"company": "acme", "auth": auth})
+    with database.write() as connection:
+        row = {"key": keys.company_key("acme"), "state": "suspended", "reason": "revoked", "at_ms": 1}
+        connection.execute(insert(standing), [row])
+
+    found = Stops(database).look(LiveFlow(FLOW.model_copy(update={"pipedrive": side}), 3, paused=False))[1]
+
+    assert (found.result, found.says, found.fix) == ("failed", "acme is suspended: revoked", fix)
+
+
+def test_several_stops_are_told_each_with_its_fix(database: Database) -> None:
+    stopped = (keys.company_key(FLOW.pipedrive.company), keys.flow_key(FLOW.flow))
+    with database.write() as connection:
+        for key in stopped:
+            connection.execute(insert(standing), [{"key": key, "state": "stopped", "reason": "x", "at_ms": 1}])
+
+    found = Stops(database).look(LiveFlow(FLOW, 3, paused=False))[1]
+
+    assert found.fix.count("; ") == 1
+    assert "mlc secrets set" in found.fix
+    assert "mlc flows resume" in found.fix
+
+
 def test_what_stops_others_is_not_told(database: Database) -> None:
     with database.write() as connection:
-        for key in (keys.flow_key("other"), keys.account_key("7654321")):
+        for key in (keys.flow_key("other"), keys.account_key("7654321"), keys.company_key("other")):
             connection.execute(insert(standing), [{"key": key, "state": "halted", "reason": "x", "at_ms": 1}])
 
     assert Stops(database).look(LiveFlow(FLOW, 3, paused=False))[1].result == "ok"

@@ -363,6 +363,21 @@ def test_observed_topic_tells_of_records_and_of_what_is_stopped(tables: Tables) 
     assert tables.rows(observed, "record_key") == tables.rows(standing, "key") == []
 
 
+def test_state_topic_tells_which_companies_are_stopped_and_nothing_else(tables: Tables) -> None:
+    others: list[m.Given] = [
+        (topics.STATE, key, b"?", {}) for key in (b"acme/stages", b"acme/definitions/deal", b"acme", b"standing")
+    ]
+    tables.together(m.suspended("acme", "revoked"), m.suspended("other", "401", at_ms=7), *others)
+    assert tables.rows(standing, "key", "state", "reason", "at_ms") == [
+        ("company/acme", "suspended", "revoked", m.START_MS),
+        ("company/other", "suspended", "401", 7),
+    ]
+
+    unreadable: m.Given = (topics.STATE, b"other/standing", b"?", {})
+    tables.together(m.suspended("acme", "401"), m.erased(m.suspended("acme")), unreadable)
+    assert tables.rows(standing, "key", "reason") == [("company/other", "401")]
+
+
 @pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
 def test_items_of_a_replay_end_as_their_causes_do(tables: Tables, order: tuple[int, ...]) -> None:
     items = ReplayItems(

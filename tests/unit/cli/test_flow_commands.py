@@ -87,6 +87,22 @@ def test_list_shows_each_flow(service: Service, mlc: Mlc) -> None:
     assert lines[2].split()[5] == "paused"
 
 
+def test_list_says_what_stops_a_flow_and_what_to_ask(service: Service, mlc: Mlc) -> None:
+    stop = {
+        "subject": "company/acme", "state": "suspended", "reason": "the grant\x1b was revoked",
+        "since": "2026-07-28T03:00:00Z",
+    }  # fmt: skip
+    service.put("GET flows", {"flows": [{**FLOW, "stopped": [stop]}, {**FLOW, "stopped": [stop], "paused": True}]})
+
+    ran = mlc("flows", "list")
+
+    assert [line.split()[5] for line in ran.out.splitlines()[1:]] == ["stopped", "paused"]
+    assert ran.err.splitlines()[0] == (
+        "flow acme-eu: company acme is suspended since 2026-07-28 03:00:00Z: the grant\ufffd was revoked; "
+        "see `mlc doctor acme-eu`"
+    )
+
+
 def test_show_prints_yaml_that_can_be_applied_again(service: Service, mlc: Mlc, tmp_path: Path) -> None:
     document = {"flow": "acme-eu", "entities": {"deal": {"match": [], "fields": {"title": "data.title"}}}}
     service.put("GET flows/acme-eu/versions/2", {**FLOW, "version": 2, "document": document})

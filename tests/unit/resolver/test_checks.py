@@ -31,6 +31,7 @@ from ml_connector.resolver.pipedrive.client import PipedriveClient
 from ml_connector.resolver.pipedrive.grant import REVOKED, GrantRevoked
 from ml_connector.resolver.pipedrive.login import TokenLogin
 from ml_connector.resolver.plan import FlowPlan, compile_flow
+from support.state_topic import StateTopic
 
 NOW_MS = 1_795_168_860_000
 TOKEN = "s3cret-token"
@@ -58,6 +59,7 @@ class Acme:
 
     def __init__(self) -> None:
         self.clock = ManualClock(NOW_MS)
+        self.state = StateTopic()
         self.breaker = Breaker(first_s=60, longest_s=300, chance=random.Random(1))
         self.budget = Budget()
         self.plan: FlowPlan | None = compile_flow(parse_flow(document()), 1)
@@ -110,7 +112,8 @@ class Acme:
     def over(self, http: httpx2.AsyncClient) -> Acme:
         self._client = PipedriveClient(
             http, TokenLogin("https://acme.pipedrive.test", self.open), breaker=self.breaker,
-            budget=self.budget, limits=PipedriveLimits(), clock=self.clock,
+            budget=self.budget, limits=PipedriveLimits(), standing=self.state.standing("acme", self.clock),
+            clock=self.clock,
         )  # fmt: skip
         return self
 

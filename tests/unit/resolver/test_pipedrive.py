@@ -21,6 +21,7 @@ from ml_connector.resolver.pipedrive.trouble import trouble
 from ml_connector.resolver.plan import UNAPPLIED, FlowPlan, compile_flow
 from ml_connector.resolver.resolve import Book
 from ml_connector.resolver.settings import ResolverSettings
+from support.state_topic import StateTopic
 
 JSON = {"content-type": "application/json"}
 DAY_MS = 24 * HOUR_MS
@@ -145,7 +146,15 @@ def clients() -> PipedriveClients:
         raise AssertionError("nobody logs in")
 
     settings = ResolverSettings.load(kafka_bootstrap_servers="nowhere:1")
-    return PipedriveClients(settings, cast(Directory, None), Book(lambda _: None), ManualClock(), keep=keep)
+    clock = ManualClock()
+    return PipedriveClients(
+        settings,
+        cast(Directory, None),
+        Book(lambda _: None),
+        clock,
+        keep=keep,
+        standing=lambda company: StateTopic().standing(company, clock),
+    )
 
 
 @pytest.mark.parametrize("flow", ["acme-eu", "acme-us"])

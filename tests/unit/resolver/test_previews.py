@@ -27,6 +27,7 @@ from ml_connector.resolver.plan import FlowPlan
 from ml_connector.resolver.preview import answer, asks_for_preview, preview_of, with_stages
 from ml_connector.resolver.refresh import Refresher
 from support.resolving import COMPANY_ID, Cored, event
+from support.state_topic import StateTopic
 
 ACCOUNT = "1234567_SB1"
 AT_MS = 1_795_168_800_123  # 2026-11-20T10:00:00.123Z
@@ -181,6 +182,7 @@ class Behind:
             breaker=self.breaker,
             budget=Budget(),
             limits=PipedriveLimits(),
+            standing=StateTopic().standing("acme", cored.clock),
             clock=cored.clock,
         )
         self.refresher = Refresher(cored.core, cored.book, self, self._keep, cored.clock, reread_s=60)

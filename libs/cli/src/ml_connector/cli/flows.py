@@ -68,10 +68,11 @@ def list_(as_json: Json = False) -> None:
         return
     made = table("flow", "version", "company", "account", "environment", "state", rest="applied by")
     for one in answer["flows"]:
-        state = "paused" if one["paused"] else "active"
         names = (one["flow"], one["version"], one["company"], one["account"], one["environment"])
-        add(made, *names, state, f"{one['applied_by']}, {when(one['applied_at'])}")
+        add(made, *names, _state(one), f"{one['applied_by']}, {when(one['applied_at'])}")
     show(made)
+    for one in answer["flows"]:
+        _tell_stops(one)
 
 
 @app.command("show")
@@ -89,6 +90,7 @@ def show_(
         tell(answer)
     else:
         _yaml().dump(answer["document"], sys.stdout)
+        _tell_stops(answer)
 
 
 @app.command("history")
@@ -156,6 +158,20 @@ def preview_(
         show(preview(answer))
     if answer["result"] in {"dead_lettered", "unresolved"}:
         raise typer.Exit(1)
+
+
+def _state(one: Answer) -> str:
+    """What a person has said comes first."""
+    if one["paused"]:
+        return "paused"
+    return "stopped" if one.get("stopped") else "active"
+
+
+def _tell_stops(one: Answer) -> None:
+    for stop in one.get("stopped", ()):
+        subject = one_line(stop["subject"]).replace("/", " ", 1)
+        what = f"{subject} is {one_line(stop['state'])} since {when(stop['since'])}: {one_line(stop['reason'])}"
+        hint(f"flow {one_line(one['flow'])}: {what}; see `mlc doctor {one_line(one['flow'])}`")
 
 
 def _change(flow: str, what: str, reason: str, **more: Any) -> Answer:

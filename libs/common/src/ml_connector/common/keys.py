@@ -80,6 +80,16 @@ def flow_key(flow: str) -> str:
     return f"flow/{flow}"
 
 
+def company_key(company: str) -> str:
+    """What a company's suspension is called beside those of accounts and flows."""
+    return f"company/{company}"
+
+
+def standing_key(company: str) -> str:
+    """The key in `pipedrive.state` of a company's suspension."""
+    return f"{company}/standing"
+
+
 def received_key(cause: str) -> str:
     return f"{cause}/received"
 

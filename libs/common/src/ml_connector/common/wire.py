@@ -168,9 +168,10 @@ class BatchJob(Wire, frozen=True):
 
 
 class Standing(Wire, frozen=True):
-    """Why an account (or one record type of it) is suspended, or a flow halted. A tombstone once it is not any more.
+    """Why an account (or one record type of it) or a company is suspended, or a flow halted. A tombstone once it is
+    not any more.
 
-    Key: `keys.account_key` or `keys.flow_key`.
+    Key: `keys.account_key` or `keys.flow_key`; of a company `keys.standing_key`, in `pipedrive.state`.
     """
 
     state: Literal["suspended", "halted"]

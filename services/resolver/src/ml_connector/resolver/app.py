@@ -35,10 +35,12 @@ from ml_connector.resolver.core import Core
 from ml_connector.resolver.message import Defer, Message, Output
 from ml_connector.resolver.pipedrive.clients import PipedriveClients
 from ml_connector.resolver.preview import answer, asks_for_preview, preview_of, with_stages
+from ml_connector.resolver.probe import Prober
 from ml_connector.resolver.refresh import Refresher
 from ml_connector.resolver.resolve import Book
 from ml_connector.resolver.send import Sender
 from ml_connector.resolver.settings import ResolverSettings
+from ml_connector.resolver.standings import Standings
 from ml_connector.resolver.take import make_app
 
 log = get_logger()
@@ -60,7 +62,10 @@ class Resolver:
         self._state = CompactedTable[bytes](settings.kafka(), topics.STATE.full_name(prefix), decode=bytes)
         self._book = Book(self._state.get)
         self._sender = Sender(self._producer, clock, prefix=prefix, partitions=settings.partitions)
-        self._clients = PipedriveClients(settings, self._directory, self._book, clock, keep=self._keep_secret)
+        self._standings = Standings(self._state.get, self._sender.send, clock)
+        self._clients = PipedriveClients(
+            settings, self._directory, self._book, clock, keep=self._keep_secret, standing=self._standings.of
+        )
         self._core = Core(self._directory, self._book, clock)
         self._refresher = Refresher(
             self._core, self._book, self._clients, self._sender.send, clock, reread_s=settings.reread_s
@@ -75,6 +80,7 @@ class Resolver:
             owned=self._own,
             home=home,
         )
+        self._prober = Prober(self._directory.flows, self._core.plan, self._clients, self._standings.of, clock)
         self._checks = Checks(self._core.plan, self._clients, self._sender.send, clock)
         self._joined = False
         self._came_round_s = clock.monotonic_s()
@@ -99,6 +105,7 @@ class Resolver:
             for name, work in (
                 ("requests", self._requests.run()),
                 ("deferred", self._deferred.run()),
+                ("probes", self._prober.run()),
                 ("tick", self._tick()),
                 ("stop", stop.wait()),
             )
@@ -145,7 +152,12 @@ class Resolver:
         """Faust's assignment has changed: the companions follow."""
         self._joined = True
         count = self._settings.partitions
-        self._book.forget(lambda company: partition_for(company.encode(), count) in partitions)
+
+        def owned(company: str) -> bool:
+            return partition_for(company.encode(), count) in partitions
+
+        self._book.forget(owned)
+        self._prober.own(owned)
         await self._requests.own(partitions)
         await self._deferred.own(partitions)
 

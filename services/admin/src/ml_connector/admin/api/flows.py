@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -10,11 +12,14 @@ from pydantic import BaseModel, Field
 
 from ml_connector.admin.api.dead_letters import previewed
 from ml_connector.admin.api.models import In, Previewed, at
+from ml_connector.admin.api.models import Stop as Stopped
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Admin, Given, Operator, Viewer
+from ml_connector.admin.api.status import stop_of
 from ml_connector.admin.changing import Said
 from ml_connector.admin.flows.change import Changed
 from ml_connector.admin.flows.look import Known
+from ml_connector.admin.flows.stops import Stop, stops_of
 from ml_connector.common.flows import FlowVersion, environment_of
 
 router = APIRouter(prefix="/flows", tags=["flows"])
@@ -62,6 +67,7 @@ class Flow(BaseModel):
     environment: str
     applied_at: datetime | None
     applied_by: str
+    stopped: Annotated[list[Stopped], Field(description="what stops it, besides a person")]
     changed: Annotated[bool, Field(description="of a change: False when it was like that already")] = False
     unchecked: Annotated[str, Field(description="of an apply: why the company's definitions were not looked at")] = ""
 
@@ -95,7 +101,8 @@ class Document(BaseModel):
 @router.get("", responses=answers())
 def list_flows(given: Given, _: Viewer) -> Flows:
     """All flows by name, each with its active version."""
-    return Flows(flows=[Flow(**_told(known)) for known in given.flow_looks.all()])
+    stops = given.flow_looks.stops()
+    return Flows(flows=[Flow(**_told(known, stops)) for known in given.flow_looks.all()])
 
 
 @router.post("", responses=answers(409))
@@ -119,7 +126,7 @@ def show(given: Given, _: Viewer, flow: FlowName) -> FlowDetail:
         )
         for one in given.flow_looks.versions(flow)
     ]
-    return FlowDetail(**_told(known), document=known.version.document, versions=versions)
+    return FlowDetail(**_told(known, given.flow_looks.stops()), document=known.version.document, versions=versions)
 
 
 @router.get("/{flow}/versions/{version}", responses=answers(404))
@@ -169,16 +176,18 @@ def _said(actor: Admin, body: Because) -> Said:
 async def _done(given: Given, found: Changed) -> Flow:
     if found.changed:
         await given.outbox.publish()
-    return Flow(**{**_told(found.known), "changed": found.changed, "unchecked": found.unchecked})
+    stops = await asyncio.to_thread(given.flow_looks.stops)
+    return Flow(**{**_told(found.known, stops), "changed": found.changed, "unchecked": found.unchecked})
 
 
-def _told(known: Known) -> dict[str, Any]:
+def _told(known: Known, stops: Sequence[Stop]) -> dict[str, Any]:
     version: FlowVersion = known.version
     account = version.document["netsuite"]["account"]
     return {
         "flow": version.flow,
         "version": version.version,
         "paused": known.active.paused,
+        "stopped": [stop_of(stop) for stop in stops_of(version, stops)],
         "company": version.document["pipedrive"]["company"],
         "account": account,
         "environment": environment_of(account),

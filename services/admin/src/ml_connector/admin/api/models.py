@@ -35,6 +35,25 @@ class Behind(BaseModel):
     ]
 
 
+class Stop(BaseModel):
+    """What does not go on by itself, or only once its vendor answers again."""
+
+    subject: Annotated[
+        str,
+        Field(
+            description="`flow/<flow>`, `company/<company>`, `account/<account>`, `account/<account>/<record type>`",
+            examples=["company/acme"],
+        ),
+    ]
+    state: Annotated[str, Field(description="`halted`: a person resumes it; `suspended`: it is tried again")]
+    reason: str
+    since: datetime | None
+
+
+class Status(Behind):
+    stopped: Annotated[list[Stop], Field(description="flows, companies and accounts; empty when all work")]
+
+
 # -- records -------------------------------------------------------------------------------------------------------
 
 

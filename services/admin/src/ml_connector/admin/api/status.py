@@ -16,6 +16,7 @@ from ml_connector.admin.api.dead_letters import behind
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Given, Operator, Services, Viewer
 from ml_connector.admin.books import Closing
+from ml_connector.admin.flows.stops import Stop
 from ml_connector.admin.identity.roles import Actor
 from ml_connector.admin.look.letters import make_cursor, read_cursor
 from ml_connector.admin.tables import act, act_target
@@ -27,9 +28,9 @@ SHOWN_TARGETS = 100
 
 
 @router.get("/status", responses=answers())
-def status(given: Given, _: Viewer) -> m.Behind:
-    """How far this service is behind the topics."""
-    return behind(given)
+def status(given: Given, _: Viewer) -> m.Status:
+    """How far this service is behind the topics, and what is stopped."""
+    return m.Status(**behind(given).model_dump(), stopped=[stop_of(one) for one in given.flow_looks.stops()])
 
 
 @router.get("/accounting", responses=answers())
@@ -64,6 +65,10 @@ def list_acts(given: Given, _: Viewer, query: Annotated[m.ActQuery, Query()]) ->
         next=make_cursor(last.at_ms, last.act_id) if last is not None else None,
         behind=behind(given),
     )
+
+
+def stop_of(stop: Stop) -> m.Stop:
+    return m.Stop(subject=stop.subject, state=stop.state, reason=stop.reason, since=m.at(stop.at_ms))
 
 
 def _note_check(given: Services, actor: Actor) -> None:

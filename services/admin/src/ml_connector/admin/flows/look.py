@@ -7,6 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Row, select
 
 from ml_connector.admin.database import Database
+from ml_connector.admin.flows.stops import Stop, all_stops
 from ml_connector.admin.replay.control import NotFound
 from ml_connector.admin.tables import active_flow, flow, flow_version
 from ml_connector.common.directory import LiveFlow
@@ -45,6 +46,11 @@ class FlowLooks:
         """Raises NotFound."""
         with self._database.read() as connection:
             return find(connection, name)
+
+    def stops(self) -> list[Stop]:
+        """Whatever is stopped now."""
+        with self._database.read() as connection:
+            return all_stops(connection)
 
     def versions(self, name: str) -> list[FlowVersion]:
         """Newest first."""

@@ -1,18 +1,32 @@
-"""What doctor learns from this service itself: does anything stop the flow?"""
+"""What stops flows: a person, the writer, or Pipedrive's refusal. Told by doctor, and wherever flows are listed."""
 
 from __future__ import annotations
 
-from sqlalchemy import select
+from collections.abc import Iterable
+from typing import NamedTuple, cast
+
+from sqlalchemy import Connection, select
 
 from ml_connector.admin.database import Database
 from ml_connector.admin.tables import standing
 from ml_connector.common import keys
 from ml_connector.common.asking import Finding
 from ml_connector.common.directory import LiveFlow
+from ml_connector.common.flows import Flow, FlowVersion
+from ml_connector.common.keys import RecordType
+
+
+class Stop(NamedTuple):
+    """`subject`: `flow/<flow>`, `company/<company>`, `account/<account>`, `account/<account>/<record type>`."""
+
+    subject: str
+    state: str
+    reason: str
+    at_ms: int
 
 
 class Stops:
-    """A person has paused it, or the writer has halted it, or suspended its account. Blocks: call it in a thread."""
+    """Blocks: call it in a thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -28,14 +42,46 @@ class Stops:
         return Finding("flow.active", "ok", f"version {live.version} is active")
 
     def _stopped(self, live: LiveFlow) -> Finding:
-        name, account = live.flow.flow, live.flow.netsuite.account.lower()  # as the writer has it
-        types = {mapping.record for mapping in live.flow.entities.values()}
-        wanted = [keys.flow_key(name), keys.account_key(account), *(keys.account_key(account, one) for one in types)]
+        flow = live.flow
+        types = [mapping.record for mapping in flow.entities.values()]
+        wanted = subjects_of(flow.flow, flow.pipedrive.company, flow.netsuite.account, types)
         with self._database.read() as connection:
-            rows = connection.execute(select(standing).where(standing.c.key.in_(wanted)).order_by(standing.c.key)).all()
-        if not rows:
-            return Finding("flow.running", "ok", "neither the flow nor its account is stopped")
-        says = "; ".join(f"{row.key.partition('/')[2]} is {row.state}: {row.reason}" for row in rows)
-        halted = any(row.key == keys.flow_key(name) for row in rows)
-        fix = f"mend it, then `mlc flows resume {name}`" if halted else "mend it: the writer tries again by itself"
-        return Finding("flow.running", "failed", says, fix)
+            stops = [stop for stop in all_stops(connection) if stop.subject in wanted]
+        if not stops:
+            return Finding("flow.running", "ok", "neither the flow nor its company or account is stopped")
+        says = "; ".join(f"{one.subject.partition('/')[2]} is {one.state}: {one.reason}" for one in stops)
+        fixes = dict.fromkeys(_fix(flow, one.subject) for one in stops)
+        return Finding("flow.running", "failed", says, "; ".join(fixes))
+
+
+def all_stops(connection: Connection) -> list[Stop]:
+    """By subject. There are few: what works has none."""
+    rows = connection.execute(select(standing).order_by(standing.c.key))
+    return [Stop(row.key, row.state, row.reason, row.at_ms) for row in rows]
+
+
+def stops_of(version: FlowVersion, stops: Iterable[Stop]) -> list[Stop]:
+    """Those that concern this flow; its document may be one that this release would not take any more."""
+    document = version.document
+    types = [mapping.get("record", "") for mapping in document.get("entities", {}).values()]
+    company, account = document["pipedrive"]["company"], document["netsuite"]["account"]
+    wanted = subjects_of(version.flow, company, account, cast(list[RecordType], types))
+    return [stop for stop in stops if stop.subject in wanted]
+
+
+def subjects_of(flow: str, company: str, account: str, types: Iterable[RecordType]) -> list[str]:
+    """The writer calls accounts in lower case."""
+    account = account.lower()
+    of_types = dict.fromkeys(keys.account_key(account, one) for one in types)
+    return [keys.flow_key(flow), keys.company_key(company), keys.account_key(account), *of_types]
+
+
+def _fix(flow: Flow, subject: str) -> str:
+    if subject == keys.flow_key(flow.flow):
+        return f"mend it, then `mlc flows resume {flow.flow}`"
+    if subject != keys.company_key(flow.pipedrive.company):
+        return "mend it: the writer tries again by itself"
+    company = flow.pipedrive.company
+    if flow.pipedrive.auth == "oauth2":
+        return f"`mlc pipedrive connect {company}`, then it goes on by itself"
+    return f"`mlc secrets set pipedrive/{company} api-token`, then it goes on by itself"

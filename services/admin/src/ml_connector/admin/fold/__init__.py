@@ -1,4 +1,4 @@
-"""Messages to tables: audit, letters, work, jobs, flows, secrets."""
+"""Messages to tables: audit, letters, work, companies, jobs, flows, secrets."""
 
 from ml_connector.admin.fold.fold import READ, fold
 from ml_connector.admin.fold.prune import prune

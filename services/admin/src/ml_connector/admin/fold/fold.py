@@ -13,6 +13,7 @@ from typing import Final
 from sqlalchemy import Connection
 
 from ml_connector.admin.fold.audit import fold_audit
+from ml_connector.admin.fold.companies import fold_state
 from ml_connector.admin.fold.flows import fold_flows
 from ml_connector.admin.fold.jobs import fold_jobs
 from ml_connector.admin.fold.letters import fold_letters
@@ -28,6 +29,7 @@ _FOLDS: Final[dict[Topic, Callable[[Connection, Sequence[Record]], None]]] = {
     topics.EVENTS: fold_events,
     topics.PIPEDRIVE_REQUESTS: fold_events,
     topics.DEFERRED: fold_deferred,
+    topics.STATE: fold_state,
     topics.DESIRED: fold_desired,
     topics.OBSERVED: fold_observed,
     topics.DEAD_LETTERS: fold_letters,

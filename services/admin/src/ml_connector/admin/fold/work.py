@@ -10,12 +10,13 @@ import msgspec
 from sqlalchemy import Connection, select
 
 from ml_connector.admin.fold.reading import drop, last_by_key, put, read, refuse, some
-from ml_connector.admin.tables import accepted, flow, observed, parked, standing, waiting
+from ml_connector.admin.fold.standings import put_standings
+from ml_connector.admin.tables import accepted, flow, observed, parked, waiting
 from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.keys import DesiredKey
-from ml_connector.common.wire import Desired, Observed, Standing
+from ml_connector.common.wire import Desired, Observed
 
 _SKIPPED: Final = ("attempt/", "job/")
 _STANDINGS: Final = ("account/", "flow/")
@@ -155,23 +156,20 @@ def _waiting_row(key: str, desired: Desired) -> dict[str, Any] | None:
 
 def fold_observed(connection: Connection, records: Sequence[Record]) -> None:
     """Records; accounts and flows that are stopped. Attempts and batches are the writer's own affair."""
-    rows, stopped, gone, going = [], [], [], []
+    rows, gone = [], []
+    standings: dict[str, Record] = {}
     for key, record in last_by_key(records).items():
         if key.startswith(_SKIPPED):
             continue
         if key.startswith(_STANDINGS):
-            if record.value is None:
-                going.append({"key": key})
-            elif (stop := read(Standing, record)) is not None:
-                stopped.append({"key": key, "state": stop.state, "reason": stop.reason, "at_ms": stop.at_ms})
+            standings[key] = record
         elif record.value is None:
             gone.append({"record_key": key})
         elif (found := read(Observed, record)) is not None:
             rows.append(_observed_row(key, found))
     put(connection, observed, rows)
     drop(connection, observed, gone)
-    put(connection, standing, stopped)
-    drop(connection, standing, going)
+    put_standings(connection, standings)
 
 
 def _observed_row(key: str, found: Observed) -> dict[str, Any]:

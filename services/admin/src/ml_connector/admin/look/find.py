@@ -325,7 +325,7 @@ class _States:
 
 def _standing_keys(one: Any, record_type: RecordType | None) -> list[str]:
     """The writer calls accounts in lower case."""
-    return [keys.account_key(one.account.lower(), record_type), keys.flow_key(one.flow)]
+    return [keys.account_key(one.account.lower(), record_type), keys.flow_key(one.flow), keys.company_key(one.company)]
 
 
 def _names(connection: Connection, places: Iterable[Place]) -> dict[Place, tuple[str, ...]]:

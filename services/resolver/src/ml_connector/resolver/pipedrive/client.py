@@ -21,9 +21,10 @@ from ml_connector.common.keys import Entity
 from ml_connector.resolver.message import Read
 from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.budget import Budget
-from ml_connector.resolver.pipedrive.grant import GrantRevoked
+from ml_connector.resolver.pipedrive.grant import ClientRefused, GrantRevoked
 from ml_connector.resolver.pipedrive.login import Login, Signed
 from ml_connector.resolver.pipedrive.trouble import REFUSED_PAUSE_S, Trouble, trouble
+from ml_connector.resolver.standings import CompanyStanding
 
 # Pipedrive counts in a rolling window of 2 s, and sees a request later than we do, now more, now less.
 WINDOW_MS: Final = 2_200
@@ -47,6 +48,7 @@ class PipedriveClient:
         breaker: Breaker,
         budget: Budget,
         limits: PipedriveLimits,
+        standing: CompanyStanding,
         clock: Clock,
     ) -> None:
         self._http = http
@@ -55,6 +57,7 @@ class PipedriveClient:
         self._clock = clock
         self.budget = budget
         self.limits = limits
+        self._standing = standing
         self._limiter = Limiter(Rate(limits.burst, WINDOW_MS))
 
     def obey(self, limits: PipedriveLimits) -> None:
@@ -87,7 +90,7 @@ class PipedriveClient:
 
     async def log_in(self) -> None:
         """Raises SecretUnreadable when there is no credential that fits, GrantRevoked, VendorUnavailable."""
-        await self._login.signed()
+        await self._signed()
 
     async def look(self, path: str, *, tokens: int, signed: bool = True) -> httpx2.Response:
         """Whatever is answered, also while the company is left alone: a person asks, who may just have mended it. A
@@ -108,7 +111,7 @@ class PipedriveClient:
         """As `look`: because a person asks."""
         self._refuse_beyond_budget(tokens)
         await self._limiter.try_acquire_async(self._login.base_url)
-        signed = await self._login.signed()
+        signed = await self._signed()
         self.budget.spend(tokens, self._clock.now_ms())
         headers = {"accept": "application/json", **signed.headers}
         return await self._http.request(method, f"{signed.base_url}{path}", json=body, headers=headers)
@@ -149,14 +152,31 @@ class PipedriveClient:
         self._breaker.succeeded()
         return answer
 
+    async def _signed(self) -> Signed:
+        """What only a person can mend is told."""
+        try:
+            return await self._login.signed()
+        except (GrantRevoked, ClientRefused, SecretUnreadable) as error:
+            await self._standing.stopped(str(error))
+            raise
+
     async def _send(self, path: str, query: dict[str, str | int], tokens: int) -> httpx2.Response:
+        """As `_signed`."""
+        answer = await self._twice(path, query, tokens)
+        if answer.status_code == 401:
+            await self._standing.stopped(trouble(401, answer.headers).reason)
+        elif answer.status_code in {200, 404}:
+            await self._standing.works()
+        return answer
+
+    async def _twice(self, path: str, query: dict[str, str | int], tokens: int) -> httpx2.Response:
         """Once more when the credential has a successor."""
-        signed = await self._login.signed()
+        signed = await self._signed()
         self.budget.spend(tokens, self._clock.now_ms())
         answer = await self._ask(path, query, signed)
         if answer.status_code != 401 or not self._login.refused(signed):
             return answer
-        signed = await self._login.signed()
+        signed = await self._signed()
         await self._limiter.try_acquire_async(self._login.base_url)
         self.budget.spend(tokens, self._clock.now_ms())
         return await self._ask(path, query, signed)

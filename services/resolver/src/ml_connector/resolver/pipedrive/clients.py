@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
 from functools import partial
 from typing import Final
 
@@ -14,7 +15,7 @@ import httpx2
 
 from ml_connector.common.clock import Clock
 from ml_connector.common.connecting import proxy_for, transport_through
-from ml_connector.common.credentials import ApiToken, BasicKey, WebhookBasic
+from ml_connector.common.credentials import ApiToken, BasicKey, OAuthClient, OAuthGrant, WebhookBasic
 from ml_connector.common.directory import Directory
 from ml_connector.common.flows import Flow, PipedriveLimits
 from ml_connector.resolver.pipedrive.breaker import Breaker
@@ -24,6 +25,7 @@ from ml_connector.resolver.pipedrive.login import Login, OAuthLogin, TokenLogin
 from ml_connector.resolver.plan import FlowPlan
 from ml_connector.resolver.resolve import Book
 from ml_connector.resolver.settings import ResolverSettings
+from ml_connector.resolver.standings import CompanyStanding
 
 # A slow company must not take the connections of the others: each keeps to its own burst window instead.
 UNLIMITED: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=30)
@@ -33,13 +35,21 @@ class PipedriveClients:
     """Breaker, burst window and token budget of a company are shared by all its flows, under the strictest limits."""
 
     def __init__(
-        self, settings: ResolverSettings, directory: Directory, book: Book, clock: Clock, *, keep: Keep
+        self,
+        settings: ResolverSettings,
+        directory: Directory,
+        book: Book,
+        clock: Clock,
+        *,
+        keep: Keep,
+        standing: Callable[[str], CompanyStanding],
     ) -> None:
         self._settings = settings
         self._directory = directory
         self._book = book
         self._clock = clock
         self._keep = keep
+        self._standing = standing
         self._tls = settings.tls()
         self._http: dict[str | None, httpx2.AsyncClient] = {}  # by proxy
         self._clients: dict[tuple[str, str, str, str], PipedriveClient] = {}
@@ -67,6 +77,11 @@ class PipedriveClients:
         owner = f"flow/{plan.flow.flow}"
         return self._directory.secret(WebhookBasic, owner=owner, environment=plan.flow.environment).keys[-1]
 
+    def versions(self, plan: FlowPlan) -> tuple[int, ...]:
+        """Of what the flow logs in with: others once a person has replaced it."""
+        kinds = (OAuthClient, OAuthGrant) if plan.flow.pipedrive.auth == "oauth2" else (ApiToken,)
+        return tuple(self._directory.version_of(kind, owner=f"pipedrive/{plan.company}") for kind in kinds)
+
     async def close(self) -> None:
         await asyncio.gather(*(grant.close() for grant in self._grants.values()))
         await asyncio.gather(*(http.aclose() for http in self._http.values()))
@@ -83,6 +98,7 @@ class PipedriveClients:
             breaker=breaker,
             budget=self._book.budget(plan.company),
             limits=plan.flow.pipedrive.limits,
+            standing=self._standing(plan.company),
             clock=self._clock,
         )
 

@@ -34,6 +34,10 @@ class GrantRevoked(TryLater):
     """Nothing helps but a new grant."""
 
 
+class ClientRefused(VendorUnavailable):
+    """Nothing helps but the app's right client id and secret."""
+
+
 class Secrets(Protocol):
     def secret(self, kind: type[C], *, owner: str, environment: Environment) -> C: ...
 
@@ -171,7 +175,8 @@ class Grant:
             log.error("grant_revoked", owner=self._owner, reason=REVOKED)
             return None
         if answer.status_code == 401:
-            raise VendorUnavailable(f"Pipedrive's token endpoint does not accept the client of {self._owner}")
+            fix = f"`mlc secrets set {self._owner} oauth2-client`"
+            raise ClientRefused(f"Pipedrive's token endpoint does not accept the client of {self._owner}: {fix}")
         if answer.status_code != 200:
             raise VendorUnavailable(f"Pipedrive's token endpoint: status {answer.status_code}")
         return _read(answer)

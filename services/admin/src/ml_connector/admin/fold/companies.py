@@ -1,0 +1,36 @@
+"""`pipedrive.state`: what a company's owner tells of it. Definitions, stages and tokens are its own affair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import Connection
+
+from ml_connector.admin.fold.reading import last_by_key
+from ml_connector.admin.fold.standings import put_standings
+from ml_connector.common.kafka.record import Record
+from ml_connector.common.keys import company_key
+
+
+def fold_state(connection: Connection, records: Sequence[Record]) -> None:
+    """A key is `<company>/<what>`, and perhaps more."""
+    told: dict[str, dict[tuple[str, str], Record]] = {what: {} for what in _PARTS}
+    for key, record in last_by_key(records).items():
+        company, _, rest = key.partition("/")
+        what, _, more = rest.partition("/")
+        if what in told:
+            told[what][company, more] = record
+    for what, entries in told.items():
+        if entries:
+            _PARTS[what](connection, entries)
+
+
+def _fold_standings(connection: Connection, entries: Mapping[tuple[str, str], Record]) -> None:
+    put_standings(connection, {company_key(company): record for (company, _), record in entries.items()})
+
+
+# By what a message tells, what is made of it: the newest message of each company, and what its key says beyond that.
+_PARTS: Final[Mapping[str, Callable[[Connection, Mapping[tuple[str, str], Record]], None]]] = {
+    "standing": _fold_standings,
+}
