@@ -54,6 +54,7 @@ ACCESS: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/v1/vault/rotate"): ("admin", {}),
     ("GET", "/v1/flows/{flow}/webhooks"): ("viewer", None),
     ("POST", "/v1/flows/{flow}/webhooks"): ("admin", {"url": "https://in.example.com"}),
+    ("POST", "/v1/flows/{flow}/webhooks/rotate"): ("admin", {}),
     ("GET", "/v1/status"): ("viewer", None),
     ("GET", "/v1/accounting"): ("viewer", None),
     ("POST", "/v1/accounting"): ("operator", None),

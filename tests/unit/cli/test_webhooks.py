@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from unit.cli.conftest import Mlc, Service
@@ -74,3 +75,42 @@ def test_json_is_the_services_answer(service: Service, mlc: Mlc) -> None:
 
 def test_install_needs_a_url(mlc: Mlc) -> None:
     assert mlc("webhooks", "install", "acme-eu").code == 2
+
+
+ROTATED: dict[str, Any] = {
+    "flow": "acme-eu", "proof": "basic", "step": "overlapping", "key": "k-new", "old_key": "k-old",
+    "finish_at": "2026-11-20T10:05:00Z", "ingests": ["a", "b"], "created": [OURS], "removed": [OURS],
+}  # fmt: skip
+
+
+def test_rotation_says_what_is_done_and_what_is_next(service: Service, mlc: Mlc) -> None:
+    service.put(f"POST {PATH}/rotate", ROTATED, {**ROTATED, "step": "finished", "finish_at": None})
+
+    first = mlc("webhooks", "rotate", "acme-eu", "--reason", "it leaked")
+    last = mlc("webhooks", "rotate", "acme-eu", "--finish")
+
+    assert first.out.splitlines() == [
+        "2 ingests took key k-new; k-old is still good",
+        "webhooks: made 1, removed 1",
+        "then, from 2026-11-20T10:05:00Z on: mlc webhooks rotate acme-eu --finish",
+    ]
+    assert last.out == "key k-old is removed, k-new stays\n"
+    nothing = {"proof": None, "secret": None, "url": "", "relay": False, "finish": False, "reason": ""}
+    assert [one.body for one in service.asked] == [{**nothing, "reason": "it leaked"}, {**nothing, "finish": True}]
+
+
+def test_signing_key_comes_from_a_file_and_is_not_printed(service: Service, mlc: Mlc, tmp_path: Path) -> None:
+    service.put(f"POST {PATH}/rotate", {**ROTATED, "proof": "hmac-sha256", "created": [], "removed": []})
+    file = tmp_path / "new.key"
+    file.write_text("CANARY-of-a-signing-key\n")
+    file.chmod(0o600)
+
+    ran = mlc("webhooks", "rotate", "acme-eu", "--proof", "hmac-sha256", "--key", str(file))
+
+    asked = service.asked[0].body
+    assert (asked["proof"], asked["secret"]) == ("hmac-sha256", "CANARY-of-a-signing-key")
+    assert "give the relay key k-new" in ran.out and "CANARY" not in ran.out + ran.err
+
+
+def test_key_is_given_in_one_way(mlc: Mlc) -> None:
+    assert mlc("webhooks", "rotate", "acme-eu", "--key", "-", "--ask").code == 2

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from ml_connector.common.asking import Subscription
+from ml_connector.common.credentials import BasicKey
 from ml_connector.common.errors import AddressRefused, BadInput
 from ml_connector.common.flows import Flow, parse_flow
-from ml_connector.resolver.subscriptions import EVERY, address_of, compare, refuse_unsigned, shown
+from ml_connector.resolver.subscriptions import (
+    EVERY,
+    address_of,
+    compare,
+    leads_to,
+    name_of,
+    refuse_unsigned,
+    renewals,
+    shown,
+)
 
 OURS = "https://in.example/webhooks/pipedrive/acme-eu"
 OTHERS = ("https://other.example/webhooks/pipedrive/acme-eu", f"{OURS}-2", "https://in.example", "", "http://[")
@@ -55,6 +66,62 @@ def test_second_install_changes_nothing(there: list[Subscription], wanted: set[s
     found = compare(wanted, installed(there, wanted), OURS)
 
     assert (found.create, found.remove, len(found.keep)) == ((), (), len(wanted))
+
+
+NEW = BasicKey("new", "u", "p")
+NAMES = st.sampled_from(["", "by hand", *(name_of("acme-eu", entity, NEW) for entity in ENTITIES)])
+NAMED = st.lists(
+    st.builds(lambda one, name: msgspec.structs.replace(one, name=name), ONE, NAMES),
+    max_size=12,
+    unique_by=lambda one: one.id,
+)
+
+
+def place(one: Subscription) -> tuple[str, str, str]:
+    return one.url.rstrip("/"), one.entity, one.action
+
+
+def renewed(there: list[Subscription], *, address: str, steps: int) -> list[list[Subscription]]:
+    """What is there after each of the first calls to Pipedrive, until none is left to do."""
+    now, states = list(there), [list(there)]
+    for number, (old, make) in enumerate(renewals(there, "acme-eu", address, NEW)):
+        if make:
+            made = Subscription(
+                10**7 + number, old.entity, old.action, old.url, name=name_of("acme-eu", old.entity, NEW)
+            )
+            now.append(made)
+            states.append(list(now))
+        now.remove(old)
+        states.append(list(now))
+    return states[: steps + 1]
+
+
+@given(NAMED, st.sampled_from(["", OURS]), st.integers(0, 30))
+def test_renewal_that_is_stopped_anywhere_is_gone_on_with(
+    there: list[Subscription], address: str, stopped_after: int
+) -> None:
+    """Every place keeps a webhook at every moment; at the end all have the new key."""
+    ours = [one for one in there if leads_to(one, "acme-eu", address)]
+    assume(ours)
+
+    states = renewed(there, address=address, steps=stopped_after)
+    states += renewed(states[-1], address=address, steps=10**3)
+
+    others = [one for one in there if one not in ours]
+    for state in states:
+        assert {place(one) for one in ours} <= {place(one) for one in state}
+        assert [one for one in state if not leads_to(one, "acme-eu", address)] == others
+        assert len(state) <= len(there) + 1
+    last = [one for one in states[-1] if leads_to(one, "acme-eu", address)]
+    assert all(one.active and one.name == name_of("acme-eu", one.entity, NEW) for one in last)
+    assert {place(one) for one in last} == {place(one) for one in ours}
+    assert renewals(states[-1], "acme-eu", address, NEW) == ()
+
+
+def test_nothing_to_renew_is_a_mistake_and_no_success() -> None:
+    """Whatever delivers there would be refused once the old key is gone."""
+    with pytest.raises(BadInput, match=r"no webhook leads to flow acme-eu.*--relay"):
+        renewals([Subscription(1, "deal", EVERY, "https://relay.example/sign")], "acme-eu", "", NEW)
 
 
 @pytest.mark.parametrize(

@@ -149,7 +149,7 @@ def _path(owner: str, name: str) -> str:
 def _read(file: str | None) -> dict[str, Any]:
     """Raises BadInput, which never quotes what was read."""
     try:
-        value = json.loads(_text(file))
+        value = json.loads(secret_text(file, "the secret, as JSON on one line: "))
     except (ValueError, RecursionError):
         raise BadInput("the secret is not JSON") from None
     if not isinstance(value, dict):
@@ -157,9 +157,10 @@ def _read(file: str | None) -> dict[str, Any]:
     return value
 
 
-def _text(file: str | None) -> str:
+def secret_text(file: str | None, prompt: str) -> str:
+    """From a file, from stdin (`-`) or from whoever sits there. Raises BadInput, FileNotFoundError."""
     if file is None:
-        return getpass.getpass("the secret, as JSON on one line: ")
+        return getpass.getpass(prompt)
     if file == "-":
         return sys.stdin.read()
     try:

@@ -63,12 +63,16 @@ class Checked(Wire, frozen=True):
 
 
 class Webhooks(Wire, frozen=True):
-    """Kind `webhooks`: which subscriptions the company has; with `install`, those that the flow needs are made."""
+    """Kind `webhooks`: which subscriptions the company has; with `install`, those that the flow needs are made.
+
+    `renew`: the id of the flow's new key for HTTP Basic. Ours that were made with another are made anew with it.
+    """
 
     flow: str
     url: str = ""  # where ingest is reached from outside; with `relay` where the relay is
     install: bool = False
     relay: bool = False
+    renew: str = ""
 
 
 class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -82,6 +86,7 @@ class Subscription(msgspec.Struct, frozen=True, omit_defaults=True):
     active: bool = True
     last_delivery: str = ""
     last_status: int | None = None
+    name: str = ""
 
 
 class Subscribed(Wire, frozen=True):

@@ -55,6 +55,7 @@ from ml_connector.admin.secrets.change import Secrets
 from ml_connector.admin.secrets.look import SecretLooks
 from ml_connector.admin.secrets.rotate import Rotation
 from ml_connector.admin.settings import AdminSettings
+from ml_connector.admin.webhook_rotation import Parts, WebhookRotation
 from ml_connector.admin.webhooks import FlowWebhooks
 from ml_connector.common import logs, metrics, telemetry, topics
 from ml_connector.common.clock import Clock, SystemClock
@@ -101,6 +102,17 @@ class Admin:
         )
         looks = FlowLooks(self._database)
         vault = _vault(settings, clock)
+        credentials = Secrets(self._database, self._materializer, vault, clock)
+        flow_webhooks = FlowWebhooks(looks, self._owners)
+        parts = Parts(
+            flows=looks,
+            secrets=credentials,
+            webhooks=flow_webhooks,
+            ingests=self._ingests,
+            database=self._database,
+            level=self._materializer,
+            publish=self._outbox.publish,
+        )
         self.services = Services(
             database=self._database,
             materializer=self._materializer,
@@ -112,11 +124,12 @@ class Admin:
             flows=Flows(self._database, self._materializer, Fits(self._owners).of, clock),
             flow_looks=looks,
             flow_previews=FlowPreviews(looks, previews, clock),
-            secrets=Secrets(self._database, self._materializer, vault, clock),
+            secrets=credentials,
             secret_looks=SecretLooks(self._database),
             rotation=Rotation(self._database, self._materializer, vault, clock),
             checks=Checks(looks, self._owners, looks=(Stops(self._database).look, Refusals(self._ingests, clock).look)),
-            webhooks=FlowWebhooks(looks, self._owners),
+            webhooks=flow_webhooks,
+            webhook_rotation=WebhookRotation(parts, clock, old_key_s=settings.admin_old_key_s),
             clock=clock,
         )
 

@@ -61,6 +61,14 @@ class AdminSettings(Settings):
         int, Field(ge=1, description="a record that failed the same way so often is replayed only by force")
     ] = 3
 
+    admin_old_key_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            description="how long the old key of rotated webhooks stays at least; Pipedrive sends again for 183 s",
+        ),
+    ] = 300.0
+
     @model_validator(mode="after")
     def _finds_keys(self) -> AdminSettings:
         if self.admin_jwks_file is None and self.admin_discovery_url is None:

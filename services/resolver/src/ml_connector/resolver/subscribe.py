@@ -14,13 +14,15 @@ import httpx2
 
 from ml_connector.common.asking import Subscribed, Subscription, Webhooks
 from ml_connector.common.credentials import BasicKey
-from ml_connector.common.errors import ConnectorError
+from ml_connector.common.errors import ConnectorError, TryLater
 from ml_connector.resolver.check import WITHIN_S, unreachable
 from ml_connector.resolver.pipedrive.client import PipedriveClient
 from ml_connector.resolver.pipedrive.webhooks import PipedriveWebhooks
 from ml_connector.resolver.plan import FlowPlan
-from ml_connector.resolver.subscriptions import EVERY, address_of, compare, refuse_unsigned, shown
+from ml_connector.resolver.subscriptions import EVERY, address_of, compare, name_of, refuse_unsigned, renewals, shown
 
+KEY_S: Final = 5.0  # the admin service has just stored it, and ingest has it; so it will be here soon
+KEY_LOOK_S: Final = 0.05
 SLOW: Final = "Pipedrive is too slow: ask again, what was done stays"
 
 
@@ -80,19 +82,43 @@ class _Visit:
         self._there = await webhooks.there()
         if asked.install:
             await self._install(webhooks)
+        elif asked.renew:
+            await self._renew(webhooks, await self._key(asked.renew))
 
     async def _install(self, webhooks: PipedriveWebhooks) -> None:
         found = compare(self._plan.entities, self._there, self._address)
         basic = self._basic() if found.create else None
         for entity in found.create:
-            name = f"ml-connector {self._plan.flow.flow} {entity}"
-            made = await webhooks.make(entity, EVERY, self._address, name=name, basic=basic)
-            self._created.append(made)
-            self._there.append(made)
+            await self._make(webhooks, Subscription(0, entity, EVERY, self._address), basic)
         for one in found.remove:
-            await webhooks.remove(one)
-            self._removed.append(one)
-            self._there.remove(one)
+            await self._remove(webhooks, one)
+
+    async def _renew(self, webhooks: PipedriveWebhooks, basic: BasicKey) -> None:
+        """Between the two calls both deliver, each with a key that ingest believes."""
+        for old, make in renewals(self._there, self._plan.flow.flow, self._address, basic):
+            if make:
+                await self._make(webhooks, old, basic)
+            await self._remove(webhooks, old)
+
+    async def _make(self, webhooks: PipedriveWebhooks, like: Subscription, basic: BasicKey | None) -> None:
+        name = name_of(self._plan.flow.flow, like.entity, basic)
+        made = await webhooks.make(like.entity, like.action, like.url, name=name, basic=basic)
+        self._created.append(made)
+        self._there.append(made)
+
+    async def _remove(self, webhooks: PipedriveWebhooks, one: Subscription) -> None:
+        await webhooks.remove(one)
+        self._removed.append(one)
+        self._there.remove(one)
+
+    async def _key(self, wanted: str) -> BasicKey:
+        """Raises TryLater."""
+        for _ in range(round(KEY_S / KEY_LOOK_S)):
+            basic = self._clients.basic(self._plan)
+            if basic.id == wanted:
+                return basic
+            await asyncio.sleep(KEY_LOOK_S)
+        raise TryLater("the resolver has not read the new key yet: ask again")
 
     def _basic(self) -> BasicKey | None:
         """A flow that is only signed has none, and the relay needs none."""

@@ -2,6 +2,8 @@
 
 In: the flow, and what Pipedrive lists. Out: where deliveries go; what to make, keep and remove.
 Never: anything with another URL, whoever made it.
+
+Pipedrive does not say with which user a webhook was made; its name, which is ours to choose, does.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import msgspec
 
 from ml_connector.common.addresses import host_of
 from ml_connector.common.asking import Subscription
+from ml_connector.common.credentials import BasicKey
 from ml_connector.common.errors import BadInput
 from ml_connector.common.flows import Flow
 from ml_connector.resolver.looks import DELIVERIES
@@ -27,6 +30,13 @@ class Difference(NamedTuple):
     create: tuple[str, ...]
     keep: tuple[Subscription, ...]
     remove: tuple[Subscription, ...]
+
+
+class Renewal(NamedTuple):
+    """`make`: none when it is there already, and only the old one must go."""
+
+    old: Subscription
+    make: bool
 
 
 def address_of(flow: str, url: str, *, relay: bool) -> str:
@@ -61,6 +71,39 @@ def compare(entities: Iterable[str], there: Sequence[Subscription], address: str
     return Difference(tuple(sorted(wanted - keep.keys())), tuple(keep.values()), tuple(remove))
 
 
+def name_of(flow: str, entity: str, basic: BasicKey | None) -> str:
+    return f"ml-connector {flow} {entity}" + ("" if basic is None else f" {basic.id}")
+
+
+def renewals(there: Iterable[Subscription], flow: str, address: str, basic: BasicKey) -> tuple[Renewal, ...]:
+    """What was not made with this key, oldest first. One at a time: never more than one above what there was.
+
+    Raises BadInput when none is ours: whatever delivers to the flow would go on with the old key.
+    """
+    ours = sorted((one for one in there if leads_to(one, flow, address)), key=lambda one: one.id)
+    if not ours:
+        raise BadInput(
+            f"no webhook leads to flow {flow}: `mlc webhooks install` makes them; if they lead to a relay, give its "
+            "--url and --relay"
+        )
+    new = {_place(one) for one in ours if one.active and one.name == name_of(flow, one.entity, basic)}
+    found: list[Renewal] = []
+    for one in ours:
+        if not (one.active and one.name == name_of(flow, one.entity, basic)):
+            found.append(Renewal(one, make=_place(one) not in new))
+            new.add(_place(one))
+    return tuple(found)
+
+
+def _place(one: Subscription) -> tuple[str, str, str]:
+    return one.url.rstrip("/"), one.entity, one.action
+
+
+def leads_to(one: Subscription, flow: str, address: str) -> bool:
+    """Without an address: to the flow's path, on whichever host."""
+    return is_ours(one, address) if address else one.url.rstrip("/").endswith(f"{DELIVERIES}{flow}")
+
+
 def is_ours(one: Subscription, address: str) -> bool:
     """Whether it leads exactly there."""
     return one.url.rstrip("/") == address
@@ -72,8 +115,9 @@ def shown(there: Iterable[Subscription], flow: str, address: str) -> tuple[Subsc
 
 
 def _shown(one: Subscription, flow: str, address: str) -> Subscription:
-    ours = is_ours(one, address) if address else one.url.rstrip("/").endswith(f"{DELIVERIES}{flow}")
-    return msgspec.structs.replace(one, ours=ours, url=one.url if ours and address else _plain(one.url, path=ours))
+    ours = leads_to(one, flow, address)
+    url = one.url if ours and address else _plain(one.url, path=ours)
+    return msgspec.structs.replace(one, ours=ours, url=url, name="")
 
 
 def _plain(url: str, *, path: bool) -> str:

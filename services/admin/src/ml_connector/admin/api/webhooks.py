@@ -1,20 +1,26 @@
-"""/flows/{flow}/webhooks: which of the company's webhooks lead to the flow; make those that it needs."""
+"""/flows/{flow}/webhooks: which of the company's webhooks lead to the flow; make those that it needs; give them a new
+key."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Literal
 
 import msgspec
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from ml_connector.admin.acts import record_act
-from ml_connector.admin.api.flows import FlowName
+from ml_connector.admin.api import models as m
+from ml_connector.admin.api.flows import FlowName, Why
 from ml_connector.admin.api.models import In
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Admin, Given, Services, Viewer
+from ml_connector.admin.changing import Said
 from ml_connector.admin.identity.roles import Actor
+from ml_connector.admin.webhook_keys import Proof
+from ml_connector.admin.webhook_rotation import Rotate
 from ml_connector.common import asking
 
 router = APIRouter(prefix="/flows", tags=["flows"])
@@ -60,6 +66,39 @@ class Install(In):
     relay: Annotated[bool, Field(description="a relay signs what Pipedrive sends, and passes it on to ingest")] = False
 
 
+class RotateKey(In):
+    """Which key, and what is needed to give it out."""
+
+    proof: Annotated[Proof | None, Field(description="null: the one that deliveries to the flow carry")] = None
+    secret: Annotated[
+        str | None,
+        Field(min_length=16, max_length=500, repr=False, description="the new signing key; for hmac-sha256 only"),
+    ] = None
+    url: Annotated[
+        str, Field(max_length=MAX_URL, description="as at install; empty: all webhooks that lead to the flow's path")
+    ] = ""
+    relay: Annotated[bool, Field(description="`url` is a relay's")] = False
+    finish: Annotated[bool, Field(description="remove the old key; 409 before `finish_at`")] = False
+    reason: Why = ""
+
+
+class RotatedKey(BaseModel):
+    """How far it is; asked again it goes on."""
+
+    flow: str
+    proof: Proof
+    step: Annotated[
+        Literal["overlapping", "finished"],
+        Field(description="overlapping: both keys are good, and the new one is in use, or may be given to the relay"),
+    ]
+    key: Annotated[str, Field(description="the new key's id")]
+    old_key: Annotated[str | None, Field(description="the old key's id; null: there is none")]
+    finish_at: Annotated[datetime | None, Field(description="from then on the old key may go")]
+    ingests: Annotated[list[str], Field(description="who believes the new key: every ingest that lives")]
+    created: list[Subscription]
+    removed: list[Subscription]
+
+
 @router.get("/{flow}/webhooks", responses=answers(404, 409))
 async def webhooks(given: Given, _: Viewer, flow: FlowName, url: Url = "", relay: bool = False) -> Subscriptions:
     """Ask Pipedrive for them. Without `url` those are ours that lead to the flow's path on any host."""
@@ -73,6 +112,24 @@ async def install(given: Given, actor: Admin, flow: FlowName, body: Install) -> 
     await given.outbox.publish()
     asked = asking.Webhooks(flow=flow, url=body.url, install=True, relay=body.relay)
     return _told(flow, await given.webhooks.ask(asked))
+
+
+@router.post("/{flow}/webhooks/rotate", responses=answers(404, 409))
+async def rotate(given: Given, actor: Admin, flow: FlowName, body: RotateKey) -> RotatedKey:
+    """Replace the key that deliveries carry, while they go on. Stopped anywhere, ask again. Takes up to a minute."""
+    asked = Rotate(flow, body.proof, body.secret or "", body.url, body.relay, body.finish)
+    found = await given.webhook_rotation.run(asked, Said(actor, body.reason))
+    return RotatedKey(
+        flow=flow,
+        proof=found.proof,
+        step=found.step,
+        key=found.key,
+        old_key=found.old_key or None,
+        finish_at=None if found.finish_at_ms is None else m.at(found.finish_at_ms),
+        ingests=list(found.ingests),
+        created=[_row(one) for one in found.subscribed.created],
+        removed=[_row(one) for one in found.subscribed.removed],
+    )
 
 
 def _note(given: Services, actor: Actor, flow: str, body: Install) -> None:

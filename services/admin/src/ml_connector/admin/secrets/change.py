@@ -1,4 +1,5 @@
-"""Store a credential, delete one. A value comes in, is checked and encrypted; it never leaves this service again.
+"""Store a credential, change one, delete one. A value comes in, is checked and encrypted; it never leaves this service
+again.
 
 Each is one transaction: the table, the act, and the messages that tell of both. Before it the tables must hold all
 that the topic holds: a version is part of what a ciphertext is bound to, and must never be given twice.
@@ -28,7 +29,7 @@ from ml_connector.common.clock import Clock, Deadline
 from ml_connector.common.credentials import KINDS
 from ml_connector.common.errors import BadInput, SecretUnreadable
 from ml_connector.common.flows import Environment, environment_of, is_account
-from ml_connector.common.vault import Vault, secret_key
+from ml_connector.common.vault import SecretEntry, Vault, secret_key
 from ml_connector.common.wire import ActKind
 
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}\Z")
@@ -81,34 +82,48 @@ class Secrets:
 
         def change(connection: Connection, now_ms: int) -> Stored:
             _refuse_unexpected(stored_version(connection, place.key), said)
-            found = uses(connection)
-            where = _environment(place, found, environment)
+            where = _environment(place, uses(connection), environment)
             version = highest_version(connection, place.key) + 1
-            entry = vault.encrypt(place.owner, place.name, where, version=version, value=value)
-            put(connection, secret, [secret_row(entry)])
-            _tell(connection, place, entry.encode())
-            _note(connection, "secret.set", place, version, said, now_ms)
-            return Stored(place.owner, place.name, where, version, entry.kek, users(found, place.key))
+            return _store(
+                connection, vault.encrypt(place.owner, place.name, where, version=version, value=value), said, now_ms
+            )
 
         return await self._change(place, change)
+
+    async def amend(
+        self, place: Place, amend: Callable[[dict[str, Any]], Mapping[str, Any] | None], said: Said
+    ) -> None:
+        """What stands there by now becomes what `amend` makes of it; None leaves it. Raises NotFound."""
+        vault = await vault_now(self._vault)
+
+        def change(connection: Connection, now_ms: int) -> None:
+            entry = _stored(connection, place)
+            value = amend(_opened(vault, entry))
+            if value is not None:
+                _check(place, value)
+                version = highest_version(connection, place.key) + 1
+                _store(
+                    connection,
+                    vault.encrypt(place.owner, place.name, entry.environment, version=version, value=value),
+                    said,
+                    now_ms,
+                )
+
+        await self._change(place, change)
 
     async def delete(self, place: Place, said: Said, *, force: bool = False) -> Stored:
         """What an active flow needs only by `force`. Raises NotFound."""
 
         def change(connection: Connection, now_ms: int) -> Stored:
-            row = connection.execute(
-                select(secret).where(secret.c.key == place.key, secret.c.value.is_not(None))
-            ).one_or_none()
-            if row is None:
-                raise NotFound(f"there is no {place.key}")
-            _refuse_unexpected(row.version, said)
+            entry = _stored(connection, place)
+            _refuse_unexpected(entry.version, said)
             used_by = users(uses(connection), place.key)
             if used_by and not force:
                 raise Conflict(f"{place.key} is needed by flow {', '.join(used_by)}, which would stop: force says so")
             connection.execute(update(secret).where(secret.c.key == place.key).values(value=None))
             _tell(connection, place, None)
-            _note(connection, "secret.delete", place, row.version, said, now_ms)
-            return Stored(row.owner, row.name, row.environment, row.version, row.kek, used_by)
+            _note(connection, "secret.delete", place, entry.version, said, now_ms)
+            return _shown(entry, used_by)
 
         return await self._change(place, change)
 
@@ -129,6 +144,33 @@ async def vault_now(vault: Callable[[], Vault] | None) -> Vault:
     if vault is None:
         raise Conflict("the admin service has no key to encrypt with: set MLC_VAULT_KEYS there, as for the others")
     return await asyncio.to_thread(vault)
+
+
+def _stored(connection: Connection, place: Place) -> SecretEntry:
+    value = connection.scalar(select(secret.c.value).where(secret.c.key == place.key))
+    if value is None:
+        raise NotFound(f"there is no {place.key}")
+    return SecretEntry.decode(value)
+
+
+def _opened(vault: Vault, entry: SecretEntry) -> dict[str, Any]:
+    """Raises Conflict."""
+    try:
+        return vault.decrypt(entry, owner=entry.owner, name=entry.name, environment=entry.environment)
+    except SecretUnreadable as error:
+        raise Conflict(f"{error}: set it anew, or give the admin service that key") from error
+
+
+def _store(connection: Connection, entry: SecretEntry, said: Said, now_ms: int) -> Stored:
+    place = Place(entry.owner, entry.name)
+    put(connection, secret, [secret_row(entry)])
+    _tell(connection, place, entry.encode())
+    _note(connection, "secret.set", place, entry.version, said, now_ms)
+    return _shown(entry, users(uses(connection), entry.key))
+
+
+def _shown(entry: SecretEntry, used_by: tuple[str, ...]) -> Stored:
+    return Stored(entry.owner, entry.name, entry.environment, entry.version, entry.kek, used_by)
 
 
 def _check(place: Place, value: Mapping[str, Any]) -> None:

@@ -71,6 +71,7 @@ def _read(row: Any) -> Subscription | None:
         active=row.get("is_active") not in (0, False),
         last_delivery=str(row.get("last_delivery_time") or ""),
         last_status=status if isinstance(status, int) else None,
+        name=str(row.get("name") or ""),
     )
 
 
