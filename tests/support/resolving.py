@@ -197,16 +197,10 @@ class Resolving:
         return found[0]
 
     async def followed(self, flow: str, *, company: str) -> None:
-        """Until the resolver works with this flow. Flows come by another topic: an event before it is a dead letter."""
-        sent: set[str] = set()
-
-        async def one_is_resolved() -> bool:
-            name = f"{flow}-{len(sent)}"
-            self.take([event(name)], flow=flow, company=company)
-            sent.add(f"1:{name}")
-            return not sent.isdisjoint(await self.desired())
-
-        await until(one_is_resolved)
+        """Until the resolver works with this flow. Flows come by another topic: an event before it waits for it."""
+        name = f"{flow}-{uuid.uuid4().hex[:8]}"
+        self.take([event(name)], flow=flow, company=company)
+        await self.resolved([name])
 
     async def resolved(self, events: Iterable[str], *, within_s: float = 40.0) -> None:
         """Until each of these events has its desired record."""

@@ -32,6 +32,9 @@ from ml_connector.resolver.preview import asks_for_preview
 from ml_connector.resolver.resolve import STAGES, Book, lacking, readable, state_key
 
 MAX_DESIRED_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024
+# Ingest may know a flow before we do. It is here within 2 s (docs/flows.md), a busy machine may take some more.
+FLOW_COMES_WITHIN_MS: Final = 10_000
+FLOW_AGAIN_S: Final = 1.0
 MAX_REVISION: Final = 2**53  # revisions are times in ms; a larger one would not be a number everywhere
 _LANES: Final[dict[str, Lane]] = {"live": "live", "replay": "replay", "backfill": "backfill"}
 # Events of these say that what we know of the company has changed.
@@ -74,6 +77,8 @@ class Core:
         message = message.as_first_read()
         plan = self.plan(h.text(message.headers, h.FLOW))
         if plan is None:
+            if self._may_still_come(message):
+                return Defer("the flow is not known yet", after_s=FLOW_AGAIN_S)
             return self._malformed(message, "the flow does not exist any more", code="UNKNOWN_FLOW")
         mapping = plan if h.MAPPING_VERSION not in message.headers else self._mapping(message, plan)
         try:
@@ -106,6 +111,12 @@ class Core:
         if event.action == "delete":
             return self._answer(message, plan, entity, event, "merged" if event.merged_to else "gone")
         return self._resolve(message, plan, entity, event, answers=True)
+
+    def _may_still_come(self, message: Message) -> bool:
+        """Of a delivery that was received a moment ago the flow; a replay or a preview is of a flow that is known."""
+        if h.CAUSE in message.headers or asks_for_preview(message):
+            return False
+        return abs(self._clock.now_ms() - message.received_at_ms) < FLOW_COMES_WITHIN_MS
 
     # -- what an event says of itself --------------------------------------------------------------------------------
 
