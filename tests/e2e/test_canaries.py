@@ -12,15 +12,17 @@ import secrets
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx2
 import pytest
 import pytest_asyncio
 
-from ml_connector.cli.reading import read_topic
+from ml_connector.cli.reading import newest_by_key, read_topic
 from ml_connector.cli.stack import ACCOUNT, ADMIN, ALL, COMPANY, FLOW, SERVICES, StackOptions
 from ml_connector.cli.tokens import new_signing_key
 from ml_connector.common import topics
+from ml_connector.common.vault import SecretEntry, Vault
 from support.allowed_requests import refuse_strays
 from support.canaries import Canaries, of_files
 from support.listener import Listener
@@ -80,6 +82,7 @@ class Exercise:
                 yield f"topic {topic.name}", b"\n".join([record.key or b"", record.value or b"", headers])
 
 
+SCOPES = ["deals:read", "contacts:read", "users:read", "webhooks:full"]
 PLANTED = ("basic-password", "client-secret", "refresh-token", "wrong-token", "bearer", "misplaced", "forged")
 
 
@@ -115,6 +118,7 @@ async def _go_through(one: Exercise) -> None:
     await _store(one)
     await _be_refused(one)
     await _fail_to_log_in(one)
+    await _connect(one)
     for name in ("resolver", "netsuite-writer", "ingest", ADMIN):
         await one.operating.stack.kill(name)
         await one.operating.stack.start_one(name)
@@ -186,15 +190,52 @@ async def _fail_to_log_in(one: Exercise) -> None:
         ),
     ):
         assert await one.ask("PUT", f"/secrets/{place}", {"value": wrong}) == 200
-        await _until_failed(one, f"{side}.authentication")
+        await _until_found(one, f"{side}.authentication", "failed")
         assert await one.ask("PUT", f"/secrets/{place}", {"value": right}) == 200
 
 
-async def _until_failed(one: Exercise, check: str) -> None:
+async def _connect(one: Exercise) -> None:
+    """A browser allows the app, and the flow goes over to OAuth; its API token is a wrong one from then on."""
+    stack = one.operating.stack
+    callback = f"{stack.urls[ADMIN]}/v1/pipedrive/callback"
+    secret = one.planted["client-secret"]
+    app = {"client_id": "c", "client_secret": secret, "redirect_uri": callback, "scopes": SCOPES}
+    async with httpx2.AsyncClient() as browser:
+        (
+            await browser.post(f"{stack.urls['pipedrive']}/_sandbox/companies/{COMPANY}/apps", json=app)
+        ).raise_for_status()
+        asked = await one.admin.post(f"/pipedrive/{COMPANY}/connect", {})
+        came = (await browser.get(asked["authorize_url"])).headers["location"]
+        forged = f"{callback}?state={'f' * 43}&code={one.planted['forged']}"
+        answers = [await browser.get(url) for url in (forged, came, came)]
+    one.answers += [answer.content + repr(answer.headers).encode() for answer in answers]
+    assert [answer.status_code for answer in answers] == [400, 200, 409]
+    query = {name: values[0] for name, values in parse_qs(urlsplit(came).query).items()}
+    grant = await asyncio.to_thread(_grant, one)
+    tokens = {name: grant[name] for name in ("access_token", "refresh_token")}
+    one.canaries.plant({"state": query["state"], "code": query["code"], **tokens})
+
+    document = stack.flow_document()
+    document["pipedrive"]["auth"] = "oauth2"
+    wrong = {"value": {"token": one.planted["wrong-token"]}}
+    assert await one.ask("PUT", f"/secrets/pipedrive/{COMPANY}/api-token", wrong) == 200
+    assert await one.ask("POST", "/flows", {"document": document, "check": False}) == 200
+    await _until_found(one, "pipedrive.authentication", "ok")
+
+
+def _grant(one: Exercise) -> dict[str, Any]:
+    owner, stack = f"pipedrive/{COMPANY}", one.operating.stack
+    entry = SecretEntry.decode(newest_by_key(one.operating.kafka, topics.SECRETS.name)[f"{owner}/oauth2"])
+    assert entry.version == 2, "after the one that was stored by hand"
+    vault = Vault.from_text(stack.vault_key)
+    return vault.decrypt(entry, owner=owner, name="oauth2", environment=entry.environment)
+
+
+async def _until_found(one: Exercise, check: str, result: str) -> None:
     async def found_out() -> bool:
         await one.ask("POST", f"/flows/{FLOW}/check", {})
         findings = json.loads(one.last)["findings"]
-        return {"failed"} == {finding["result"] for finding in findings if finding["check"] == check}
+        return {result} == {finding["result"] for finding in findings if finding["check"] == check}
 
     await until(found_out)
 

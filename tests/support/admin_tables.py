@@ -7,12 +7,12 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from ml_connector.admin.tables import lease, metadata, origin, outbox
+from ml_connector.admin.tables import connecting, lease, metadata, origin, outbox
 
 Dump = dict[str, list[tuple[Any, ...]]]
 
 # Of one database, not of the topics.
-OWN = (lease, origin, outbox)
+OWN = (connecting, lease, origin, outbox)
 
 
 def dump(connection: Connection) -> Dump:

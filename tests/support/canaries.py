@@ -15,9 +15,15 @@ class Canaries:
     """By name, what must appear nowhere. Of a text of several lines each long line counts."""
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
-        self._forms = {name: frozenset(_forms(value)) for name, value in secrets.items()}
-        short = [name for name, forms in self._forms.items() if not forms]
+        self._forms: dict[str, frozenset[bytes]] = {}
+        self.plant(secrets)
+
+    def plant(self, secrets: Mapping[str, str]) -> None:
+        """More of them: some are made on the way."""
+        found = {name: frozenset(_forms(value)) for name, value in secrets.items()}
+        short = [name for name, forms in found.items() if not forms]
         assert not short, f"too short to be looked for: {short}"
+        self._forms |= found
 
     def found_in(self, data: bytes) -> set[str]:
         return {name for name, forms in self._forms.items() if any(form in data for form in forms)}

@@ -68,6 +68,22 @@ def test_a_code_buys_tokens_once(pipedrive: PipedriveProcess) -> None:
     assert app.ask("/api/v2/deals", given["access_token"]).status_code == 200
 
 
+def test_user_who_cancels_gives_no_code(pipedrive: PipedriveProcess) -> None:
+    """As "App installation" has it."""
+    app = Installed(pipedrive, "cancel", ["deals:read"])
+    query = {"client_id": "id-cancel", "redirect_uri": REDIRECT, "state": "s"}
+
+    answer = app.http.get(f"{app.url}/oauth/authorize", params=query, headers={"x-sandbox-consent": "denied"})
+
+    assert (answer.status_code, answer.headers["location"]) == (302, f"{REDIRECT}?error=user_denied&state=s")
+
+
+def test_grant_may_name_the_company_s_own_domain(pipedrive: PipedriveProcess) -> None:
+    app = Installed(pipedrive, "domain", ["deals:read"], api_domain="company")
+
+    assert app.exchange()["api_domain"] == "https://domain.pipedrive.com"
+
+
 def test_a_wrong_client_secret_gets_nothing(pipedrive: PipedriveProcess) -> None:
     app = Installed(pipedrive, "wrong", ["deals:read"])
     form = {"grant_type": "authorization_code", "code": app.code(), "redirect_uri": REDIRECT}

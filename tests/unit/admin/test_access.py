@@ -55,16 +55,20 @@ ACCESS: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/v1/flows/{flow}/webhooks"): ("viewer", None),
     ("POST", "/v1/flows/{flow}/webhooks"): ("admin", {"url": "https://in.example.com"}),
     ("POST", "/v1/flows/{flow}/webhooks/rotate"): ("admin", {}),
+    ("POST", "/v1/pipedrive/{company}/connect"): ("admin", {}),
     ("GET", "/v1/status"): ("viewer", None),
     ("GET", "/v1/accounting"): ("viewer", None),
     ("POST", "/v1/accounting"): ("operator", None),
     ("GET", "/v1/acts"): ("viewer", None),
 }
+# Routes that need no token: a browser comes back to it from Pipedrive, and its `state` says who asked.
+PUBLIC = {("GET", "/v1/pipedrive/callback")}
 IN_PATHS = {
     "letter_id": ID,
     "job_id": ID,
     "act": "pause",
     "flow": "acme",
+    "company": "acme",
     "version": "1",
     "kind": "flow",
     "owner": "acme",
@@ -132,7 +136,7 @@ def call(client: TestClient, method: str, path: str, body: Any, headers: dict[st
 
 
 def test_every_route_is_in_the_table_and_the_table_has_no_other() -> None:
-    assert sorted(routes_of(make_api(cast(Services, Nothing())))) == sorted(ACCESS)
+    assert sorted(routes_of(make_api(cast(Services, Nothing())))) == sorted([*ACCESS, *PUBLIC])
 
 
 def test_route_that_nobody_thought_of_would_be_found() -> None:
@@ -145,6 +149,14 @@ def test_route_that_nobody_thought_of_would_be_found() -> None:
 @pytest.mark.parametrize(("method", "path"), ACCESS)
 def test_nobody_gets_anywhere_without_a_token(client: TestClient, method: str, path: str) -> None:
     assert call(client, method, path, ACCESS[method, path][1], {}) == 401
+
+
+def test_callback_is_open_to_anybody_and_only_it(client: TestClient) -> None:
+    """Paths beside it, and longer ones, are behind the door."""
+    for query, status in (("", 400), (f"?state={'x' * 43}&code=c", 200)):
+        assert call(client, "GET", f"/v1/pipedrive/callback{query}", None, {}) == status
+    for path in ("/v1/pipedrive/callback/", "/v1/pipedrive/callback/x", "/v1/pipedrive", "/v1/pipedrive/CALLBACK"):
+        assert call(client, "GET", path, None, {}) == 401
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -17,7 +17,7 @@ import typer
 from rich.table import Table
 
 from ml_connector.cli import accounting as books
-from ml_connector.cli import dlq, flows, netsuite, records, replays, secrets, webhooks
+from ml_connector.cli import dlq, flows, netsuite, pipedrive, records, replays, secrets, webhooks
 from ml_connector.cli import tail as tailing
 from ml_connector.cli.doctor import doctor
 from ml_connector.cli.reading import newest_by_key
@@ -44,6 +44,7 @@ for name, group in {
     "secrets": secrets.app,
     "vault": secrets.vault,
     "netsuite": netsuite.app,
+    "pipedrive": pipedrive.app,
     "webhooks": webhooks.app,
     "dlq": dlq.app,
     "replay": replays.app,

@@ -217,10 +217,10 @@ class Stack:
     async def _start_service(self, name: str) -> None:
         port = free_port()
         environment = self.environment(MLC_HTTP_PORT=str(port), MLC_STORE_DIR=str(self._home / name / "store"))
-        if _kind(name) == ADMIN:
-            environment |= self._admin_environment()
-        module = f"ml_connector.{_kind(name).replace('-', '_')}"
         self.urls[name] = f"http://127.0.0.1:{port}"
+        if _kind(name) == ADMIN:
+            environment |= {**self._admin_environment(), "MLC_ADMIN_PUBLIC_URL": self.urls[name]}
+        module = f"ml_connector.{_kind(name).replace('-', '_')}"
         await self._spawn(name, [module], environment)
         await self.until_ready(name)
 
@@ -330,6 +330,8 @@ class Stack:
         for side in STAND_INS:
             if side in self.urls:
                 document[side]["base_url"] = self.urls[side]
+        if "pipedrive" in self.urls:
+            document["pipedrive"]["oauth_url"] = f"{self.urls['pipedrive']}/oauth/token"
         return document
 
     async def _register(self, public_key_pem: str) -> None:

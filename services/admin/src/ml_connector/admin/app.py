@@ -19,6 +19,7 @@ from ml_connector.admin.api import (
     checks,
     dead_letters,
     flows,
+    pipedrive,
     problems,
     records,
     replays,
@@ -30,6 +31,8 @@ from ml_connector.admin.api import (
 from ml_connector.admin.api.services import Services
 from ml_connector.admin.books import Books
 from ml_connector.admin.checks import Checks
+from ml_connector.admin.connect.connect import CALLBACK, Connects
+from ml_connector.admin.connect.exchange import Exchange
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.change import Flows
 from ml_connector.admin.flows.fits import Fits
@@ -71,7 +74,7 @@ log = get_logger()
 
 HEADER_READ_MS: Final = 5_000
 MAX_HEADER_BYTES: Final = 64 * 1024  # a token has 16 KiB at most
-PROBES: Final = frozenset({"/livez", "/readyz"})
+PUBLIC: Final = frozenset({"/livez", "/readyz", CALLBACK})
 DESCRIPTION: Final = """What happened to a record, why it failed, and doing it again.
 
 Every call needs a bearer token of the configured issuer with the role viewer, operator or admin."""
@@ -130,6 +133,15 @@ class Admin:
             checks=Checks(looks, self._owners, looks=(Stops(self._database).look, Refusals(self._ingests, clock).look)),
             webhooks=flow_webhooks,
             webhook_rotation=WebhookRotation(parts, clock, old_key_s=settings.admin_old_key_s),
+            connects=Connects(
+                self._database,
+                credentials,
+                level=self._materializer,
+                vault=vault,
+                exchange=Exchange(settings, clock),
+                public_url=settings.admin_public_url,
+                clock=clock,
+            ),
             clock=clock,
         )
 
@@ -205,10 +217,11 @@ def make_api(services: Services) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
+        telemetry={"tracing": False, "logs": False},  # it would export queries: a customer's name, a state, a code
     )
     api.state.services = services
     problems.install(api)
-    for part in (records, dead_letters, replays, flows, secrets, vault, checks, webhooks, status):
+    for part in (records, dead_letters, replays, flows, secrets, vault, checks, webhooks, pipedrive, status):
         api.include_router(part.router, prefix="/v1")
     return api
 
@@ -230,7 +243,7 @@ def make_asgi(admin: Admin) -> Any:
 
 
 def within_door(api: FastAPI, verifier: Verifier) -> Door:
-    return Door(api, verifier, public=PROBES)
+    return Door(api, verifier, public=PUBLIC)
 
 
 def make_server(asgi: Any, settings: AdminSettings, port: int) -> Server:

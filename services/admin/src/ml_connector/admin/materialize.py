@@ -21,7 +21,7 @@ from ml_connector.admin.database import Database, lock_folding, upsert
 from ml_connector.admin.feed import Batch, Feed
 from ml_connector.admin.fold import READ, fold, prune
 from ml_connector.admin.lease import Lease
-from ml_connector.admin.tables import lease, metadata, origin, outbox, position
+from ml_connector.admin.tables import connecting, lease, metadata, origin, outbox, position
 from ml_connector.common.clock import Clock, Deadline
 from ml_connector.common.errors import ConnectorError, TryLater
 from ml_connector.common.kafka.record import Record
@@ -40,7 +40,7 @@ TRUNCATED_LOOKS: Final = 3  # a new leader may not know for a moment how far its
 
 # PostgreSQL's classes of what is wrong with the values themselves: data, constraints, limits of the program.
 _OF_THE_VALUES: Final = ("22", "23", "54")
-_OURS: Final = (lease, outbox)
+_OURS: Final = (connecting, lease, outbox)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic.networks import HttpUrl
 
+from ml_connector.common.addresses import host_of
+from ml_connector.common.errors import AddressRefused
 from ml_connector.common.settings import Settings
 
 # Asymmetric ones only: with HMAC, whoever can verify a token can make one.
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
+
+
+def _reached(url: str | None) -> str | None:
+    if url is None:
+        return None
+    try:
+        host_of(url.rstrip("/"))
+    except AddressRefused as error:
+        raise ValueError(str(error)) from error
+    return url.rstrip("/")
 
 
 class AdminSettings(Settings):
@@ -68,6 +80,11 @@ class AdminSettings(Settings):
             description="how long the old key of rotated webhooks stays at least; Pipedrive sends again for 183 s",
         ),
     ] = 300.0
+    admin_public_url: Annotated[
+        str | None,
+        AfterValidator(_reached),
+        Field(description="where browsers reach this service, https outside loopback: for `mlc pipedrive connect`"),
+    ] = None
 
     @model_validator(mode="after")
     def _finds_keys(self) -> AdminSettings:

@@ -1,4 +1,5 @@
-"""What the admin service keeps in SQL: everything but `outbox` and `lease` can be rebuilt from the topics alone.
+"""What the admin service keeps in SQL: everything but `outbox`, `lease` and `connecting`
+can be rebuilt from the topics alone.
 
 Times are ms since the epoch. A generation is two columns, compared in that order. `alembic` makes these tables from
 `migrations/`; a test compares the two.
@@ -390,4 +391,21 @@ lease: Final = Table(
     _text("name", primary_key=True),
     _text("owner"),
     _ms("until_ms"),
+)
+
+# Authorizations at Pipedrive that somebody asked for, by the SHA-256 of their state.
+connecting: Final = Table(
+    "connecting",
+    metadata,
+    _text("state_hash", primary_key=True),
+    _text("company"),
+    _text("environment"),
+    _text("token_url"),
+    _text("redirect_uri"),
+    _text("actor"),
+    _text("role"),
+    _text("reason"),
+    _ms("expires_at_ms"),
+    Column("used", Boolean, nullable=False),
+    Index("connecting_by_end", "expires_at_ms"),
 )

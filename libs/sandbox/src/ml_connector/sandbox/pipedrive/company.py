@@ -34,6 +34,9 @@ class Terms(BaseModel):
     refresh_token: Annotated[
         Literal["same", "rotated"], Field(description="what a refresh returns; official pages disagree")
     ] = "same"  # noqa: S105  a switch
+    api_domain: Annotated[
+        Literal["here", "company"], Field(description="what a grant names: this stand-in, or the company's own domain")
+    ] = "here"
     retry_after: Annotated[bool, Field(description="a 429 carries Retry-After")] = False
     deleted_in_lists: Annotated[bool, Field(description="`updated_since` lists show deleted objects")] = False
     organization_address: Annotated[

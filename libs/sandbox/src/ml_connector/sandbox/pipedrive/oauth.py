@@ -68,14 +68,18 @@ class OAuth:
         return json_reply(404, {"success": False, "error": "not found"})
 
     def _authorize(self, request: Request) -> Reply:
-        """The user agrees at once."""
+        """The user agrees at once, or with `X-Sandbox-Consent: denied` cancels (Pipedrive, app installation)."""
         app = self.apps.get(request.query.get("client_id", ""))
         redirect_uri = request.query.get("redirect_uri", "")
         if app is None or redirect_uri != app.redirect_uri:
             return _refused("invalid_client" if app is None else "invalid_request")
-        code = secrets.token_urlsafe(24)
-        self._codes[code] = (app, self._clock.now_s() + CODE_LIFE_S)
-        query = {"code": code} | ({"state": request.query["state"]} if "state" in request.query else {})
+        if request.headers.get("x-sandbox-consent") == "denied":
+            query = {"error": "user_denied"}
+        else:
+            code = secrets.token_urlsafe(24)
+            self._codes[code] = (app, self._clock.now_s() + CODE_LIFE_S)
+            query = {"code": code}
+        query |= {"state": request.query["state"]} if "state" in request.query else {}
         return Reply(302, b"", {"location": f"{redirect_uri}?{urlencode(query)}"})
 
     def _token(self, request: Request) -> Reply:
@@ -129,14 +133,15 @@ class OAuth:
         grant.used_s = now_s
         grant.access_tokens[access_token] = now_s + ACCESS_LIFE_S
         self._by_access[access_token] = grant
-        parts = urlsplit(request.url)
+        company, parts = grant.app.company, urlsplit(request.url)
+        here = f"{parts.scheme}://{parts.netloc}"
         return {
             "access_token": access_token,
             "token_type": "Bearer",
             "refresh_token": grant.refresh_token,
             "scope": " ".join(sorted(grant.app.scopes)),
             "expires_in": int(ACCESS_LIFE_S),
-            "api_domain": f"{parts.scheme}://{parts.netloc}",
+            "api_domain": here if company.terms.api_domain == "here" else f"https://{company.host}",
         }
 
     def _revoke(self, request: Request) -> Reply:

@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer
 
 from ml_connector.admin.books import Books
 from ml_connector.admin.checks import Checks
+from ml_connector.admin.connect.connect import Connects
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.change import Flows
 from ml_connector.admin.flows.look import FlowLooks
@@ -49,6 +50,7 @@ class Services:
     checks: Checks
     webhooks: FlowWebhooks
     webhook_rotation: WebhookRotation
+    connects: Connects
     clock: Clock
 
 

@@ -14,7 +14,7 @@ from ml_connector.common.errors import TryLater
 
 
 class Door:
-    """`public`: paths that probes may ask."""
+    """`public`: paths that anybody may ask."""
 
     def __init__(self, app: ASGIApp, verifier: Verifier, *, public: frozenset[str]) -> None:
         self._app = app

@@ -77,12 +77,12 @@ class Secrets:
         vault = await vault_now(self._vault)
         place.refuse_wrong()
         if place.owner.startswith("netsuite/"):
-            _environment(place, (), environment)  # of two mistakes the worse one is told first
+            environment_for(place, (), environment)  # of two mistakes the worse one is told first
         await asyncio.to_thread(_check, place, value)
 
         def change(connection: Connection, now_ms: int) -> Stored:
             _refuse_unexpected(stored_version(connection, place.key), said)
-            where = _environment(place, uses(connection), environment)
+            where = environment_for(place, uses(connection), environment)
             version = highest_version(connection, place.key) + 1
             return _store(
                 connection, vault.encrypt(place.owner, place.name, where, version=version, value=value), said, now_ms
@@ -184,7 +184,8 @@ def _check(place: Place, value: Mapping[str, Any]) -> None:
         raise BadInput(f"{place.name}: there is something in it that JSON in UTF-8 cannot say") from None
 
 
-def _environment(place: Place, found: Sequence[Use], wanted: Environment | None) -> Environment:
+def environment_for(place: Place, found: Sequence[Use], wanted: Environment | None) -> Environment:
+    """Raises BadInput."""
     of, _, account = place.owner.partition("/")
     by: dict[Environment, str] = {one.environment: f"flow {one.flow}" for one in found if place.owner in one.owners}
     if of == "netsuite":
