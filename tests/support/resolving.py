@@ -25,6 +25,7 @@ from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import base_config
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.keys import standing_key
+from ml_connector.common.syncing import CONTROL, PAGE, SyncControl, SyncPage, SyncState, sync_key
 from ml_connector.common.vault import Vault
 from ml_connector.common.wire import Desired, Hydrate, Outcome, Preview, Resolved, Standing, StoredDefinitions
 from ml_connector.resolver.core import Core
@@ -139,6 +140,18 @@ class Resolving:
     def ask(self, request: Hydrate, *, company: str = COMPANY) -> None:
         self._write(topics.PIPEDRIVE_REQUESTS, company.encode(), request.encode(), {})
         assert self._producer.flush(30) == 0
+
+    def sync(self, request: SyncPage | SyncControl, *, company: str) -> None:
+        """As the admin service asks."""
+        kind = PAGE if isinstance(request, SyncPage) else CONTROL
+        self._write(topics.PIPEDRIVE_REQUESTS, company.encode(), request.encode(), {h.KIND: kind.decode()})
+        assert self._producer.flush(30) == 0
+
+    async def walk(self, company: str, job_id: str, entity: str) -> SyncState | None:
+        """How far it is."""
+        found = await asyncio.to_thread(newest_by_key, self.kafka, topics.STATE.name)
+        value = found.get(sync_key(company, job_id, entity))
+        return None if value is None else SyncState.decode(value)
 
     def ask_for_preview(self, body: bytes, headers: Mapping[str, str]) -> None:
         """As the admin service asks: the event itself, with more headers."""

@@ -331,6 +331,20 @@ def test_replay_says_its_cause_and_preview_is_no_work(tables: Tables) -> None:
     assert tables.rows(accepted, "cause") == ["rpl:j:0"]
 
 
+@pytest.mark.parametrize("received_first", [True, False])
+def test_object_of_a_sync_is_accepted_once_and_its_page_is_no_work(tables: Tables, *, received_first: bool) -> None:
+    """It may be settled before the audit tells that it was read."""
+    page = (topics.PIPEDRIVE_REQUESTS, b"c", b"{}", {"kind": b"sync"})
+    place: dict[str, Any] = {"topic": "pipedrive.requests", "partition": 2, "offset": 7}
+    told = [m.received("syn:j:deal:8", **place), m.outcome("syn:j:deal:8", generation=Generation(5))]
+
+    tables.fold(page, m.deferred(page), *(told if received_first else reversed(told)), told[0])
+
+    found = tables.rows(accepted, "cause", "account", "topic", "topic_partition", "topic_offset", "deliveries")
+    assert found == [("syn:j:deal:8", m.ACCOUNT, "pipedrive.requests", 2, 7, 1)]
+    assert tables.rows(parked, "cause") == []
+
+
 def test_live_keys_wait_until_their_tombstone(tables: Tables) -> None:
     tables.fold(m.desired("1:a", generation=Generation(1)), m.desired("1:b", generation=Generation(2)))
     tables.fold(m.erased(m.desired("1:a", generation=Generation(1))))

@@ -12,6 +12,7 @@ from ml_connector.common.codec import Wire, decode_json
 from ml_connector.common.errors import Malformed, UnknownSchema
 from ml_connector.common.flows import ActiveFlow, FlowVersion
 from ml_connector.common.generation import Generation
+from ml_connector.common.syncing import Progress, SyncControl, SyncPage, SyncState
 from ml_connector.common.vault import SecretEntry
 from ml_connector.common.wire import (
     Act,
@@ -104,6 +105,32 @@ EXAMPLES: dict[str, Wire] = {
         lane="live",
         reason="unknown parent",
         at_ms=9,
+    ),
+    "sync_page": SyncPage(
+        job_id="j1",
+        flow="acme-eu",
+        entity="deal",
+        at_ms=9,
+        page=4,
+        shelf="archived",
+        cursor="eyJp",
+        updated_since="2026-11-20T10:00:00Z",
+        token_share=0.5,
+        stop_after=100,
+        progress=Progress(pages=3, read=1500, desired=1499, rejected=1, tokens=30, faults={"no stage": 1}),
+    ),
+    "sync_control": SyncControl(job_id="j1", flow="acme-eu", entity="deal", to="running", at_ms=9, stop_after=0),
+    "sync_state": SyncState(
+        job_id="j1",
+        flow="acme-eu",
+        entity="deal",
+        state="running",
+        started_at_ms=1,
+        changed_at_ms=8,
+        progress=Progress(pages=1, read=500, desired=500, tokens=10),
+        reason="syncs may spend 12000 tokens of Pipedrive's in 24 hours: spent",
+        until_ms=99,
+        next=SyncPage(job_id="j1", flow="acme-eu", entity="deal", at_ms=7, page=2, cursor="eyJp", ids=("7", "8")),
     ),
     "definitions": StoredDefinitions(company="acme-eu", entity="deal", read_at_ms=1, fields=[{"field_code": "ab"}]),
     "budget": StoredBudget(company="acme-eu", spent={490000: 120}),

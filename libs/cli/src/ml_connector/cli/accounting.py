@@ -20,6 +20,7 @@ from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.kafka.admin import committed_offsets, partition_count
 from ml_connector.common.kafka.record import Record
+from ml_connector.common.syncing import is_sync
 
 OUTCOMES = ("written", "superseded", "ignored", "dead_lettered")
 LISTED = 20  # causes of one kind that are named; the rest is counted
@@ -112,6 +113,8 @@ def _read_flows(kafka: Mapping[str, str], prefix: str, books: Books) -> None:
 def _read_outcomes(kafka: Mapping[str, str], prefix: str, books: Books) -> None:
     for record in read_topic(kafka, topics.AUDIT.full_name(prefix)):
         key = (record.key or b"").decode()
+        if key.startswith("syn:") and record.value:
+            _accept_synced(key, json.loads(record.value), books)
         if not key.endswith("/outcome"):
             continue
         cause, _, rest = key.partition("/")
@@ -124,6 +127,11 @@ def _read_outcomes(kafka: Mapping[str, str], prefix: str, books: Books) -> None:
         books.outcomes[outcome["account"]].setdefault(cause, {})[name] = outcome["outcome"]
     for account, outcomes in books.outcomes.items():
         books.outcomes[account] = {cause: records for cause, records in outcomes.items() if records}
+
+
+def _accept_synced(key: str, entry: dict[str, Any], books: Books) -> None:
+    """Only the audit names the objects of a sync's page; each is accepted once, by whatever is told of it."""
+    books.accepted[entry["account"]][key.partition("/")[0]] = 1
 
 
 def _read_desired(kafka: Mapping[str, str], prefix: str, books: Books) -> None:
@@ -154,7 +162,7 @@ def _read_incoming(kafka: Mapping[str, str], prefix: str, books: Books) -> None:
 
 def take_in(record: Record, books: Books, *, again: bool, waits: bool) -> None:
     """`again`: it was accepted before, and put aside. Who asks for a preview asks for no record."""
-    if h.asks(record.headers):
+    if h.asks(record.headers) or is_sync(record.headers):
         return
     account, cause = _account_and_cause(record, books)
     if not again:

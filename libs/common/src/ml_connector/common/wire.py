@@ -12,7 +12,7 @@ from ml_connector.common.keys import Entity, RecordType, record_key
 
 Lane = Literal["live", "replay", "backfill"]
 
-# What the writer shall make of a record. The last four are only ever answers to a hydrate.
+# What the writer shall make of a record. The last four only ever come of what was read.
 Action = Literal[
     "upsert",  # NetSuite shall hold `fields`
     "inactivate",  # the object was deleted or merged away: the record stays, inactive (a lost opportunity)

@@ -192,15 +192,15 @@ def _beyond(topic: str, partition: int, offset: int) -> ColumnElement[bool]:
 
 def _add_unexplained(connection: Connection, found: dict[str, Sum], now_ms: int) -> None:
     """The audit is kept longer than what it tells of: older causes cannot be checked any more."""
-    hydrate = cause.c.cause.like("hyd:%")
+    asked_for = or_(cause.c.cause.like("hyd:%"), cause.c.cause.like("syn:%"))
     rows = connection.execute(
         select(outcome.c.account, outcome.c.cause)
         .join_from(outcome, cause, cause.c.cause == outcome.c.cause)
         .where(
             ~exists().where(_SAME),
             or_(
-                and_(hydrate, cause.c.received_at_ms > now_ms - _kept_ms(topics.PIPEDRIVE_REQUESTS)),
-                and_(~hydrate, cause.c.received_at_ms > now_ms - _kept_ms(topics.EVENTS)),
+                and_(asked_for, cause.c.received_at_ms > now_ms - _kept_ms(topics.PIPEDRIVE_REQUESTS)),
+                and_(~asked_for, cause.c.received_at_ms > now_ms - _kept_ms(topics.EVENTS)),
             ),
         )
     )

@@ -25,6 +25,7 @@ from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.kafka.table import CompactedTable
 from ml_connector.common.logs import get_logger
 from ml_connector.common.memory import rarely_collect
+from ml_connector.common.syncing import is_sync
 from ml_connector.common.topics import Topic
 from ml_connector.common.vault import SecretEntry
 from ml_connector.common.wire import Hydrate
@@ -42,6 +43,7 @@ from ml_connector.resolver.send import Sender
 from ml_connector.resolver.settings import ResolverSettings
 from ml_connector.resolver.standings import Standings
 from ml_connector.resolver.take import make_app
+from ml_connector.resolver.walks import Walks
 
 log = get_logger()
 
@@ -70,6 +72,10 @@ class Resolver:
         self._refresher = Refresher(
             self._core, self._book, self._clients, self._sender.send, clock, reread_s=settings.reread_s
         )
+        self._walks = Walks(
+            self._core, self._refresher, self._clients, self._state.get, self._sender.send, clock,
+            reread_s=settings.reread_s,
+        )  # fmt: skip
         self._requests = self._companion(topics.PIPEDRIVE_REQUESTS, self._handle_request, kind="request")
         self._deferred = self._companion(topics.DEFERRED, self._handle_deferred, kind="event")
         self._app = make_app(
@@ -157,6 +163,7 @@ class Resolver:
             return partition_for(company.encode(), count) in partitions
 
         self._book.forget(owned)
+        self._walks.forget(owned)
         self._prober.own(owned)
         await self._requests.own(partitions)
         await self._deferred.own(partitions)
@@ -177,6 +184,11 @@ class Resolver:
         if asks_for_check(message):
             self._checks.begin(message)
             return None
+        if is_sync(message.headers):
+            later = await self._walk(message)
+            if later is not None:
+                await self._sender.send([self._put_aside(message, later, kind=h.text(message.headers, h.KIND))])
+            return None
         found = await self._requested(message)
         if isinstance(found, Defer):
             found = [self._put_aside(message, found, kind="request")]
@@ -184,6 +196,8 @@ class Resolver:
         return None
 
     async def _handle_deferred(self, message: Message) -> Defer | None:
+        if is_sync(message.headers):
+            return await self._walk(message)
         if h.text(message.headers, h.KIND) == "request" or asks_for_preview(message):
             found = await self._requested(message)
         else:
@@ -194,6 +208,10 @@ class Resolver:
             return found
         await self._sender.send(found)
         return None
+
+    async def _walk(self, message: Message) -> Defer | None:
+        with _traced(message) as traced:
+            return await self._walks.take(traced)
 
     async def _requested(self, message: Message) -> list[Output] | Defer:
         return await (self._preview(message) if asks_for_preview(message) else self._hydrate(message))

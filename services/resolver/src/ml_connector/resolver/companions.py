@@ -1,10 +1,11 @@
 """Read hydrate requests and messages put aside, of the partitions that Faust gives us; companies do not wait for
 each other.
 
-Each company has a queue and a task that works it off in order, a few at once. When one of its messages must wait, the
-whole queue waits, and its oldest message alone decides whether it goes on. Offsets are committed up to the oldest
-unfinished message, in the group `resolver-companions`; one that has been here for `renew_s` is written again, so that
-a dead company holds back neither the commits nor, at last, its own retention.
+Each company has a queue and a task that works it off in order, a few at once; the pages of its syncs have another one,
+since they may wait for a day. When one message of a queue must wait, the whole queue waits, and its oldest message
+alone decides whether it goes on. Offsets are committed up to the oldest unfinished message, in the group
+`resolver-companions`; one that has been here for `renew_s` is written again, so that a dead company holds back neither
+the commits nor, at last, its own retention.
 """
 
 from __future__ import annotations
@@ -118,9 +119,10 @@ class Companion:
 
     def _park(self, message: Message) -> None:
         self._parking.add(message, self._clock.monotonic_s())
-        if message.key not in self._tasks and self._parking.head(message.key, 1):
+        queue = message.queue
+        if queue not in self._tasks and self._parking.head(queue, 1):
             due_s = h.number(message.headers, h.DUE_AT_MS, 0) / 1000 - self._clock.now_ms() / 1000
-            task = self._tasks[message.key] = asyncio.create_task(self._serve(message.key, wait_s=max(0.0, due_s)))
+            task = self._tasks[queue] = asyncio.create_task(self._serve(queue, wait_s=max(0.0, due_s)))
             task.add_done_callback(self._note_failure)
 
     def _note_failure(self, task: asyncio.Task[None]) -> None:

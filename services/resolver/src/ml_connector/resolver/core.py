@@ -112,6 +112,14 @@ class Core:
             return self._answer(message, plan, entity, event, "merged" if event.merged_to else "gone")
         return self._resolve(message, plan, entity, event, answers=True)
 
+    def listed(self, message: Message, plan: FlowPlan, event: Event, *, arrived_at_ms: int) -> list[Output] | Defer:
+        """An object that a sync came by, of an entity that the flow maps. `message`: what was read, as if it had been
+        received; definitions that are older than `arrived_at_ms` are read again before a field is held back."""
+        entity = plan.entities[event.entity]
+        if event.action == "delete":
+            return self._answer(message, plan, entity, event, "merged" if event.merged_to else "gone")
+        return self._resolve(message, plan, entity, event, arrived_at_ms=arrived_at_ms)
+
     def _may_still_come(self, message: Message) -> bool:
         """Of a delivery that was received a moment ago the flow; a replay or a preview is of a flow that is known."""
         if h.CAUSE in message.headers or asks_for_preview(message):
@@ -155,8 +163,8 @@ class Core:
         )
         return _as_replayed(event, message) if h.CAUSE in headers else event
 
-    def _asked_at_ms(self, message: Message, event: Event) -> int:
-        """When somebody asked for a replay, which is its revision: older definitions are read again first."""
+    def _arrived_at_ms(self, message: Message, event: Event) -> int:
+        """Of a replay: when somebody asked for it, which is its revision. Older definitions are read again first."""
         revision = event.generation.revision
         if is_from_the_future(revision, arrived_at_ms=self._clock.now_ms()):
             return message.received_at_ms  # else it would wait until then
@@ -165,11 +173,19 @@ class Core:
     # -- one mapped object -------------------------------------------------------------------------------------------
 
     def _resolve(
-        self, message: Message, plan: FlowPlan, entity: EntityPlan, event: Event, *, answers: bool = False
+        self,
+        message: Message,
+        plan: FlowPlan,
+        entity: EntityPlan,
+        event: Event,
+        *,
+        answers: bool = False,
+        arrived_at_ms: int | None = None,
     ) -> list[Output] | Defer:
         known = self._book.of(plan.company)
         found = readable(entity, event, known)
-        arrived_at_ms = message.received_at_ms if event.generation.revision == 0 else self._asked_at_ms(message, event)
+        if arrived_at_ms is None:
+            arrived_at_ms = self._arrived_at_ms(message, event)
         needed = lacking(entity, event, known, found, arrived_at_ms=arrived_at_ms, now_ms=self._clock.now_ms)
         if needed:
             return Defer(f"{' and '.join(needed)} must be read first", after_s=0.0, lacking=needed)
@@ -235,7 +251,7 @@ class Core:
         action: Action,
         reason: str | None = None,
     ) -> list[Output]:
-        """A hydrate that found nothing to write."""
+        """A hydrate that found nothing to write, or a sync that came by a deleted object."""
         mapped = Mapped(action, merged_to=event.merged_to)
         where = emit.origin(message)
         desired = self._desired(message, where, plan, entity, event, mapped, reason or f"Pipedrive: {action}")

@@ -79,9 +79,14 @@ class _Whole(msgspec.Struct):
     meta: dict[str, Any]
 
 
+class _Identified(msgspec.Struct):
+    id: Any = None
+
+
 _ENVELOPE: Final = msgspec.json.Decoder(_Envelope, float_hook=Decimal)
 _NAMES: Final = msgspec.json.Decoder(_Names, float_hook=str)
 _WHOLE: Final = msgspec.json.Decoder(_Whole, float_hook=Decimal)
+_IDENTIFIED: Final = msgspec.json.Decoder(_Identified)
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Any] | None, float_hook=Decimal)
 
 
@@ -122,6 +127,24 @@ def decode_rest(entity: Entity, data: dict[str, Any], *, source_id: str, cause: 
         meta={"entity": entity, "entity_id": source_id},
         merged_to=_id(data.get("merged_to_id")),
     )
+
+
+def decode_listed(entity: Entity, body: bytes, *, job_id: str, generation: Generation) -> Event:
+    """An object of a list that a sync walks; it says itself which one it is. Raises Malformed."""
+    data = _json(_OBJECT, body, not_this="not an object as REST gives it") or {}
+    source_id = _id(data.get("id")) or ""
+    if not is_source_id(source_id):
+        raise Malformed("an object of a list has no id")
+    cause = causes.of_sync(job_id, entity, source_id)
+    return decode_rest(entity, data, source_id=source_id, cause=cause, generation=generation)
+
+
+def id_of(body: bytes) -> str:
+    """Of an object as REST gives it; empty when it says none."""
+    try:
+        return _id(cast(_Identified, _json(_IDENTIFIED, body)).id) or ""
+    except Malformed:
+        return ""
 
 
 def decode_object(body: bytes, *, what: str, version: str, cause: str, revision: int, now_ms: int) -> Event:

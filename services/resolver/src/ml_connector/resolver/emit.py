@@ -11,6 +11,7 @@ from ml_connector.common import keys, topics
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.headers import Headers
 from ml_connector.common.keys import DesiredKey
+from ml_connector.common.syncing import PAGE, SyncPage, SyncState, sync_key
 from ml_connector.common.telemetry import trace_id
 from ml_connector.common.vault import SecretEntry
 from ml_connector.common.wire import NO_JSON, Desired, Origin, Outcome, Received, Resolved, Stage
@@ -142,6 +143,16 @@ def renewed(message: Message, *, kind: str = "event") -> Output:
 
 def state(company: str, key: str, value: bytes | None) -> Output:
     return Output(topics.STATE, company.encode(), key.encode(), value, {})
+
+
+def sync_page(company: str, page: SyncPage) -> Output:
+    """Ask for it."""
+    headers = {h.KIND: PAGE, h.FLOW: page.flow.encode()}
+    return Output(topics.PIPEDRIVE_REQUESTS, company.encode(), company.encode(), page.encode(), headers)
+
+
+def sync_state(company: str, entry: SyncState) -> Output:
+    return state(company, sync_key(company, entry.job_id, entry.entity), entry.encode())
 
 
 def secret(entry: SecretEntry) -> Output:

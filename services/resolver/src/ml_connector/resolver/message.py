@@ -8,8 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
+import msgspec
+
 from ml_connector.common import headers as h
 from ml_connector.common.headers import Headers
+from ml_connector.common.syncing import is_sync
 from ml_connector.common.topics import Topic
 
 # On a message that was put aside: where it stood first, as <topic>/<partition>/<offset>.
@@ -30,6 +33,11 @@ class Message(NamedTuple):
     def received_at_ms(self) -> int:
         """When ingest took the event; 0 when it does not say."""
         return h.number(self.headers, h.RECEIVED_AT_MS, 0)
+
+    @property
+    def queue(self) -> bytes:
+        """What waits for each other: a company's messages; the pages of its syncs have a queue of their own."""
+        return self.key + b"/sync" if is_sync(self.headers) else self.key
 
     def as_first_read(self) -> Message:
         """With the place that the message had before it was put aside."""
@@ -57,6 +65,16 @@ class Read:
     """One object as Pipedrive gave it, None when there is none. `date_ms`: the answer's Date; `took_ms`: it took."""
 
     data: dict[str, Any] | None
+    date_ms: int
+    took_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list: its objects as they came. `cursor`: of the next one, empty at the end. Times as of Read."""
+
+    rows: list[msgspec.Raw]
+    cursor: str
     date_ms: int
     took_ms: int
 

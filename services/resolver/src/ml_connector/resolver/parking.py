@@ -1,4 +1,4 @@
-"""The unfinished messages of one companion topic, in one queue for each company; where reading would begin again. Pure.
+"""The unfinished messages of one companion topic, in their queues, and where reading would begin again. Pure.
 
 A queue keeps places (partition, offset); the messages themselves only while they fit into a fixed number of bytes, so
 that a company that is dead for hours costs a few bytes a message.
@@ -50,7 +50,7 @@ class Parking:
         held = len(message.value) <= self._free_bytes
         if held:
             self._free_bytes -= len(message.value)
-        queue = self._queues.setdefault(message.key, deque())
+        queue = self._queues.setdefault(message.queue, deque())
         queue.append(Parked(message.partition, message.offset, now_s, message if held else None))
 
     def head(self, company: bytes, count: int) -> list[Parked]:

@@ -54,7 +54,7 @@ class Refresher:
         plan = self._core.plan(h.text(message.headers, h.FLOW))
         if plan is None or not _lacks(found):
             return found
-        return await self._read_lacking(plan, found) or self._core.event(message)
+        return await self.read_lacking(plan, found) or self._core.event(message)
 
     async def hydrate(self, request: Hydrate, message: Message) -> list[Output] | Defer:
         """One object, read now. Always answered by a desired record, whatever is found."""
@@ -68,14 +68,14 @@ class Refresher:
             return Defer("Pipedrive is too slow")
         except TryLater as error:
             return Defer(str(error), error.after_s)
-        await self._keep_budget(plan)
+        await self.keep_budget(plan)
         found = self._core.hydrated(request, message, plan, read)
         if not _lacks(found):
             return found
-        return await self._read_lacking(plan, found) or self._core.hydrated(request, message, plan, read)
+        return await self.read_lacking(plan, found) or self._core.hydrated(request, message, plan, read)
 
-    async def _read_lacking(self, plan: FlowPlan, found: list[Output] | Defer) -> Defer | None:
-        """None when it is read."""
+    async def read_lacking(self, plan: FlowPlan, found: list[Output] | Defer) -> Defer | None:
+        """What a Defer names. None when it is read."""
         try:
             for what in found.lacking if isinstance(found, Defer) else ():
                 await self._refresh(plan, what)
@@ -102,7 +102,7 @@ class Refresher:
             self._read_s[key] = self._clock.monotonic_s()
         self._book.put(read)
         await self._keep([emit.state(plan.company, state_key(plan.company, what), read.encode())])
-        await self._keep_budget(plan)
+        await self.keep_budget(plan)
 
     async def _read(self, plan: FlowPlan, what: str) -> StoredDefinitions | StoredStages:
         client = self._clients.client(plan)
@@ -115,7 +115,8 @@ class Refresher:
         fields = [entry for entry in map(kept, rows) if entry is not None]
         return StoredDefinitions(company=plan.company, entity=what, read_at_ms=asked_at_ms, fields=fields)
 
-    async def _keep_budget(self, plan: FlowPlan) -> None:
+    async def keep_budget(self, plan: FlowPlan) -> None:
+        """Now and then."""
         spent = self._clients.client(plan).budget.by_hour
         total = sum(spent.values())
         if abs(total - self._kept_tokens.get(plan.company, 0)) >= KEPT_EVERY_TOKENS:

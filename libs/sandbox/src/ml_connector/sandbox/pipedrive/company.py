@@ -39,6 +39,9 @@ class Terms(BaseModel):
     ] = "here"
     retry_after: Annotated[bool, Field(description="a 429 carries Retry-After")] = False
     deleted_in_lists: Annotated[bool, Field(description="`updated_since` lists show deleted objects")] = False
+    cursor_lives_s: Annotated[
+        float | None, Field(ge=0, description="after which a cursor of objects is refused; null: never")
+    ] = None
     organization_address: Annotated[
         Literal["null", "text", "object"], Field(description="in webhooks; every known example has null")
     ] = "null"

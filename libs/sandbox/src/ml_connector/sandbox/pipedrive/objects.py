@@ -10,7 +10,7 @@ from ml_connector.sandbox.pipedrive.body import Change
 from ml_connector.sandbox.pipedrive.company import Company, copied, now_text
 from ml_connector.sandbox.pipedrive.errors import ApiError, invalid
 from ml_connector.sandbox.pipedrive.members import EXTRA, MEMBERS, Item
-from ml_connector.sandbox.pipedrive.pages import page
+from ml_connector.sandbox.pipedrive.pages import CursorClock, page
 from ml_connector.sandbox.web import Reply, Request, json_reply
 
 MAX_IDS: Final = 100
@@ -42,7 +42,8 @@ class Objects:
             rows = [item for item in rows if item["update_time"] < query["updated_until"]]
         key = query.get("sort_by", "id")
         descending = query.get("sort_direction") == "desc"
-        return page(self.request, rows, key=key, descending=descending, show=self._shown)
+        clock = CursorClock(self.company.clock.now_s(), self.company.terms.cursor_lives_s)
+        return page(self.request, rows, key=key, descending=descending, show=self._shown, clock=clock)
 
     def _chosen(self) -> list[Item]:
         """By id also deleted ones; deals by status `deleted`; by the company's terms in `updated_since` lists."""

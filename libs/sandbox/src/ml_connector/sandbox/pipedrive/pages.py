@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -15,6 +16,18 @@ from ml_connector.sandbox.web import Reply, Request, json_reply
 
 MAX_PAGE: Final = 500
 DEFAULT_PAGE: Final = 100
+_INVALID: Final = ApiError(400, "Invalid cursor", code="ERR_SCHEMA_VALIDATION_FAILED")
+
+
+@dataclass(frozen=True, slots=True)
+class CursorClock:
+    """Nothing tells how long a cursor lives; None: for ever."""
+
+    now_s: float = 0.0
+    lives_s: float | None = None
+
+    def is_over(self, marker: dict[str, Any]) -> bool:
+        return self.lives_s is not None and self.now_s >= float(marker.get("at", 0)) + self.lives_s
 
 
 def page(
@@ -24,10 +37,13 @@ def page(
     key: str = "id",
     descending: bool = False,
     show: Callable[[Item], Item] = dict,
+    clock: CursorClock = CursorClock(),
 ) -> Reply:
     """One page of rows in the order of `key`, then of `id` (or, for definitions, as they are)."""
     limit = _limit(request)
     after = _from_cursor(request.query.get("cursor"))
+    if after is not None and clock.is_over(after):
+        raise _INVALID
     if rows and "id" in rows[0]:
         ordered = sorted(rows, key=lambda row: _place(row, key), reverse=descending)
         if after is not None:
@@ -39,7 +55,8 @@ def page(
     cursor = None
     if len(ordered) > limit:
         start = int(after.get("id", 0)) if after is not None else 0
-        cursor = _to_cursor(shown[-1], key, descending=descending, position=start + limit)
+        marker = _marker(shown[-1], key, descending=descending, position=start + limit)
+        cursor = _to_cursor({**marker, "at": clock.now_s})
     data = [show(row) for row in shown]
     return json_reply(200, {"success": True, "data": data, "additional_data": {"next_cursor": cursor}})
 
@@ -58,10 +75,13 @@ def _place(row: Item, key: str) -> tuple[str, int]:
     return (str(row.get(key)) if key != "id" else "", int(row["id"]))
 
 
-def _to_cursor(last: Item, key: str, *, descending: bool, position: int) -> str:
+def _marker(last: Item, key: str, *, descending: bool, position: int) -> dict[str, Any]:
     direction = "desc" if descending else "asc"
     number = last.get("id", position)
-    marker = {"field": key, "fieldValue": last.get(key, number), "sortDirection": direction, "id": number}
+    return {"field": key, "fieldValue": last.get(key, number), "sortDirection": direction, "id": number}
+
+
+def _to_cursor(marker: dict[str, Any]) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(marker)).decode().rstrip("=")
 
 
@@ -72,5 +92,5 @@ def _from_cursor(cursor: str | None) -> dict[str, Any] | None:
         found: dict[str, Any] = msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
         int(found["id"])
     except (binascii.Error, ValueError, TypeError, KeyError, msgspec.DecodeError):
-        raise ApiError(400, "Invalid cursor", code="ERR_SCHEMA_VALIDATION_FAILED") from None
+        raise _INVALID from None
     return found

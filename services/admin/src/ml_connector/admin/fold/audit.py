@@ -18,6 +18,7 @@ from ml_connector.admin.fold import states
 from ml_connector.admin.fold.acts import drop_acts, put_acts
 from ml_connector.admin.fold.letters import object_of
 from ml_connector.admin.fold.reading import MOST_CHARS, drop, last_by_key, put, read, refuse, some
+from ml_connector.admin.fold.work import put_synced
 from ml_connector.admin.replay import keep
 from ml_connector.admin.tables import cause, named, newest, outcome, step
 from ml_connector.common.kafka.record import Record
@@ -156,6 +157,7 @@ def _put_entries(connection: Connection, entries: dict[StepKey, tuple[Entry, Rec
         derived.add(entry)
     put(connection, step, [_step_row(key, entry, record) for key, (entry, record) in entries.items()])
     _put_derived(connection, derived)
+    put_synced(connection, [entry for entry, _ in entries.values() if not isinstance(entry, Resolved)])
     ended = {str(row["cause"]) for row in derived.outcomes if str(row["cause"]).startswith(_REPLAY)}
     keep.take_outcomes(connection, sorted(ended))
     replays = _replayed_by(connection, ended)

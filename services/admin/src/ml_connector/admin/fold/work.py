@@ -16,10 +16,13 @@ from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.keys import DesiredKey
-from ml_connector.common.wire import Desired, Observed
+from ml_connector.common.syncing import is_sync
+from ml_connector.common.wire import Desired, Observed, Outcome, Received
 
 _SKIPPED: Final = ("attempt/", "job/")
 _STANDINGS: Final = ("account/", "flow/")
+SYNC: Final = "syn:"
+NOWHERE: Final = -1
 
 # -- accepted, put aside -----------------------------------------------------------------------------------------------
 
@@ -43,7 +46,8 @@ class _Said(msgspec.Struct):
 
 def fold_events(connection: Connection, records: Sequence[Record]) -> None:
     """Each offset is one delivery, however often it is read."""
-    work = [(record, _work_of(record)) for record in records if not h.asks(record.headers)]
+    given = [record for record in records if not (h.asks(record.headers) or is_sync(record.headers))]
+    work = [(record, _work_of(record)) for record in given]
     accounts = _accounts(connection, [one for _, one in work])
     rows = [
         {
@@ -62,7 +66,7 @@ def fold_events(connection: Connection, records: Sequence[Record]) -> None:
 
 
 def fold_deferred(connection: Connection, records: Sequence[Record]) -> None:
-    work = [(record, _work_of(record)) for record in records]
+    work = [(record, _work_of(record)) for record in records if not is_sync(record.headers)]
     accounts = _accounts(connection, [one for _, one in work])
     rows = [
         {
@@ -75,6 +79,26 @@ def fold_deferred(connection: Connection, records: Sequence[Record]) -> None:
         for record, one in work
     ]
     put(connection, parked, rows)
+
+
+def put_synced(connection: Connection, entries: Sequence[Received | Outcome]) -> None:
+    """A page of a sync is no cause; its objects are, and only the audit names them. Each is accepted by whatever is
+    told of it: what is to be written of an object is written before the audit says that it was read."""
+    rows = [
+        {
+            "cause": entry.cause,
+            "account": entry.account,
+            "flow": entry.flow,
+            "topic": topics.PIPEDRIVE_REQUESTS.name,
+            "topic_partition": entry.partition if isinstance(entry, Received) else NOWHERE,
+            "topic_offset": entry.offset if isinstance(entry, Received) else NOWHERE,
+            "at_ms": entry.received_at_ms,
+            "deliveries": 1,
+        }
+        for entry in entries
+        if entry.cause.startswith(SYNC)
+    ]
+    put(connection, accepted, rows, only_newer=["topic_offset", "topic_partition"])
 
 
 def _topic_name(record: Record) -> str:

@@ -11,14 +11,15 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
 
 import httpx2
+import msgspec
 from pyrate_limiter import Limiter, Rate
 
 from ml_connector.common.clock import Clock
 from ml_connector.common.codec import decode_json
-from ml_connector.common.errors import Malformed, SecretUnreadable, VendorUnavailable
+from ml_connector.common.errors import BadInput, Malformed, SecretUnreadable, VendorUnavailable
 from ml_connector.common.flows import PipedriveLimits
 from ml_connector.common.keys import Entity
-from ml_connector.resolver.message import Read
+from ml_connector.resolver.message import Page, Read
 from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.budget import Budget
 from ml_connector.resolver.pipedrive.grant import ClientRefused, GrantRevoked
@@ -35,6 +36,27 @@ MAX_PAGES: Final = 50  # of definitions; a cursor that never ends is a fault of 
 OBJECT_TOKENS: Final = 1
 FIELDS_TOKENS: Final = 10
 STAGES_TOKENS: Final = 5
+
+
+# Answers to a list that say something of the list, and nothing of the company.
+LIST_REFUSED: Final = frozenset({400, 403, 404, 422})
+NOT_FOUND: Final = frozenset({404})
+
+
+class ListRefused(BadInput):
+    """Pipedrive does not give this page, however often it is asked."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"Pipedrive does not give this list (HTTP {status})")
+        self.status = status
+
+
+class _List(msgspec.Struct):
+    data: list[msgspec.Raw] | None
+    additional_data: dict[str, Any] | None = None
+
+
+_LIST: Final = msgspec.json.Decoder(_List)
 
 
 class PipedriveClient:
@@ -69,7 +91,7 @@ class PipedriveClient:
     async def read(self, entity: Entity, source_id: str) -> Read:
         """One object by id; also deleted ones, which say so."""
         started_ms = self._clock.now_ms()
-        answer = await self._get(f"/api/v2/{entity}s/{source_id}", {}, tokens=OBJECT_TOKENS, absent=404)
+        answer = await self._get(f"/api/v2/{entity}s/{source_id}", {}, tokens=OBJECT_TOKENS, also=NOT_FOUND)
         took_ms = self._clock.now_ms() - started_ms
         date_ms = _date_ms(answer, default=self._clock.now_ms())
         if answer.status_code == 404:
@@ -78,6 +100,20 @@ class PipedriveClient:
         if not isinstance(data, dict):
             raise self._left_alone(Trouble("Pipedrive's answer holds no object"))
         return Read(data, date_ms, took_ms)
+
+    async def page(self, path: str, query: dict[str, str | int], *, tokens: int) -> Page:
+        """One page of a list of objects. Also raises ListRefused."""
+        started_ms = self._clock.now_ms()
+        answer = await self._get(path, query, tokens=tokens, also=LIST_REFUSED)
+        took_ms = self._clock.now_ms() - started_ms
+        if answer.status_code != 200:
+            raise ListRefused(answer.status_code)
+        try:
+            found = _LIST.decode(answer.content)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise self._left_alone(Trouble("Pipedrive's answer holds no list")) from error
+        cursor = (found.additional_data or {}).get("next_cursor")
+        return Page(found.data or [], str(cursor or ""), _date_ms(answer, default=self._clock.now_ms()), took_ms)
 
     async def definitions(self, entity: Entity) -> list[dict[str, Any]]:
         return await self._pages(f"/api/v2/{entity}Fields", tokens=FIELDS_TOKENS)
@@ -129,9 +165,9 @@ class PipedriveClient:
         raise self._left_alone(Trouble("Pipedrive's pages do not end"))
 
     async def _get(
-        self, path: str, query: dict[str, str | int], *, tokens: int, absent: int | None = None
+        self, path: str, query: dict[str, str | int], *, tokens: int, also: frozenset[int] = frozenset()
     ) -> httpx2.Response:
-        """200, or `absent`."""
+        """200, or one of `also` if it is the API that says so, and not the edge before it."""
         self._refuse_while_closed(tokens)
         await self._limiter.try_acquire_async(self._login.base_url)
         self._refuse_while_closed(tokens)  # others may have failed while this one waited for the window
@@ -147,7 +183,8 @@ class PipedriveClient:
         except asyncio.CancelledError:
             self._left_alone(Trouble("Pipedrive is too slow"))
             raise
-        if answer.status_code not in {200, absent}:
+        from_api = answer.status_code != 403 or "json" in answer.headers.get("content-type", "")
+        if answer.status_code != 200 and not (answer.status_code in also and from_api):
             raise self._left_alone(trouble(answer.status_code, answer.headers))
         self._breaker.succeeded()
         return answer

@@ -1,0 +1,97 @@
+"""A sync: a walk over the objects of one entity, page by page. What the company's owner is asked, and what it keeps.
+
+Requests are in `pipedrive.requests`, key: the company, with `headers.KIND`. A page's last act is to ask for the next
+one, so that nothing else waits behind a walk. A page is no cause: each of its objects is one (`cause.of_sync`).
+"""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+from ml_connector.common import headers as h
+from ml_connector.common.codec import Wire
+from ml_connector.common.headers import Headers
+from ml_connector.common.keys import Entity
+
+PAGE: Final = b"sync"
+CONTROL: Final = b"sync-control"
+
+# Lists of Pipedrive: archived deals have one of their own.
+Shelf = Literal["current", "archived"]
+SyncStatus = Literal["running", "paused", "cancelled", "done", "failed"]
+
+
+class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a walk has done so far. `read` = `desired` + `rejected`, since it last began at the first page."""
+
+    pages: int = 0
+    read: int = 0  # objects
+    desired: int = 0
+    rejected: int = 0  # each is a dead letter, but for an object without an id
+    tokens: int = 0  # of Pipedrive's daily budget
+    restarts: int = 0  # from the first page, because Pipedrive refused the cursor
+    faults: dict[str, int] = {}  # why objects were rejected: the most frequent reasons
+
+
+class SyncPage(Wire, frozen=True, tag_field="kind", tag="sync"):
+    """Kind `sync`: read one page, emit what its objects should be, ask for the next page.
+
+    `page` 1 begins a walk; it counts up without gaps, over all lists and restarts. All that a walk must remember is
+    carried from page to page.
+    """
+
+    job_id: str
+    flow: str
+    entity: Entity
+    at_ms: int
+    page: int = 1
+    shelf: Shelf = "current"
+    cursor: str = ""
+    updated_since: str = ""  # RFC 3339; this and later
+    updated_until: str = ""  # before this
+    ids: tuple[str, ...] = ()  # these and no others; those that are still to be read
+    token_share: float = 1.0  # a page is read only while all that was spent in 24 h is within this share
+    stop_after: int = 0  # pause after so many rejected objects; 0: never
+    rejected_before: int = 0  # of those, how many do not count: somebody has seen them and gone on
+    force: bool = False  # as of a desired state
+    progress: Progress = Progress()
+
+
+class SyncControl(Wire, frozen=True, tag_field="kind", tag="sync-control"):
+    """Kind `sync-control`: what shall become of a walk. `running` also helps one that has failed, or is stuck.
+
+    `forgotten`: its state is deleted; for a walk that has ended.
+    """
+
+    job_id: str
+    flow: str
+    entity: Entity
+    to: Literal["running", "paused", "cancelled", "forgotten"]
+    at_ms: int
+    stop_after: int | None = None  # with `running`: from now on this many
+
+
+class SyncState(Wire, frozen=True):
+    """How far a walk is. In `pipedrive.state`, key: `sync_key`."""
+
+    job_id: str
+    flow: str
+    entity: Entity
+    state: SyncStatus
+    started_at_ms: int
+    changed_at_ms: int
+    progress: Progress = Progress()
+    reason: str = ""  # why it failed, was paused by itself, or waits
+    until_ms: int = 0  # it waits until then, and looks again
+    next: SyncPage | None = None  # the page that is to be read; None when there is none
+
+
+def sync_key(company: str, job_id: str, entity: str) -> str:
+    return f"{company}/sync/{job_id}/{entity}"
+
+
+def is_sync(headers: Headers) -> bool:
+    """Whether a request is a page of a walk, or about one."""
+    return headers.get(h.KIND) in {PAGE, CONTROL}

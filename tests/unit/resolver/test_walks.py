@@ -1,0 +1,230 @@
+"""A walk whose process may die before any message is written, while Pipedrive fails, changes and forgets cursors.
+
+The real parts, but for the broker: lists of what was acknowledged. Of what is written together any part may be there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import httpx2
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml_connector.common import headers as h
+from ml_connector.common import topics
+from ml_connector.common.credentials import ApiToken
+from ml_connector.common.flows import PipedriveLimits
+from ml_connector.common.syncing import CONTROL, PAGE, SyncControl, SyncPage, SyncState, sync_key
+from ml_connector.resolver.message import Message, Output
+from ml_connector.resolver.pipedrive.breaker import Breaker
+from ml_connector.resolver.pipedrive.budget import Budget
+from ml_connector.resolver.pipedrive.client import PipedriveClient
+from ml_connector.resolver.pipedrive.login import TokenLogin
+from ml_connector.resolver.plan import FlowPlan
+from ml_connector.resolver.refresh import Refresher
+from ml_connector.resolver.walks import Walks
+from support.resolving import Cored
+
+COMPANY, JOB = "acme", "j1"
+KEY = sync_key(COMPANY, JOB, "organization")
+NOW_MS = 1_795_000_000_000
+ROWS = 3  # of one page
+LIMITS = PipedriveLimits(burst=100_000, daily_tokens=10_000_000)
+FLOW = {
+    "flow": COMPANY,
+    "environment": "sandbox",
+    "pipedrive": {"company": COMPANY},
+    "netsuite": {"account": "1234567_SB1"},
+    "external_ids": "pd",
+    "entities": {"organization": {"record": "customer", "fields": {"companyName": "data.name"}}},
+}
+
+
+class Died(Exception):
+    """The process, at this line."""
+
+
+class World:
+    """What outlives a process. `lives`: how many messages each process writes before it dies; then one that does not."""
+
+    def __init__(self, objects: int, lives: list[int], seed: int) -> None:
+        self.chance = random.Random(seed)
+        self.objects = dict.fromkeys(range(1, objects + 1), "name")
+        self.stable = set(self.objects)
+        self.requests: list[Message] = []
+        self.committed = 0
+        self.kept: dict[str, bytes] = {}
+        self.desired: dict[str, int] = {}
+        self.refusals = self.troubles = 0
+        self._lives = lives
+        self._left: int | None = None
+
+    def ask(self, kind: bytes, body: bytes) -> None:
+        self._append(COMPANY.encode(), body, {h.KIND: kind})
+
+    @property
+    def state(self) -> SyncState | None:
+        return SyncState.decode(self.kept[KEY]) if KEY in self.kept else None
+
+    async def send(self, outputs: Sequence[Output]) -> None:
+        for output in self.chance.sample(outputs, len(outputs)):
+            if self._left is not None:
+                self._left -= 1
+                if self._left < 0:
+                    raise Died
+            self._write(output)
+
+    def _write(self, output: Output) -> None:
+        key = output.key.decode()
+        if output.topic is topics.STATE:
+            assert output.value is not None
+            self.kept[key] = output.value
+        elif output.topic is topics.PIPEDRIVE_REQUESTS:
+            self._append(output.key, output.value or b"", output.headers)
+        elif output.topic is topics.DESIRED:
+            cause = key.split("#", 2)[2]
+            self.desired[cause] = self.desired.get(cause, 0) + 1
+        else:
+            assert output.topic is topics.AUDIT
+            assert key.partition("/")[0] in self.desired, "accepted before it is safe"
+
+    def _append(self, key: bytes, body: bytes, headers: dict[str, bytes]) -> None:
+        self.requests.append(Message("pipedrive.requests", 0, len(self.requests), key, body, headers))
+
+    def answer(self, request: httpx2.Request) -> httpx2.Response:
+        """Pipedrive, in pages of its own size; whatever is changed meanwhile."""
+        self._live()
+        cursor = request.url.params.get("cursor")
+        if self.troubles and self.chance.random() < 0.3:
+            self.troubles -= 1
+            return httpx2.Response(self.chance.choice((500, 429, 502)), json={})
+        if cursor and self.refusals and self.chance.random() < 0.3:
+            self.refusals -= 1
+            return httpx2.Response(400, json={"success": False})
+        ids = [number for number in sorted(self.objects) if number > int(cursor or 0)]
+        rows = [{"id": number, "name": self.objects[number]} for number in ids[:ROWS]]
+        following = str(ids[ROWS - 1]) if len(ids) > ROWS else None
+        return httpx2.Response(
+            200, content=json.dumps({"data": rows, "additional_data": {"next_cursor": following}}).encode()
+        )
+
+    def _live(self) -> None:
+        number = self.chance.randrange(1, 60)
+        match self.chance.randrange(4):
+            case 0:
+                self.objects[max(self.objects, default=0) + 1] = "new"
+            case 1 if number in self.objects:
+                self.objects[number] = "changed"
+            case 2 if number in self.objects:
+                del self.objects[number]
+                self.stable.discard(number)
+
+    async def run(self) -> None:
+        """Until all is handled, by one process after another."""
+        while self.committed < len(self.requests):
+            self._left = self._lives.pop(0) if self._lives else None
+            try:
+                await self._process()
+            except Died:
+                continue
+
+    async def _process(self) -> None:
+        cored = Cored(now_ms=NOW_MS)
+        cored.apply(FLOW, version=1)
+        async with httpx2.AsyncClient(transport=httpx2.MockTransport(self.answer)) as http:
+            clients = OneClient(http, cored)
+            refresher = Refresher(cored.core, cored.book, clients, self.send, cored.clock, reread_s=60)
+            walks = Walks(cored.core, refresher, clients, self.kept.get, self.send, cored.clock, reread_s=60)
+            while self.committed < len(self.requests):
+                message = self.requests[self.committed]
+                later = await walks.take(message)
+                if later is not None:
+                    await self.send(
+                        [Output(topics.PIPEDRIVE_REQUESTS, b"", message.key, message.value, message.headers)]
+                    )
+                    cored.clock.advance(1_000)
+                self.committed += 1
+
+
+class OneClient:
+    """Of the only company."""
+
+    def __init__(self, http: httpx2.AsyncClient, cored: Cored) -> None:
+        self._client = PipedriveClient(
+            http,
+            TokenLogin("http://pipedrive.test", lambda: ApiToken(token="t")),
+            breaker=Breaker(first_s=1, longest_s=2, chance=random.Random(1)),
+            budget=Budget(),
+            limits=LIMITS,
+            clock=cored.clock,
+        )
+
+    def client(self, plan: FlowPlan) -> PipedriveClient:
+        assert plan.company == COMPANY
+        return self._client
+
+
+def first_page(**more: Any) -> bytes:
+    return SyncPage(job_id=JOB, flow=COMPANY, entity="organization", at_ms=NOW_MS, **more).encode()
+
+
+def steer(to: Any) -> bytes:
+    return SyncControl(job_id=JOB, flow=COMPANY, entity="organization", to=to, at_ms=NOW_MS).encode()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    objects=st.integers(0, 25),
+    lives=st.lists(st.integers(0, 25), max_size=8),
+    pauses=st.lists(st.sampled_from(["paused", "running"]), max_size=4),
+    troubles=st.integers(0, 6),
+    refusals=st.integers(0, 3),
+    seed=st.integers(0, 10_000),
+)
+def test_no_page_is_skipped_whatever_happens(
+    objects: int, lives: list[int], pauses: list[str], troubles: int, refusals: int, seed: int
+) -> None:
+    """Each object that is there all the while is emitted, and the walk ends."""
+    world = World(objects, lives, seed)
+    world.troubles, world.refusals = troubles, refusals
+
+    async def walk() -> None:
+        world.ask(PAGE, first_page())
+        for to in pauses:
+            world.ask(CONTROL, steer(to))
+        await world.run()
+        for _ in range(2):
+            if world.state is not None and world.state.state == "paused":
+                world.ask(CONTROL, steer("running"))
+                await world.run()
+
+    asyncio.run(walk())
+
+    assert world.state is not None
+    assert world.state.state == "done"
+    assert {f"syn:{JOB}:organization:{number}" for number in world.stable} <= world.desired.keys()
+
+
+@given(objects=st.integers(0, 30), seed=st.integers(0, 100))
+@settings(max_examples=25, deadline=None)
+def test_requests_that_come_twice_are_done_once(objects: int, seed: int) -> None:
+    world = World(objects, [], seed)
+
+    async def walk() -> None:
+        for _ in range(3):
+            world.ask(PAGE, first_page())
+        await world.run()
+        for message in list(world.requests):
+            world.ask(message.headers[h.KIND], message.value)
+        await world.run()
+
+    asyncio.run(walk())
+
+    assert set(world.desired.values()) <= {1}
+    assert world.state is not None
+    assert world.state.progress.read == len(world.desired)
