@@ -195,6 +195,49 @@ def test_archived_deals_have_a_list_of_their_own(company: PipedriveCompany) -> N
     assert number not in {row["id"] for row in company.all("/api/v2/deals", limit=500)}
 
 
+def test_a_cursor_that_is_none_is_refused(company: PipedriveCompany) -> None:
+    """Whoever walks must be able to tell it from an empty page."""
+    assert company.ask("GET", "/api/v2/deals", cursor="no cursor").status_code == 400
+
+
+def test_a_walk_by_id_shows_what_is_made_meanwhile_and_nothing_twice(company: PipedriveCompany) -> None:
+    """Keyset cursors, facts/pipedrive.md section 9."""
+    first = [company.create("organization")["id"] for _ in range(4)]
+    page = company.ask("GET", "/api/v2/organizations", sort_by="id", sort_direction="asc", limit=2).json()
+    later = company.create("organization")["id"]
+    company.data("DELETE", f"/api/v2/organizations/{page['data'][0]['id']}")
+
+    query = {"sort_by": "id", "sort_direction": "asc", "limit": 2, "cursor": page["additional_data"]["next_cursor"]}
+    rest = [row["id"] for row in company.all("/api/v2/organizations", **query)]
+
+    seen = [row["id"] for row in page["data"]] + rest
+    assert seen == sorted(set(seen))
+    assert {*first, later} <= set(seen)
+
+
+def test_deleted_deals_are_shown_to_whoever_asks_for_them(company: PipedriveCompany) -> None:
+    """OpenAPI v2: `status`, several separated by commas; for 30 days."""
+    kept, deleted = company.create("deal")["id"], company.create("deal")["id"]
+    company.data("DELETE", f"/api/v2/deals/{deleted}")
+
+    every = {row["id"]: row for row in company.all("/api/v2/deals", status="open,won,lost,deleted", limit=500)}
+    usual = {row["id"] for row in company.all("/api/v2/deals", limit=500)}
+
+    assert every[deleted]["is_deleted"] is True
+    assert every[kept]["is_deleted"] is False
+    assert kept in usual
+    assert deleted not in usual
+
+
+def test_ids_are_a_hundred_at_most(company: PipedriveCompany) -> None:
+    made = company.create("person")["id"]
+
+    found = company.all("/api/v2/persons", ids=f"{made},999999999", limit=100)
+
+    assert [row["id"] for row in found] == [made]
+    assert company.ask("GET", "/api/v2/persons", ids=",".join(map(str, range(1, 102)))).status_code == 400
+
+
 # -- fields -----------------------------------------------------------------------------------------------------------
 
 

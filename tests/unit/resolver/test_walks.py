@@ -29,6 +29,7 @@ from ml_connector.resolver.plan import FlowPlan
 from ml_connector.resolver.refresh import Refresher
 from ml_connector.resolver.walks import Walks
 from support.resolving import Cored
+from support.state_topic import StateTopic
 
 COMPANY, JOB = "acme", "j1"
 KEY = sync_key(COMPANY, JOB, "organization")
@@ -161,6 +162,7 @@ class OneClient:
             breaker=Breaker(first_s=1, longest_s=2, chance=random.Random(1)),
             budget=Budget(),
             limits=LIMITS,
+            standing=StateTopic().standing(COMPANY, cored.clock),
             clock=cored.clock,
         )
 
