@@ -20,7 +20,7 @@ from ml_connector.common.generation import of_rest_read
 from ml_connector.common.logs import get_logger
 from ml_connector.common.syncing import CONTROL, SyncControl, SyncPage, SyncState, sync_key
 from ml_connector.resolver import emit, listing, walk
-from ml_connector.resolver.core import Core
+from ml_connector.resolver.core import FLOW_AGAIN_S, FLOW_COMES_WITHIN_MS, Core
 from ml_connector.resolver.decode import id_of
 from ml_connector.resolver.listing import Listed, Reading
 from ml_connector.resolver.message import Defer, Message, Page, Read
@@ -32,7 +32,6 @@ log = get_logger()
 
 DEADLINE_S: Final = 60.0  # of one page; the requests of one that reads a hundred objects keep to the burst window
 LOOKS_AGAIN_S: Final = 900.0  # while it waits for tokens; somebody may raise the limit
-FLOW_COMES_S: Final = 60.0  # a flow comes by another topic, maybe later than the walk that needs it
 
 
 class Walks:
@@ -100,8 +99,8 @@ class Walks:
             state = await self._keep(company, walk.begun(page, self._clock.now_ms()))
         plan = self._core.plan(page.flow)
         now_ms = self._clock.now_ms()
-        if plan is None and now_ms - page.at_ms < FLOW_COMES_S * 1000:
-            return Defer("the flow is not known yet", after_s=FLOW_COMES_S / 10)
+        if plan is None and abs(now_ms - page.at_ms) < FLOW_COMES_WITHIN_MS:
+            return Defer("the flow is not known yet", after_s=FLOW_AGAIN_S)
         unfit = self._unfit(page, plan, company)
         if plan is None or unfit:
             await self._keep(company, walk.failed(state, page, unfit, now_ms))
