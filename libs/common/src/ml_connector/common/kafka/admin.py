@@ -11,6 +11,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
 from ml_connector.common.errors import DeliveryFailed, TopicsDiffer
+from ml_connector.common.kafka.producer import client_config
 
 TIMEOUT_S: Final = 30.0
 AGAIN_S: Final = 0.1
@@ -32,7 +33,7 @@ def partition_count(kafka: Mapping[str, str], topic: str, timeout_s: float = TIM
 def partition_counts(kafka: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> dict[str, int]:
     """The partitions of every topic."""
     try:
-        found = AdminClient(dict(kafka)).list_topics(timeout=timeout_s).topics
+        found = AdminClient(client_config(kafka)).list_topics(timeout=timeout_s).topics
     except KafkaException as error:
         raise DeliveryFailed(f"the broker does not answer: {error.args[0].name()}") from error
     return {name: len(topic.partitions) for name, topic in found.items()}
@@ -50,7 +51,7 @@ def ensure_topics(kafka: Mapping[str, str], specs: Iterable[TopicSpec], *, repli
     ]
     if not missing:
         return []
-    client = AdminClient(dict(kafka))  # its futures fail once it is gone
+    client = AdminClient(client_config(kafka))  # its futures fail once it is gone
     for name, made in client.create_topics(missing, operation_timeout=TIMEOUT_S).items():
         try:
             made.result()
