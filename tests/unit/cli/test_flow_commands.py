@@ -157,7 +157,17 @@ PREVIEWED: dict[str, Any] = {
     "parent": None,
     "held_back": ["b" * 8],
     "reason": "",
-    "sources": {"companyName": "data.name", "email": 'custom["Billing"]', "subsidiary": 'defaults.subsidiary: "2"'},
+    "sources": {
+        "companyName": {"expression": "data.name", "steps": []},
+        "email": {
+            "expression": 'custom["Billing"]',
+            "steps": [
+                {"kind": "field", "id": "a" * 40, "name": "Billing", "type": "enum"},
+                {"kind": "option", "id": "12", "name": "EMEA", "type": ""},
+            ],
+        },
+        "subsidiary": {"expression": 'defaults.subsidiary: "2"', "steps": []},
+    },
 }
 
 
@@ -171,9 +181,31 @@ def test_preview_tells_each_value_and_what_gives_it(service: Service, mlc: Mlc, 
     assert (ran.code, service.asked[0].body) == (0, {"event": {"meta": {}, "data": {"name": "Acme"}}, "version": 3})
     told = {line.split()[0]: line for line in ran.out.splitlines()}
     assert told["companyName"].endswith("Acme <- data.name")
-    assert told["email"].endswith('null <- custom["Billing"]')
+    assert (
+        'email null <- custom["Billing"] -> field "Billing" (aaaaaaaa..., enum) -> option 12 = "EMEA" subsidiary'
+    ) in " ".join(ran.out.split())
     assert "<- defaults.subsidiary" in told["subsidiary"]
     assert "upsert of 1234567_sb1/customer/pd-org-5" in told["becomes"]
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ({"kind": "field", "id": "", "name": "Regoin", "type": ""}, 'field "Regoin", which does not exist'),
+        ({"kind": "option", "id": "9", "name": "", "type": ""}, "option 9, which is not known"),
+        ({"kind": "stage", "id": "5", "name": "Sales/Lead", "type": ""}, 'stage 5 = "Sales/Lead"'),
+        ({"kind": "status", "id": "won", "name": "", "type": ""}, "status won"),
+    ],
+)
+def test_preview_tells_each_step(service: Service, mlc: Mlc, tmp_path: Path, step: dict[str, str], told: str) -> None:
+    event = tmp_path / "event.json"
+    event.write_text("{}")
+    sources = {"companyName": {"expression": "x", "steps": [step]}}
+    service.put("POST flows/acme-eu/preview", {**PREVIEWED, "sources": sources})
+
+    lines = mlc("flows", "preview", "acme-eu", "--event", str(event)).out.splitlines()
+
+    assert any(line.endswith(f"Acme <- x -> {told}") for line in lines), lines
 
 
 def test_preview_of_what_would_be_a_dead_letter_says_why_and_fails(service: Service, mlc: Mlc, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ml_connector.common import topics
 from ml_connector.common.credentials import ApiToken
 from ml_connector.common.flows import PipedriveLimits
 from ml_connector.common.generation import Generation
-from ml_connector.common.wire import Parent, Preview, Reference, StoredStages
+from ml_connector.common.wire import Parent, Preview, Reference, Source, Step, StoredDefinitions, StoredStages
 from ml_connector.resolver import emit
 from ml_connector.resolver.definitions import Stages
 from ml_connector.resolver.message import Defer, Message, Output
@@ -71,7 +71,8 @@ def request(value: bytes, **more: str) -> Message:
 
 
 def previewed(acme: Cored, value: bytes, **more: str) -> Preview:
-    return preview_of("q1", acme.core.event(request(value, **more)))
+    message = request(value, **more)
+    return preview_of("q1", acme.core.event(message), acme.core.sources(message))
 
 
 def deal(**data: Any) -> bytes:
@@ -91,6 +92,7 @@ def test_preview_says_what_would_be_desired(acme: Cored) -> None:
         fields={"title": "Big"},
         references={"currency": Reference("currency", "EUR")},
         parent=Parent("1234567_sb1/customer/pd-org-5", "organization", "5"),
+        sources={"title": Source("data.title"), "currency": Source('lookup("currency", data.currency)')},
     )
 
 
@@ -252,12 +254,101 @@ def test_preview_of_an_unmapped_stage_names_those_of_the_company() -> None:
         pipelines=[{"id": 1, "name": "Sales"}],
         stages=[{"id": 7, "pipeline_id": 1, "name": "Lead"}, {"id": 8, "pipeline_id": 1, "name": "Qualified"}],
     )
-    reason = "field 'stage_status': expression 'stages': stage 7 ('Sales/Lead') has no NetSuite status"
-    unmapped = Preview(request_id="q1", result="dead_lettered", stage="map", reason=reason)
-    other = Preview(request_id="q1", result="dead_lettered", stage="map", reason="field 'title': required")
+    staged = Cored(now_ms=NOW_MS)
+    given = document()
+    given["entities"]["deal"]["fields"]["entityStatus"] = "stage_status"
+    staged.apply({**given, "stages": {"9": "8"}}, version=4)
+    unmapped, other = previewed(staged, deal(stage_id=7)), previewed(staged, event("a", name=None))
+    reason = "field 'stage_status': expression 'stages': stage 7 has no NetSuite status in the flow's stages"
+    assert (unmapped.code, unmapped.reason) == ("UNMAPPED_STAGE", reason)
 
     assert with_stages(unmapped, Stages(stored)).reason == (
         f"{reason}; the company's stages are 'Sales/Lead', 'Sales/Qualified'"
     )
     assert with_stages(other, Stages(stored)) == other
     assert with_stages(unmapped, None) == unmapped
+
+
+# -- what a value is made from ---------------------------------------------------------------------------------------
+
+REGION, TAGS = "1" * 40, "2" * 40
+
+
+@pytest.fixture
+def staged() -> Cored:
+    """Definitions with options, and stages."""
+    cored = Cored(now_ms=NOW_MS)
+    given = document()
+    given["defaults"] = {"subsidiary": "2"}
+    given["entities"]["organization"]["fields"] = {
+        "companyName": "data.name", "comments": 'custom["Region"] + join(custom["Tags"], ",")', "isPerson": False,
+    }  # fmt: skip
+    given["entities"]["deal"]["fields"] = {"title": "data.title", "entityStatus": "stage_status"}
+    cored.apply({**given, "stages": {"Sales/Lead": "8"}, "statuses": {"won": "13"}}, version=4)
+    options = [{"id": 12, "label": "EMEA"}, {"id": 13, "label": "APAC"}]
+    fields = [
+        {"field_code": REGION, "field_name": "Region", "field_type": "enum", "options": options},
+        {"field_code": TAGS, "field_name": "Tags", "field_type": "set", "options": options},
+    ]
+    cored.book.put(StoredDefinitions(company="acme", entity="organization", read_at_ms=NOW_MS, fields=fields))
+    lead = {"id": 7, "pipeline_id": 1, "name": "Lead"}
+    pipeline = {"id": 1, "name": "Sales"}
+    cored.book.put(StoredStages(company="acme", read_at_ms=NOW_MS, pipelines=[pipeline], stages=[lead]))
+    return cored
+
+
+def test_each_value_says_through_which_fields_and_options_it_came(staged: Cored) -> None:
+    custom = {REGION: {"type": "enum", "id": 12}, TAGS: {"type": "set", "values": [{"id": 13}, {"id": 12}]}}
+
+    found = previewed(staged, event("a", custom=custom))
+
+    assert found.fields["comments"] == "EMEAAPAC,EMEA"
+    assert found.sources["comments"].steps == (
+        Step("field", id=REGION, name="Region", type="enum"),
+        Step("option", id="12", name="EMEA"),
+        Step("field", id=TAGS, name="Tags", type="set"),
+        Step("option", id="13", name="APAC"),
+        Step("option", id="12", name="EMEA"),
+    )
+    assert found.sources["companyName"] == Source("data.name")
+    assert found.sources["isPerson"] == Source("false")
+    assert found.sources["subsidiary"] == Source("defaults.subsidiary: 2")
+
+
+@pytest.mark.parametrize(
+    ("data", "value", "step"),
+    [
+        ({"stage_id": 7, "status": "open"}, "8", Step("stage", id="7", name="Sales/Lead")),
+        ({"stage_id": 7, "status": "won"}, "13", Step("status", id="won")),
+    ],
+)
+def test_status_of_a_deal_says_whether_it_came_by_its_stage(
+    staged: Cored, data: dict[str, Any], value: str, step: Step
+) -> None:
+    found = previewed(staged, deal(title="Big", **data))
+
+    assert found.references["entityStatus"].value == value
+    assert found.sources["entityStatus"] == Source("stage_status", (step,))
+
+
+def test_unknown_field_and_unknown_option_are_named_as_such(staged: Cored) -> None:
+    message = request(event("a", custom={REGION: {"type": "enum", "id": 99}}))
+    told = staged.core.sources(message)["comments"].steps
+    assert told[1] == Step("option", id="99")
+
+    unknown = Cored(now_ms=NOW_MS)
+    unknown.apply(document(), version=4)
+    assert unknown.core.sources(message)["comments"].steps == (Step("field", name="Rank"),)
+
+
+@pytest.mark.parametrize(
+    ("value", "more"),
+    [
+        (b"{}", {}),
+        (event("a"), {"flow": "nobody"}),
+        (event("a"), {"mapping_version": "9"}),
+        (event("a").replace(b'"entity": "organization"', b'"entity": "activity"'), {}),
+    ],
+)
+def test_what_is_not_mapped_has_no_sources(acme: Cored, value: bytes, more: dict[str, str]) -> None:
+    assert acme.core.sources(request(value, **more)) == {}

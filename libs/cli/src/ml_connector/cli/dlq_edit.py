@@ -26,6 +26,7 @@ from ml_connector.cli.say import fail, plainly
 from ml_connector.cli.showing import facts, hint, one_line, pretty, show, tell
 from ml_connector.common.errors import BadInput
 
+CODE_CHARS: Final = 8  # of a custom field's code of 40; --json has it whole
 NAMED: Final = 40  # members that are named when one does not exist
 
 
@@ -97,7 +98,7 @@ def _must_have(place: object, name: str, path: str, so_far: list[str]) -> None:
 
 
 def preview(found: Answer) -> Table:
-    """What the mapping makes of an event. `sources`: of its fields, where the answer has them."""
+    """What the mapping makes of an event, and what each value is made from."""
     sources = found.get("sources", {})
     outcome = {
         "desired": f"{found['action']} of {found['record_key']}",
@@ -113,11 +114,31 @@ def preview(found: Answer) -> Table:
             ("parent", found["parent"]),
             ("held back", ", ".join(found["held_back"])),
             *(
-                (f"  {name}", _value(value) + (f" <- {sources[name]}" if sources.get(name) else ""))
+                (f"  {name}", _value(value) + (f" <- {_made_from(sources[name])}" if name in sources else ""))
                 for name, value in {**found["fields"], **references}.items()
             ),
         ]
     )
+
+
+def _made_from(source: Answer) -> str:
+    """`custom["Region"] -> field "Region" (1a2b3c4d..., enum) -> option 12 = "EMEA"`"""
+    return " -> ".join((source["expression"], *(_step(one) for one in source["steps"])))
+
+
+def _step(one: Answer) -> str:
+    name = json.dumps(one["name"], ensure_ascii=False)
+    match one["kind"]:
+        case "field":
+            return (
+                f"field {name} ({one['id'][:CODE_CHARS]}..., {one['type']})"
+                if one["id"]
+                else f"field {name}, which does not exist"
+            )
+        case "status":
+            return f"status {one['id']}"
+        case kind:
+            return f"{kind} {one['id']}" + (f" = {name}" if one["name"] else ", which is not known")
 
 
 def _value(value: object) -> str:

@@ -32,6 +32,7 @@ _BY_CODE: Final = {
     "UNKNOWN_FLOW": "Apply the flow again (`mlc flows apply`), then replay; or discard it.",
     "UNKNOWN_VERSION": "This version of the flow does not exist: replay with today's mapping.",
     "MAPPING": "Change the flow's expression (or the object in Pipedrive), then replay with today's mapping.",
+    "UNMAPPED_STAGE": "Give the stage a NetSuite status in the flow's `stages`, then replay with today's mapping.",
     "TOO_LARGE": "Map fewer or shorter fields, then replay.",
     "ORPHAN": "Give the object an organization in Pipedrive, or the flow a default customer, then replay.",
     "UNKNOWN_REFERENCE": "NetSuite knows no such currency, subsidiary or status: correct the look-up, then replay.",

@@ -224,8 +224,9 @@ class Resolver:
             return []
         with _traced(message) as traced:
             found = await self._refresher.event(traced)
+            sources = self._core.sources(traced)
         stages = self._book.of(h.text(message.headers, h.COMPANY)).stages
-        return [answer(with_stages(preview_of(request_id, found), stages))]
+        return [answer(with_stages(preview_of(request_id, found, sources), stages))]
 
     async def _hydrate(self, message: Message) -> list[Output] | Defer:
         try:

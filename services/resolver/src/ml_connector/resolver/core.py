@@ -22,14 +22,15 @@ from ml_connector.common.generation import Generation, is_from_the_future, of_re
 from ml_connector.common.keys import NO_RECORD
 from ml_connector.common.telemetry import trace_id
 from ml_connector.common.topics import MAX_MESSAGE_BYTES
-from ml_connector.common.wire import Action, Desired, Hydrate, Lane, Origin, Outcome
+from ml_connector.common.wire import Action, Desired, Hydrate, Lane, Origin, Outcome, Source
 from ml_connector.resolver import emit
 from ml_connector.resolver.decode import MAPPED, Event, cause_of, decode_object, decode_rest, decode_webhook
-from ml_connector.resolver.map import Mapped, external_id_of, map_event, record_key_of
+from ml_connector.resolver.map import Mapped, UnmappedStage, external_id_of, map_event, record_key_of
 from ml_connector.resolver.message import Defer, Message, Output, Read
 from ml_connector.resolver.plan import EntityPlan, FlowPlan, compile_flow
-from ml_connector.resolver.preview import asks_for_preview
+from ml_connector.resolver.preview import UNMAPPED_STAGE, asks_for_preview
 from ml_connector.resolver.resolve import STAGES, Book, lacking, readable, state_key
+from ml_connector.resolver.sources import sources_of
 
 MAX_DESIRED_BYTES: Final = MAX_MESSAGE_BYTES - 64 * 1024
 # Ingest may know a flow before we do. It is here within 2 s (docs/flows.md), a busy machine may take some more.
@@ -91,6 +92,19 @@ class Core:
         if entity is None:
             return self._ignored(message, mapping, event)
         return self._resolve(message, mapping, entity, event)
+
+    def sources(self, message: Message) -> dict[str, Source]:
+        """Of each field that the mapping gives what its value is made from; empty where nothing is mapped."""
+        plan = self.plan(h.text(message.headers, h.FLOW))
+        mapping = plan if plan is None or h.MAPPING_VERSION not in message.headers else self._mapping(message, plan)
+        if plan is None or mapping is None:
+            return {}
+        try:
+            event = self._decoded(message, plan, mapping)
+        except Malformed:
+            return {}
+        entity = mapping.entities.get(event.entity)
+        return {} if entity is None else sources_of(mapping, entity, event, self._book.of(mapping.company))
 
     def hydrated(self, request: Hydrate, message: Message, plan: FlowPlan, read: Read) -> list[Output] | Defer:
         """What was just read. Always answered by a desired record, whatever was found."""
@@ -196,7 +210,8 @@ class Core:
         except MappingFailed as error:
             if answers:
                 return self._answer(message, plan, entity, event, "rejected", reason=str(error))
-            return [received, *self._unmapped(message, plan, entity, event, str(error), code="MAPPING")]
+            code = UNMAPPED_STAGE if isinstance(error, UnmappedStage) else "MAPPING"
+            return [received, *self._unmapped(message, plan, entity, event, str(error), code=code)]
         desired = self._desired(message, where, plan, entity, event, mapped)
         record_key = desired.record_key
         resolved = emit.resolved(desired, record_key, mapped, at_ms=self._clock.now_ms())

@@ -47,6 +47,14 @@ class Field:
             return None
         return _READERS.get(self.kind, _plain)(raw, self.options)
 
+    def chosen(self, raw: Any) -> list[tuple[str, str]]:
+        """The options that a value names, each with its label; without one where the definitions have none."""
+        if self.kind not in {"enum", "set"}:
+            return []
+        given = _members(raw) if self.kind == "set" else [raw]
+        ids = [_identity(option, self.options) for option in given]
+        return [(str(option), self.options.get(str(option), "")) for option in ids if option is not None]
+
 
 class Bound(NamedTuple):
     """What the names of one mapping stand for."""
@@ -162,10 +170,15 @@ def _enum(raw: Any, options: Mapping[str, str]) -> str | None:
 
 
 def _set(raw: Any, options: Mapping[str, str]) -> list[str]:
+    return [_label(_identity(option, options), options) for option in _members(raw)]
+
+
+def _members(raw: Any) -> list[Any]:
+    """The options of a set."""
     chosen = raw.get("values") if isinstance(raw, dict) else raw
-    if not isinstance(chosen, list):
-        chosen = [] if chosen is None else [chosen]
-    return [_label(_identity(option, options), options) for option in chosen]
+    if isinstance(chosen, list):
+        return chosen
+    return [] if chosen is None else [chosen]
 
 
 def _monetary(raw: Any, _: Mapping[str, str]) -> dict[str, Any] | None:

@@ -20,6 +20,10 @@ from ml_connector.resolver.plan import PARENT, STAGE_STATUS, EntityPlan, FlowPla
 from ml_connector.resolver.resolve import Knowledge, Readable
 
 
+class UnmappedStage(MappingFailed):
+    """The flow gives the stage of a deal no NetSuite status."""
+
+
 class Mapped(msgspec.Struct, frozen=True):
     """What a Desired says beyond whence it comes."""
 
@@ -110,7 +114,7 @@ def _stage_status(plan: FlowPlan, entity: EntityPlan, event: Event, known: Knowl
     name = known.stages.name(str(stage_id)) if known.stages is not None else None
     found = plan.flow.stages.get(str(stage_id)) or plan.flow.stages.get(name or "")
     if found is None:
-        raise MappingFailed(field=STAGE_STATUS, expression="stages", problem=_unmapped_stage(stage_id, name))
+        raise UnmappedStage(field=STAGE_STATUS, expression="stages", problem=_unmapped_stage(stage_id, name))
     return found
 
 

@@ -17,7 +17,7 @@ from ml_connector.admin.explain import suggested_fix
 from ml_connector.admin.look import letters as look
 from ml_connector.admin.replay.control import NotFound
 from ml_connector.admin.tables import discarded, edited, job_item
-from ml_connector.common.wire import Preview
+from ml_connector.common.wire import Preview, Source
 
 router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
 
@@ -114,10 +114,16 @@ def previewed(found: Preview) -> m.Previewed:
         mapping_version=found.mapping_version,
         fields=msgspec.to_builtins(found.fields),
         references={name: {"kind": one.kind, "value": one.value} for name, one in found.references.items()},
+        sources={name: _source(one) for name, one in found.sources.items()},
         parent=found.parent.record_key if found.parent is not None else None,
         held_back=found.held_back,
         reason=found.reason,
     )
+
+
+def _source(one: Source) -> m.Source:
+    steps = [m.Step(kind=step.kind, id=step.id, name=step.name, type=step.type) for step in one.steps]
+    return m.Source(expression=one.expression, steps=steps)
 
 
 def _find(given: Services, letter_id: str) -> tuple[RowMapping, dict[str, Any]]:

@@ -52,10 +52,6 @@ class Event(In):
     version: Annotated[Number | None, Field(description="map with this one (default: the active one)")] = None
 
 
-class Explained(Previewed):
-    sources: Annotated[dict[str, str], Field(description="of each field the expression that gives it")]
-
-
 class Flow(BaseModel):
     """A flow and its active version."""
 
@@ -163,10 +159,9 @@ async def resume(given: Given, actor: Operator, flow: FlowName, body: Because) -
 
 
 @router.post("/{flow}/preview", responses=answers(404))
-async def preview(given: Given, _: Viewer, flow: FlowName, body: Event) -> Explained:
+async def preview(given: Given, _: Viewer, flow: FlowName, body: Event) -> Previewed:
     """What the mapping makes of an event, field by field. Nothing is written, here or at NetSuite."""
-    found = await given.flow_previews.run(flow, body.event, body.version)
-    return Explained(**previewed(found.preview).model_dump(), sources=dict(found.sources))
+    return previewed(await given.flow_previews.run(flow, body.event, body.version))
 
 
 def _said(actor: Admin, body: Because) -> Said:

@@ -255,6 +255,25 @@ class Edit(In):
     reason: Reason
 
 
+class Step(BaseModel):
+    """What stands behind a name in an expression. `id` and `name` are Pipedrive's; empty: it has none of that."""
+
+    kind: Annotated[
+        Literal["field", "option", "stage", "status"],
+        Field(description="a custom field (`id`: its code), an option it holds, a deal's stage, its won or lost"),
+    ]
+    id: str
+    name: str
+    type: Annotated[str, Field(description="of a custom field")]
+
+
+class Source(BaseModel):
+    """What a value is made from."""
+
+    expression: Annotated[str, Field(description="or the value itself, as JSON, where the flow gives one")]
+    steps: list[Step]
+
+
 class Previewed(BaseModel):
     """What the mapping makes of an event now."""
 
@@ -264,6 +283,7 @@ class Previewed(BaseModel):
     mapping_version: int
     fields: dict[str, Any]
     references: dict[str, dict[str, str]]
+    sources: Annotated[dict[str, Source], Field(description="of each field and reference")]
     parent: str | None
     held_back: list[str]
     reason: str
