@@ -9,12 +9,16 @@ import sys
 from collections.abc import AsyncIterator
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
+import httpx2
 import pytest
 import pytest_asyncio
 
 from ml_connector.cli.stack import ACCOUNT, ALL, FLOW, StackOptions
+from ml_connector.common.asking import TOLD_EVERY_S
 from support.living import Living
+from support.writing import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -128,6 +132,25 @@ async def test_doctor_looks_at_a_flow_from_one_end_to_the_other(living: Living) 
     assert results["pipedrive.authentication"] == results["netsuite.authentication"] == "ok"
     assert "failed" not in results.values()
     assert "netsuite.authentication" in read.stdout
+
+
+async def test_doctor_finds_that_pipedrive_itself_delivers_to_a_signed_flow(living: Living) -> None:
+    async with httpx2.AsyncClient(auth=("pipedrive", "a password")) as pipedrive:
+        url = f"{living.stack.urls['ingest']}/webhooks/pipedrive/{FLOW}"
+        refused = await pipedrive.post(url, content=EXAMPLE.read_bytes())
+    told: dict[str, Any] = {}
+
+    async def is_told() -> bool:
+        done = await mlc(living, "doctor", FLOW, "--json")
+        told.update({one["check"]: one for one in json.loads(done.stdout)["findings"]}, code=done.returncode)
+        return bool(told["ingest.deliveries"]["result"] == "failed")
+
+    await until(is_told, within_s=3 * TOLD_EVERY_S)
+
+    assert refused.status_code == 401
+    assert (told["code"], told["ingest.live"]["result"]) == (1, "ok")
+    assert "1 with HTTP Basic and without a signature" in told["ingest.deliveries"]["says"]
+    assert "Pipedrive itself does not sign" in told["ingest.deliveries"]["fix"]
 
 
 async def test_secret_comes_from_a_file_and_fits_its_environment(living: Living, tmp_path: Path) -> None:
