@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Final
 
 from ml_connector.common import headers as h
 from ml_connector.common.asking import AtTheDoor, Refused, Why
@@ -13,6 +15,8 @@ from ml_connector.common.headers import Headers
 from ml_connector.common.metrics import Reading
 from ml_connector.ingest.address import Network
 from ml_connector.ingest.verify import BasicProof, HmacProof, Proof
+
+_PROOFS: Final = {WebhookHmac: "hmac-sha256", WebhookBasic: "basic"}  # as `verify` names them
 
 
 @dataclass(slots=True)
@@ -87,13 +91,19 @@ class Doors:
         ]
 
     def rotating(self) -> dict[str, tuple[str, ...]]:
-        """Of each flow with two keys for the same proof: all that it believes now."""
-        doors = (self.find(live.flow.flow) for live in self._directory.flows())
-        return {
-            door.flow: tuple(name for proof in door.proofs for name in proof.names())
-            for door in doors
-            if door is not None and any(len(proof.keys) > 1 for proof in door.proofs)
-        }
+        """Of each flow with two keys for the same proof: all that it believes, as its next delivery will meet them.
+
+        After a change this looks at all flows, so it makes no door: only a changed credential is opened again.
+        """
+        found: dict[str, tuple[str, ...]] = {}
+        for live in self._directory.flows():
+            try:
+                given = list(self._credentials(live))
+            except SecretUnreadable:
+                continue
+            if any(len(one.keys) > 1 for one in given):
+                found[live.flow.flow] = tuple(f"{_PROOFS[type(one)]}:{key.id}" for one in given for key in one.keys)
+        return found
 
     def _make(self, live: LiveFlow) -> Door:
         flow = live.flow
@@ -109,11 +119,15 @@ class Doors:
         return Door(flow.flow, proofs, flow.pipedrive.webhook.allow_from, problem, company, stamped, counts)
 
     def _proofs(self, live: LiveFlow) -> tuple[Proof, ...]:
+        return tuple(
+            HmacProof.of(one) if isinstance(one, WebhookHmac) else BasicProof.of(one) for one in self._credentials(live)
+        )
+
+    def _credentials(self, live: LiveFlow) -> Iterator[WebhookHmac | WebhookBasic]:
+        """Raises SecretUnreadable."""
         flow = live.flow
         owner, environment, verify = f"flow/{flow.flow}", flow.environment, flow.pipedrive.webhook.verify
-        proofs: list[Proof] = []
         if verify in {"hmac-sha256", "both"}:
-            proofs.append(HmacProof.of(self._directory.secret(WebhookHmac, owner=owner, environment=environment)))
+            yield self._directory.secret(WebhookHmac, owner=owner, environment=environment)
         if verify in {"basic", "both"}:
-            proofs.append(BasicProof.of(self._directory.secret(WebhookBasic, owner=owner, environment=environment)))
-        return tuple(proofs)
+            yield self._directory.secret(WebhookBasic, owner=owner, environment=environment)

@@ -80,4 +80,4 @@ def told(keys: dict[str, tuple[str, ...]], counts: dict[str, Counts]) -> dict[st
     """By flow: all whose keys are being rotated, and those that refused something, the last of them first."""
     refusing = [flow for flow, counted in counts.items() if counted.reasons and flow not in keys]
     refusing.sort(key=lambda flow: max(last_ms for _, last_ms in counts[flow].reasons.values()), reverse=True)
-    return {flow: counts[flow].told(keys.get(flow, ())) for flow in (*keys, *refusing[:MOST_FLOWS])}
+    return {flow: counts.get(flow, Counts()).told(keys.get(flow, ())) for flow in (*keys, *refusing[:MOST_FLOWS])}

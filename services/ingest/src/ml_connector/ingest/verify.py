@@ -45,9 +45,6 @@ class HmacProof:
                 found = f"hmac-sha256:{key_id}"
         return found
 
-    def names(self) -> tuple[str, ...]:
-        return tuple(f"hmac-sha256:{key_id}" for key_id, _ in self.keys)
-
     def lacks(self, headers: Headers) -> Why:
         if _only(headers, SIGNATURE):
             return "signature"
@@ -72,9 +69,6 @@ class BasicProof:
             if hmac.compare_digest(pair, given):
                 found = f"basic:{key_id}"
         return found
-
-    def names(self) -> tuple[str, ...]:
-        return tuple(f"basic:{key_id}" for key_id, _ in self.keys)
 
     def lacks(self, headers: Headers) -> Why:
         return "basic" if _credentials(_only(headers, AUTHORIZATION)) else "no_basic"
