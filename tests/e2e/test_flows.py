@@ -144,6 +144,24 @@ async def test_preview_says_which_expression_gives_what(operating: Operating, ad
     assert before["records"] == (await admin.get("/records", source_id="78", entity="organization"))["records"] == []
 
 
+async def test_preview_of_a_flow_that_is_not_applied(operating: Operating, admin: Api) -> None:
+    """Its custom fields are those of the company; nothing is applied by it."""
+    event = json.loads(webhook(79, operating.stack.company_id))
+    document = mapped_anew(operating, 'custom["Billing email"]')["document"]
+    document["flow"] = "acme-new"
+
+    found = await admin.post("/flows/preview", {"document": document, "event": event})
+    document["entities"]["organization"]["fields"]["comments"] = "data."
+    with pytest.raises(RefusedError) as refused:
+        await admin.post("/flows/preview", {"document": document, "event": event})
+
+    assert (found["result"], found["fields"]["companyName"]) == ("desired", "Company 79")
+    (step,) = found["sources"]["comments"]["steps"]
+    assert (step["kind"], step["name"], len(step["id"])) == ("field", "Billing email", 40)
+    assert [one["path"] for one in refused.value.details] == ["entities.organization.fields.comments"]
+    assert "acme-new" not in [one["flow"] for one in (await admin.get("/flows"))["flows"]]
+
+
 async def test_preview_of_an_unmapped_stage_names_the_companys_own(operating: Operating, admin: Api) -> None:
     found = await admin.post(f"/flows/{FLOW}/preview", of_a_deal(operating, stage_id=999_999))
 

@@ -46,6 +46,7 @@ ACCESS: dict[tuple[str, str], tuple[str, Any]] = {
     ("POST", "/v1/flows/{flow}/pause"): ("operator", {}),
     ("POST", "/v1/flows/{flow}/resume"): ("operator", {}),
     ("POST", "/v1/flows/{flow}/preview"): ("viewer", {"event": {}}),
+    ("POST", "/v1/flows/preview"): ("admin", {"document": {}, "event": {}}),
     ("POST", "/v1/flows/{flow}/check"): ("operator", None),
     ("GET", "/v1/secrets"): ("admin", None),
     ("PUT", "/v1/secrets/{kind}/{owner}/{name}"): ("admin", {"value": {}}),

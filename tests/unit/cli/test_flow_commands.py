@@ -208,6 +208,43 @@ def test_preview_tells_each_step(service: Service, mlc: Mlc, tmp_path: Path, ste
     assert any(line.endswith(f"Acme <- x -> {told}") for line in lines), lines
 
 
+def test_preview_of_a_file_sends_its_document(service: Service, mlc: Mlc, file: Path, tmp_path: Path) -> None:
+    event = tmp_path / "event.json"
+    event.write_text("{}")
+    service.put("POST flows/preview", {**PREVIEWED, "mapping_version": 0})
+
+    ran = mlc("flows", "preview", str(file), "--event", str(event))
+
+    assert (ran.code, service.asked[0].body["document"]["flow"], service.asked[0].body["event"]) == (0, "acme-eu", {})
+    assert "mapping" not in {line.split()[0] for line in ran.out.splitlines()}
+    assert mlc("flows", "preview", str(file), "--event", str(event), "--version", "2").err == (
+        "mlc: --version: a file has none\n"
+    )
+
+
+def test_preview_of_a_file_that_does_not_hold_names_the_lines(
+    service: Service, mlc: Mlc, file: Path, tmp_path: Path
+) -> None:
+    event = tmp_path / "event.json"
+    event.write_text("{}")
+    problem = {"path": "entities.deal.fields.title", "problem": "no such function"}
+    answer = {"problem": "the flow does not hold", "details": [problem]}
+    service.put("POST flows/preview", answer, status=422)
+
+    ran = mlc("flows", "preview", str(file), "--event", str(event))
+
+    assert ran.code == 2
+    assert f"{file}:" in ran.err and "entities.deal.fields.title: no such function" in ran.err
+
+
+def test_preview_of_a_file_that_is_not_there_asks_nobody(service: Service, mlc: Mlc, tmp_path: Path) -> None:
+    event = tmp_path / "event.json"
+    event.write_text("{}")
+
+    assert mlc("flows", "preview", str(tmp_path / "no.yaml"), "--event", str(event)).code == 2
+    assert service.asked == []
+
+
 def test_preview_of_what_would_be_a_dead_letter_says_why_and_fails(service: Service, mlc: Mlc, tmp_path: Path) -> None:
     event = tmp_path / "event.json"
     event.write_text("{}")

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 import typer
@@ -17,11 +18,13 @@ from ml_connector.cli.flow_files import read_flow_file
 from ml_connector.cli.options import Json, flow_name
 from ml_connector.cli.say import plainly
 from ml_connector.cli.showing import add, hint, one_line, say, show, table, tell, when
-from ml_connector.common.errors import InvalidFlow
+from ml_connector.common.errors import BadInput, InvalidFlow
 
 app = typer.Typer(help="Flows: one Pipedrive company, one NetSuite account, one mapping.", no_args_is_help=True)
 app.command("init")(flow_writing.init)
 app.command("validate")(flow_writing.validate)
+
+_FILE: Final = re.compile(r"[./]")  # what no flow's name has
 
 Name = Annotated[str, typer.Argument(help="Its name.", metavar="FLOW")]
 Why = Annotated[str, typer.Option("--reason", help="Why. It is recorded with your name.")]
@@ -42,16 +45,7 @@ def apply(
     as_json: Json = False,
 ) -> None:
     """Check a flow (every problem with its line), give it the next version and activate it."""
-    document, lines = read_flow_file(file)
-    body = {"document": msgspec.to_builtins(document), "reason": reason, "expect": expect, "check": check}
-    try:
-        with AdminApi.here() as api:
-            answer = api.post("flows", body)
-    except Refused as error:
-        problems = [(path, what) for path, what in error.details if not path.startswith("body")]
-        if not problems:
-            raise
-        raise InvalidFlow([lines.place(f"{path}: {what}" if path else what) for path, what in problems]) from error
+    answer = _post_document("flows", file, {"reason": reason, "expect": expect, "check": check})
     _tell(answer, "is active" if answer["changed"] else "says exactly this already: nothing is changed", as_json)
     if check and answer["unchecked"]:
         hint(f"not checked against Pipedrive: {one_line(answer['unchecked'])}")
@@ -140,7 +134,7 @@ def resume(flow: Name, reason: Why = "", as_json: Json = False) -> None:
 @app.command("preview")
 @plainly
 def preview_(
-    flow: Name,
+    flow: Annotated[str, typer.Argument(help="Its name; or a flow in YAML, which need not be applied.")],
     event: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="A webhook body, as JSON.")],
     version: Annotated[int | None, typer.Option(min=1, help="Map with this one (default: the active one).")] = None,
     as_json: Json = False,
@@ -149,15 +143,33 @@ def preview_(
 
     Exit code 1 when it would be a dead letter, or could not be said.
     """
-    body = {"event": read_event(event.read_bytes(), str(event)), "version": version}
-    with AdminApi.here() as api:
-        answer = api.post(f"flows/{flow_name(flow)}/preview", body)
+    body = {"event": read_event(event.read_bytes(), str(event))}
+    if not _FILE.search(flow):
+        with AdminApi.here() as api:
+            answer = api.post(f"flows/{flow_name(flow)}/preview", {**body, "version": version})
+    elif version is not None:
+        raise BadInput("--version: a file has none")
+    else:
+        answer = _post_document("flows/preview", Path(flow), body)
     if as_json:
         tell(answer)
     else:
         show(preview(answer))
     if answer["result"] in {"dead_lettered", "unresolved"}:
         raise typer.Exit(1)
+
+
+def _post_document(path: str, file: Path, more: dict[str, Any]) -> Answer:
+    """Raises InvalidFlow with the lines of what the service finds wrong."""
+    document, lines = read_flow_file(file)
+    try:
+        with AdminApi.here() as api:
+            return api.post(path, {"document": msgspec.to_builtins(document), **more})
+    except Refused as error:
+        problems = [(where, what) for where, what in error.details if not where.startswith("body")]
+        if not problems:
+            raise
+        raise InvalidFlow([lines.place(f"{where}: {what}" if where else what) for where, what in problems]) from error
 
 
 def _state(one: Answer) -> str:

@@ -62,6 +62,13 @@ class Checked(Wire, frozen=True):
     findings: tuple[Finding, ...]
 
 
+class Draft(Wire, frozen=True):
+    """Kind `preview` with `headers.DRAFT`: an event, and the document of a flow that is not applied yet."""
+
+    document: dict[str, Any]
+    event: msgspec.Raw
+
+
 class Webhooks(Wire, frozen=True):
     """Kind `webhooks`: which subscriptions the company has; with `install`, those that the flow needs are made.
 

@@ -25,6 +25,7 @@ OBJECT: Final = "object"
 GENERATION: Final = "generation"
 KIND: Final = "kind"  # in pipedrive.deferred: "event" or "request"; of a request: what is asked for (asking.py)
 REQUEST_ID: Final = "request-id"  # of a request that wants an answer: its key in connector.replies
+DRAFT: Final = "draft"  # of a preview: the value is a Draft (asking.py)
 DUE_AT_MS: Final = "due-at-ms"
 DEFERRALS: Final = "deferrals"
 REASON: Final = "reason"

@@ -33,6 +33,7 @@ from ml_connector.resolver import emit
 from ml_connector.resolver.checks import Checks, asks_for_check
 from ml_connector.resolver.companions import Companion, Handle, Patience
 from ml_connector.resolver.core import Core
+from ml_connector.resolver.drafts import Drafts
 from ml_connector.resolver.message import Defer, Message, Output
 from ml_connector.resolver.pipedrive.clients import PipedriveClients
 from ml_connector.resolver.preview import answer, asks_for_preview, preview_of, with_stages
@@ -86,6 +87,7 @@ class Resolver:
             owned=self._own,
             home=home,
         )
+        self._drafts = Drafts(self._state.get, self._clients, clock)
         self._prober = Prober(self._directory.flows, self._core.plan, self._clients, self._standings.of, clock)
         self._checks = Checks(self._core.plan, self._clients, self._sender.send, clock)
         self._joined = False
@@ -222,6 +224,8 @@ class Resolver:
         if not request_id:
             log.error("request_refused", topic=message.topic, offset=message.offset, problem="no request id")
             return []
+        if h.DRAFT in message.headers:
+            return [answer(await self._drafts.preview(request_id, message))]
         with _traced(message) as traced:
             found = await self._refresher.event(traced)
             sources = self._core.sources(traced)

@@ -52,6 +52,11 @@ class Event(In):
     version: Annotated[Number | None, Field(description="map with this one (default: the active one)")] = None
 
 
+class Draft(In):
+    document: Annotated[dict[str, Any], Field(description="a flow, as docs/flows.md has it; it need not be applied")]
+    event: Annotated[dict[str, Any], Field(description="a webhook body, as Pipedrive sends it")]
+
+
 class Flow(BaseModel):
     """A flow and its active version."""
 
@@ -162,6 +167,14 @@ async def resume(given: Given, actor: Operator, flow: FlowName, body: Because) -
 async def preview(given: Given, _: Viewer, flow: FlowName, body: Event) -> Previewed:
     """What the mapping makes of an event, field by field. Nothing is written, here or at NetSuite."""
     return previewed(await given.flow_previews.run(flow, body.event, body.version))
+
+
+@router.post("/preview", responses=answers())
+async def preview_draft(given: Given, _: Admin, body: Draft) -> Previewed:
+    """As the preview of a flow, of a document that is not applied yet. Every problem of it is in `details`.
+
+    It takes the role admin: the document says where the company's credential is sent."""
+    return previewed(await given.flow_previews.run_draft(body.document, body.event))
 
 
 def _said(actor: Admin, body: Because) -> Said:
