@@ -22,6 +22,7 @@ WRITER_BENCH ?=
 REPLAY_BENCH ?=
 TIMELINE_BENCH ?=
 FLOWS_BENCH ?=
+SYNC_BENCH ?=
 
 .PHONY: help setup demo test check format soak bench lock clean
 
@@ -60,6 +61,7 @@ bench: setup  ## print the figures that the README claims
 	@PYTHONPATH=tests $(RUN)/python benchmarks/replay.py $(REPLAY_BENCH)
 	@PYTHONPATH=tests $(RUN)/python benchmarks/timeline.py $(TIMELINE_BENCH)
 	@PYTHONPATH=tests $(RUN)/python benchmarks/flows.py $(FLOWS_BENCH)
+	@PYTHONPATH=tests $(RUN)/python benchmarks/sync.py $(SYNC_BENCH)
 
 lock: $(UV)  ## choose new versions for requirements.lock
 	@$(UV) lock --upgrade

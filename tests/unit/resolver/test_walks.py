@@ -19,7 +19,10 @@ from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.credentials import ApiToken
 from ml_connector.common.flows import PipedriveLimits
+from ml_connector.common.generation import Generation
 from ml_connector.common.syncing import CONTROL, PAGE, SyncControl, SyncPage, SyncState, sync_key
+from ml_connector.common.wire import Desired
+from ml_connector.resolver.listing import Listed, Reading, resolve
 from ml_connector.resolver.message import Message, Output
 from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.budget import Budget
@@ -36,14 +39,18 @@ KEY = sync_key(COMPANY, JOB, "organization")
 NOW_MS = 1_795_000_000_000
 ROWS = 3  # of one page
 LIMITS = PipedriveLimits(burst=100_000, daily_tokens=10_000_000)
-FLOW = {
-    "flow": COMPANY,
-    "environment": "sandbox",
-    "pipedrive": {"company": COMPANY},
-    "netsuite": {"account": "1234567_SB1"},
-    "external_ids": "pd",
-    "entities": {"organization": {"record": "customer", "fields": {"companyName": "data.name"}}},
-}
+
+
+def flow(name: str) -> dict[str, Any]:
+    """`name`: the expression of the only field."""
+    return {
+        "flow": COMPANY,
+        "environment": "sandbox",
+        "pipedrive": {"company": COMPANY},
+        "netsuite": {"account": "1234567_SB1"},
+        "external_ids": "pd",
+        "entities": {"organization": {"record": "customer", "fields": {"companyName": name}}},
+    }
 
 
 class Died(Exception):
@@ -53,7 +60,9 @@ class Died(Exception):
 class World:
     """What outlives a process. `lives`: how many messages each process writes before it dies; then one that does not."""
 
-    def __init__(self, objects: int, lives: list[int], seed: int) -> None:
+    def __init__(self, objects: int, lives: list[int], seed: int, *, custom: bool = False) -> None:
+        self.custom = {"c" * 40: "nobody knows"} if custom else {}
+        self.paths: list[str] = []
         self.chance = random.Random(seed)
         self.objects = dict.fromkeys(range(1, objects + 1), "name")
         self.stable = set(self.objects)
@@ -99,6 +108,9 @@ class World:
 
     def answer(self, request: httpx2.Request) -> httpx2.Response:
         """Pipedrive, in pages of its own size; whatever is changed meanwhile."""
+        self.paths.append(request.url.path)
+        if request.url.path.endswith("Fields"):
+            return httpx2.Response(200, json={"data": [], "additional_data": None})
         self._live()
         cursor = request.url.params.get("cursor")
         if self.troubles and self.chance.random() < 0.3:
@@ -108,7 +120,7 @@ class World:
             self.refusals -= 1
             return httpx2.Response(400, json={"success": False})
         ids = [number for number in sorted(self.objects) if number > int(cursor or 0)]
-        rows = [{"id": number, "name": self.objects[number]} for number in ids[:ROWS]]
+        rows = [{"id": n, "name": self.objects[n], "custom_fields": self.custom} for n in ids[:ROWS]]
         following = str(ids[ROWS - 1]) if len(ids) > ROWS else None
         return httpx2.Response(
             200, content=json.dumps({"data": rows, "additional_data": {"next_cursor": following}}).encode()
@@ -136,7 +148,7 @@ class World:
 
     async def _process(self) -> None:
         cored = Cored(now_ms=NOW_MS)
-        cored.apply(FLOW, version=1)
+        cored.apply(flow('custom["Rank"]' if self.custom else "data.name"), version=1)
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(self.answer)) as http:
             clients = OneClient(http, cored)
             refresher = Refresher(cored.core, cored.book, clients, self.send, cored.clock, reread_s=60)
@@ -230,3 +242,40 @@ def test_requests_that_come_twice_are_done_once(objects: int, seed: int) -> None
     assert set(world.desired.values()) <= {1}
     assert world.state is not None
     assert world.state.progress.read == len(world.desired)
+
+
+def test_field_that_no_definition_has_is_asked_for_once_in_a_walk() -> None:
+    """Each of its pages comes by it."""
+    world = World(20, [], 1, custom=True)
+
+    async def walk() -> None:
+        world.ask(PAGE, first_page())
+        await world.run()
+
+    asyncio.run(walk())
+
+    assert world.state is not None
+    assert (world.state.state, len(world.desired)) == ("done", world.state.progress.desired)
+    assert world.paths.count("/api/v2/organizationFields") == 1
+    assert world.paths.count("/api/v2/organizations") > 5
+
+
+async def test_letter_of_an_object_can_be_replayed_under_a_better_mapping() -> None:
+    cored = Cored(now_ms=NOW_MS)
+    cored.apply(flow("data.name"), version=1)
+    request = Message("pipedrive.requests", 0, 7, COMPANY.encode(), first_page(), {h.KIND: PAGE})
+    page = SyncPage.decode(request.value)
+    listed = Listed(b'{"id":5,"name":["a list"]}', Generation(NOW_MS - 5_000))
+    plan = cored.core.plan(COMPANY)
+    assert plan is not None
+
+    outputs = await resolve(cored.core, plan, page, request, Reading([listed], NOW_MS, NOW_MS))
+    letter = next(output for output in outputs.first if output.topic is topics.DEAD_LETTERS)
+    cored.apply(flow("'a name'"), version=2)
+    given = {**letter.headers, h.CAUSE: b"rpl:j:0", h.REVISION: b"%d" % NOW_MS, h.LANE: b"replay"}
+    replayed = cored.core.event(Message("pipedrive.events", 0, 1, COMPANY.encode(), letter.value or b"", given))
+
+    assert (letter.key, outputs.faults.total(), outputs.desired) == (f"syn:{JOB}:organization:5".encode(), 1, 0)
+    assert isinstance(replayed, list)
+    desired = next(Desired.decode(output.value or b"") for output in replayed if output.topic is topics.DESIRED)
+    assert (desired.fields, desired.source_id) == ({"companyName": "a name"}, "5")

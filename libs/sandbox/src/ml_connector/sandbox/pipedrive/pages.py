@@ -6,6 +6,7 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Final
 
 import msgspec
@@ -45,10 +46,11 @@ def page(
     if after is not None and clock.is_over(after):
         raise _INVALID
     if rows and "id" in rows[0]:
-        ordered = sorted(rows, key=lambda row: _place(row, key), reverse=descending)
+        place = _place_by(key)
+        ordered = sorted(rows, key=place, reverse=descending)
         if after is not None:
-            place = (str(after.get("fieldValue")) if key != "id" else "", int(after.get("id", 0)))
-            ordered = [row for row in ordered if (_place(row, key) < place if descending else _place(row, key) > place)]
+            seen = place({key: after.get("fieldValue"), "id": int(after["id"])})
+            ordered = [row for row in ordered if (place(row) < seen if descending else place(row) > seen)]
     else:
         ordered = list(rows[int(after.get("id", 0)) :] if after is not None else rows)
     shown = ordered[:limit]
@@ -71,8 +73,10 @@ def _limit(request: Request) -> int:
     return limit
 
 
-def _place(row: Item, key: str) -> tuple[str, int]:
-    return (str(row.get(key)) if key != "id" else "", int(row["id"]))
+def _place_by(key: str) -> Callable[[Item], Any]:
+    if key == "id":
+        return itemgetter("id")
+    return lambda row: (str(row.get(key)), row["id"])
 
 
 def _marker(last: Item, key: str, *, descending: bool, position: int) -> dict[str, Any]:
