@@ -120,6 +120,16 @@ def test_basic_on_a_signed_flow_is_told_plainly_and_other_flows_are_not() -> Non
     assert "relay" in found.fix and "pipedrive.webhook.verify be basic" in found.fix
 
 
+def test_rotation_that_nobody_finished_is_a_warning_with_the_command() -> None:
+    heard = Heard()
+    heard.say("a", acme_eu=AtTheDoor(keys=("basic:new", "basic:old")))
+
+    found = Refusals(heard.ingests, heard.clock).look(LIVE)[-1]
+
+    assert (found.check, found.result) == ("ingest.keys", "warning")
+    assert "basic:new, basic:old" in found.says and "mlc webhooks rotate acme-eu" in found.fix
+
+
 @pytest.mark.parametrize(
     ("accepted_ms", "last_ms", "result"),
     [

@@ -6,9 +6,9 @@ import asyncio
 import base64
 import contextlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 import pytest
 from hypothesis import given, settings
@@ -41,6 +41,7 @@ OLD_KEY_S = 300.0
 BASIC = {"keys": [{"id": "old", "user": "u", "password": "p" * 8}]}
 HMAC = {"keys": [{"id": "old", "secret": "the old signing key"}]}
 NEW_SECRET = "the new signing key"
+T = TypeVar("T")
 Trouble = Literal["", "publish", "ask", "answer", "level"]
 
 
@@ -128,8 +129,11 @@ class Office:
         self.ingests.hear(f"ingest/{name}", said.encode())
 
     async def rotate(self, **asked: Any) -> Rotated:
+        return await self.passing(self.rotation.run(Rotate(FLOW, **asked), SAID))
+
+    async def passing(self, work: Coroutine[Any, Any, T]) -> T:
         """Time passes while it waits, and who lives goes on telling."""
-        task = asyncio.create_task(self.rotation.run(Rotate(FLOW, **asked), SAID))
+        task = asyncio.create_task(work)
         while not task.done():
             if self.clock.sleepers:
                 self.clock.advance(TOLD_EVERY_S / 10)
@@ -196,6 +200,20 @@ async def test_ingest_that_does_not_take_the_key_keeps_pipedrive_untouched(datab
     went_on = await office.rotate()
 
     assert stopped == ([], "old", ["old", went_on.key])
+
+
+async def test_install_gives_out_no_key_that_an_ingest_lacks(database: Database) -> None:
+    office = await Office(database).begin()
+    await office.rotation.until_believed(FLOW, SAID)  # one key: nobody is asked
+    office.deaf = {"b"}
+    with pytest.raises(NotAcknowledged):
+        await office.rotate()
+
+    with pytest.raises(NotAcknowledged, match="ingest b"):
+        await office.passing(office.rotation.until_believed(FLOW, SAID))
+    office.deaf = set()
+    office.tell()
+    await office.rotation.until_believed(FLOW, SAID)
 
 
 async def test_killed_ingest_is_waited_for_until_it_cannot_be_alive(database: Database) -> None:

@@ -38,7 +38,7 @@ _FIXES: Final[dict[Why, str]] = {
 
 
 class Refusals:
-    """Two looks; neither blocks."""
+    """Two or three looks; none blocks."""
 
     def __init__(self, ingests: Ingests, clock: Clock) -> None:
         self._ingests = ingests
@@ -50,7 +50,8 @@ class Refusals:
             return [self._nobody(), Finding("ingest.deliveries", "skipped", "no ingest is known that would tell")]
         count = f"{len(heard)} {'processes' if len(heard) > 1 else 'process'} of ingest"
         doors = [one.flows[live.flow.flow] for one in heard if live.flow.flow in one.flows]
-        return [Finding("ingest.live", "ok", f"{count} can be heard"), refusals_of(doors, self._clock.now_ms())]
+        found = [Finding("ingest.live", "ok", f"{count} can be heard"), refusals_of(doors, self._clock.now_ms())]
+        return [*found, *_unfinished(live.flow.flow, doors)]
 
     def _nobody(self) -> Finding:
         if self._ingests.unheard_s:
@@ -58,6 +59,15 @@ class Refusals:
             return Finding("ingest.live", "skipped", says, f"ask again in {self._ingests.unheard_s:.0f} s")
         fix = "see that an ingest is ready (/readyz) and works with the same Kafka, then ask again"
         return Finding("ingest.live", "failed", "no ingest can be heard: no delivery arrives", fix)
+
+
+def _unfinished(flow: str, doors: Iterable[AtTheDoor]) -> list[Finding]:
+    keys = sorted({key for door in doors for key in door.keys})
+    if not keys:
+        return []
+    says = f"a key is being replaced, and more than one is good: {', '.join(keys)}"
+    fix = f"`mlc webhooks rotate {flow}` goes on with it, with --finish it ends it"
+    return [Finding("ingest.keys", "warning", says, fix)]
 
 
 def refusals_of(doors: Iterable[AtTheDoor], now_ms: int) -> Finding:

@@ -47,7 +47,7 @@ def begun(value: Mapping[str, Any], proof: Proof, secret: str) -> dict[str, Any]
             raise Conflict(f"key {keys[-1]['id']} is replacing another already: go on with it, or finish that first")
         return None
     if proof == "hmac-sha256" and not secret:
-        raise BadInput("give the new signing key, as the relay will have it")
+        raise BadInput("give the new signing key, as the relay will have it (mlc: --key FILE, or --ask)")
     if secret and _same(keys[0]["secret"], secret):
         raise BadInput("this is the key that is there already: give a new one")
     return {**value, "keys": [*keys, _made(proof, secret)]}

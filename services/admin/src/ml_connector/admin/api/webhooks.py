@@ -108,6 +108,7 @@ async def webhooks(given: Given, _: Viewer, flow: FlowName, url: Url = "", relay
 @router.post("/{flow}/webhooks", responses=answers(404, 409))
 async def install(given: Given, actor: Admin, flow: FlowName, body: Install) -> Subscriptions:
     """Make what is missing, remove what leads to the same URL and is not needed. Again: nothing changes."""
+    await given.webhook_rotation.until_believed(flow, Said(actor))
     await asyncio.to_thread(_note, given, actor, flow, body)
     await given.outbox.publish()
     asked = asking.Webhooks(flow=flow, url=body.url, install=True, relay=body.relay)
