@@ -211,11 +211,14 @@ async def test_token_endpoint_that_says_nothing_is_not_waited_for(desk: Desk) ->
 async def test_grant_that_cannot_be_stored(desk: Desk) -> None:
     company = await desk.company()
     query = desk.agree(await desk.asked(company))
+    asked = len(desk.pipedrive.admin("GET", "log"))
     desk.behind = True
     try:
         await refused(desk, company, Ending.not_kept, query)
     finally:
         desk.behind = False
+
+    assert len(desk.pipedrive.admin("GET", "log")) == asked, "the code is not spent for nothing"
 
 
 # -- what comes back from a browser may be anything --------------------------------------------------------------------

@@ -259,6 +259,23 @@ async def test_grant_that_came_during_a_refresh_wins(acme: Acme) -> None:
     assert acme.version_of(OAuthToken, owner=acme.owner) == 1, "the late answer was not kept"
 
 
+async def test_grant_of_a_new_consent_during_a_refresh_is_used_as_it_is(acme: Acme) -> None:
+    """`mlc pipedrive connect` stores the access token, too."""
+    already = acme.refreshes()
+    waiting = asyncio.create_task(acme.grant.token())
+    await asyncio.sleep(0)
+    given = exchanged(acme.pipedrive.http, acme.pipedrive.url, acme.name)
+    ends = {"expires_at_ms": acme.clock.now_ms() + given["expires_in"] * 1000}
+    acme.put("oauth2", {name: given[name] for name in ("refresh_token", "access_token", "api_domain")} | ends)
+
+    token = await waiting
+    await acme.read()
+
+    assert (token.access_token, token.grant_version) == (given["access_token"], 2)
+    assert acme.refreshes() - already == 2, "for the old grant and the new code"
+    assert acme.version_of(OAuthToken, owner=acme.owner) == 0, "the late answer was not kept"
+
+
 async def test_refused_token_is_refreshed_once_and_then_tried_once_more(steady: Acme) -> None:
     await steady.read()
     steady.pipedrive.admin("POST", "clock", {"advance_s": 3601})  # only theirs: the token ends sooner than we think

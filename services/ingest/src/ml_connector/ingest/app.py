@@ -119,7 +119,9 @@ class Ingest:
 
 def make_asgi(ingest: Ingest) -> Any:
     """The hot route first; everything else is FastAPI's."""
-    around = FastAPI(openapi_url=None)
+    around = FastAPI(
+        openapi_url=None, telemetry={"tracing": False, "logs": False}
+    )  # no spans of probes, and of no query
 
     @around.get("/livez")
     async def livez() -> PlainTextResponse:

@@ -91,7 +91,7 @@ class Connects:
         place = _place(company)
         place.refuse_wrong()
         vault = await vault_now(self._vault)
-        await self._level.until_level(Deadline.after(self._clock, LEVEL_S), of=topics.SECRETS)
+        await self._until_level()
         redirect_uri = f"{self._public_url}{CALLBACK}"
 
         def write() -> Begun:
@@ -107,14 +107,14 @@ class Connects:
         """How it ended, and for which company (empty when the state is not good)."""
         try:
             asked = await asyncio.to_thread(take_state, self._database, came.state, self._clock.now_ms())
-            if isinstance(asked, Stale):
-                log.warning("pipedrive_not_connected", reason=asked.value)
-                return Ending(asked.value), ""
-            ending = await self._end(asked, came)
-            await asyncio.to_thread(self._note_ending, asked, ending)
         except SQLAlchemyError as error:
             log.error("pipedrive_not_connected", reason=Ending.not_kept.value, error=type(error).__name__)
             return Ending.not_kept, ""
+        if isinstance(asked, Stale):
+            log.warning("pipedrive_not_connected", reason=asked.value)
+            return Ending(asked.value), ""
+        ending = await self._end(asked, came)
+        await asyncio.to_thread(self._note_ending, asked, ending)
         return ending, asked.company
 
     async def _end(self, asked: Asked, came: Came) -> Ending:
@@ -126,6 +126,10 @@ class Connects:
         except ConnectorError as error:
             log.error("pipedrive_not_connected", company=asked.company, reason="not_kept", problem=str(error))
             return Ending.not_kept
+        except SQLAlchemyError as error:  # its text may hold values
+            name = type(error).__name__
+            log.error("pipedrive_not_connected", company=asked.company, reason="not_kept", error=name)
+            return Ending.not_kept
         return Ending.connected
 
     async def _keep(self, asked: Asked, came: Came) -> None:
@@ -133,6 +137,7 @@ class Connects:
             ending = Ending.denied if came.error in DENIED else Ending.refused
             raise NotGranted(ending, "the browser came back with an error instead of a code")
         vault = await vault_now(self._vault)
+        await self._until_level()  # as storing does: a code that is exchanged for nothing is lost
         client = await asyncio.to_thread(self._client_of, asked, vault)
         grant = await self._exchange.grant(asked, came.code, client)
         sides = await asyncio.to_thread(self._sides, asked)
@@ -141,6 +146,9 @@ class Connects:
         said = Said(asked.by, asked.reason)
         stored = await self._secrets.set(_place(asked.company), msgspec.structs.asdict(grant), said, asked.environment)
         log.info("pipedrive_connected", company=asked.company, environment=asked.environment, version=stored.version)
+
+    async def _until_level(self) -> None:
+        await self._level.until_level(Deadline.after(self._clock, LEVEL_S), of=topics.SECRETS)
 
     def _open(self, connection: Connection, asked: Asked, vault: Vault) -> Begun:
         now_ms = self._clock.now_ms()
@@ -161,8 +169,12 @@ class Connects:
             return sides_of(find_all(connection), asked.company, asked.environment)
 
     def _note_ending(self, asked: Asked, ending: Ending) -> None:
-        with self._database.write() as connection:
-            _note(connection, asked, ending.value, self._clock.now_ms())
+        """What was stored has its own act, in the same transaction: without this one it is connected all the same."""
+        try:
+            with self._database.write() as connection:
+                _note(connection, asked, ending.value, self._clock.now_ms())
+        except SQLAlchemyError as error:
+            log.error("act_not_noted", company=asked.company, reason=ending.value, error=type(error).__name__)
 
 
 def _client(connection: Connection, asked: Asked, vault: Vault) -> OAuthClient:
