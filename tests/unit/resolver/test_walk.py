@@ -93,8 +93,10 @@ def test_chosen_ids_are_asked_for_a_hundred_at_a_time(count: int) -> None:
 @given(st.lists(st.tuples(st.integers(0, 500), st.integers(0, 500)), min_size=1, max_size=8))
 def test_progress_is_the_sum_of_the_pages(counts: list[tuple[int, int]]) -> None:
     following = page()
-    for desired, rejected in counts:
-        found = Found("c", read=desired + rejected, desired=desired, tokens=10, faults=Counter({"x": rejected}))
+    for number, (desired, rejected) in enumerate(counts):
+        found = Found(
+            f"c{number}", read=desired + rejected, desired=desired, tokens=10, faults=Counter({"x": rejected})
+        )
         state = walk.advanced(running(following), following, found, 6)
         assert state.next is not None
         following = state.next
@@ -139,6 +141,15 @@ def test_refused_cursor_begins_again_and_fails_in_the_end() -> None:
     assert states == ["running"] * walk.MAX_RESTARTS + ["failed"]
     assert (first.cursor, first.progress.restarts) == ("", 0)
     assert first.page > 7
+
+
+def test_cursor_that_leads_nowhere_does_not_cost_a_day_of_tokens() -> None:
+    asked = page(page=3, cursor="c")
+
+    state = walk.advanced(running(asked), asked, Found("c", read=500, tokens=10), 6)
+
+    assert state.state == "failed"
+    assert "own cursor" in state.reason
 
 
 def test_what_has_ended_stays_so() -> None:

@@ -6,9 +6,10 @@ The real parts, but for the broker: lists of what was acknowledged. Of what is w
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import httpx2
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from ml_connector.common import headers as h
 from ml_connector.common import topics
+from ml_connector.common.clock import ManualClock
 from ml_connector.common.credentials import ApiToken
 from ml_connector.common.flows import PipedriveLimits
 from ml_connector.common.generation import Generation
@@ -146,22 +148,32 @@ class World:
             except Died:
                 continue
 
+    async def at_once(self) -> None:
+        """All that is asked for, handled together: some of it was put aside before."""
+        async with self._walks() as (walks, _):
+            await asyncio.gather(*(walks.take(message) for message in self.requests))
+
     async def _process(self) -> None:
+        async with self._walks() as (walks, clock):
+            while self.committed < len(self.requests):
+                message = self.requests[self.committed]
+                later = await walks.take(message)
+                if later is not None:
+                    again = Output(topics.PIPEDRIVE_REQUESTS, b"", message.key, message.value, message.headers)
+                    await self.send([again])
+                    clock.advance(1_000)
+                self.committed += 1
+
+    @contextlib.asynccontextmanager
+    async def _walks(self) -> AsyncIterator[tuple[Walks, ManualClock]]:
+        """Those of a new process."""
         cored = Cored(now_ms=NOW_MS)
         cored.apply(flow('custom["Rank"]' if self.custom else "data.name"), version=1)
         async with httpx2.AsyncClient(transport=httpx2.MockTransport(self.answer)) as http:
             clients = OneClient(http, cored)
             refresher = Refresher(cored.core, cored.book, clients, self.send, cored.clock, reread_s=60)
             walks = Walks(cored.core, refresher, clients, self.kept.get, self.send, cored.clock, reread_s=60)
-            while self.committed < len(self.requests):
-                message = self.requests[self.committed]
-                later = await walks.take(message)
-                if later is not None:
-                    await self.send(
-                        [Output(topics.PIPEDRIVE_REQUESTS, b"", message.key, message.value, message.headers)]
-                    )
-                    cored.clock.advance(1_000)
-                self.committed += 1
+            yield walks, cored.clock
 
 
 class OneClient:
@@ -242,6 +254,18 @@ def test_requests_that_come_twice_are_done_once(objects: int, seed: int) -> None
     assert set(world.desired.values()) <= {1}
     assert world.state is not None
     assert world.state.progress.read == len(world.desired)
+
+
+async def test_pages_of_a_company_are_read_one_at_a_time() -> None:
+    """Also where one waits with what was put aside, and another one has just been asked for."""
+    world = World(7, [], 1)
+    for _ in range(4):
+        world.ask(PAGE, first_page())
+
+    await world.at_once()
+
+    assert world.paths == ["/api/v2/organizations"]
+    assert [SyncPage.decode(message.value).page for message in world.requests] == [1, 1, 1, 1, 2]
 
 
 def test_field_that_no_definition_has_is_asked_for_once_in_a_walk() -> None:

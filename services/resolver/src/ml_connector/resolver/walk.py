@@ -93,6 +93,8 @@ def share_of(page: SyncPage, daily_spendable: int) -> int:
 def advanced(state: SyncState, page: SyncPage, found: Found, now_ms: int) -> SyncState:
     """After this page. If the walk still runs, its `next` is to be asked for first."""
     progress = _added(page.progress, found)
+    if found.cursor and found.cursor == page.cursor:
+        return failed(state, _first(page, now_ms), "Pipedrive gave a page's own cursor as that of the next one", now_ms)
     following = _following(page, found, progress, now_ms)
     if following is None:
         return _moved(state, "done", now_ms, progress=progress, next=None)

@@ -80,8 +80,9 @@ class Walks:
     async def _control(self, control: SyncControl, company: str) -> None:
         key = sync_key(company, control.job_id, control.entity)
         state = self._state(key)
-        if state is None:
-            log.warning("walk_unknown", id=control.job_id, entity=control.entity, action=control.to)
+        if state is None or (control.to == "forgotten" and state.state == "running"):
+            says = "no such walk" if state is None else "it runs: cancel it first"
+            log.warning("control_refused", id=control.job_id, entity=control.entity, action=control.to, reason=says)
         elif control.to == "forgotten":
             await self._send([emit.state(company, key, None)])
             self._states.pop(key, None)
