@@ -15,7 +15,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from ml_connector.cli.stack import ACCOUNT, ALL, FLOW, StackOptions
+from ml_connector.cli.stack import ACCOUNT, ADMIN, ALL, COMPANY, FLOW, StackOptions
 from ml_connector.common.asking import TOLD_EVERY_S
 from support.living import Living
 from support.writing import until
@@ -194,6 +194,29 @@ async def test_environment_follows_from_the_flow_and_stdin_is_read(living: Livin
 
 def basic() -> str:
     return json.dumps({"keys": [{"id": "k1", "user": "u", "password": "p"}]})
+
+
+async def test_connect_prints_an_address_at_once_and_ends_when_somebody_agreed(living: Living) -> None:
+    urls, client = living.stack.urls, {"client_id": "c", "client_secret": "CANARY"}
+    callback = f"{urls[ADMIN]}/v1/pipedrive/callback"
+    owner = f"pipedrive/{COMPANY}"
+    await mlc(living, "secrets", "set", owner, "oauth2-client", "--file", "-", stdin=json.dumps(client))
+    environment = {**living.stack.commands_environment(), "PATH": "/usr/bin:/bin"}
+    process = await asyncio.create_subprocess_exec(
+        MLC, "pipedrive", "connect", COMPANY, "--wait", env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert process.stdout is not None
+
+    async with asyncio.timeout(60), httpx2.AsyncClient(follow_redirects=True) as browser:
+        address = (await process.stdout.readline()).decode().strip()
+        app = {**client, "redirect_uri": callback, "scopes": ["base"]}
+        await browser.post(f"{urls['pipedrive']}/_sandbox/companies/{COMPANY}/apps", json=app)
+        page = await browser.get(address)
+        out, err = await process.communicate()
+
+    assert (page.status_code, "<h1>Connected</h1>" in page.text) == (200, True), page.text
+    assert (process.returncode, out.decode()) == (0, f"{COMPANY} is connected: {owner}/oauth2 has version 1\n"), err
+    assert "CANARY" not in (out + err).decode() + page.text
 
 
 async def test_topics_are_shown_and_made_once(living: Living) -> None:
