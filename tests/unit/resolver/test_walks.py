@@ -303,3 +303,18 @@ async def test_letter_of_an_object_can_be_replayed_under_a_better_mapping() -> N
     assert isinstance(replayed, list)
     desired = next(Desired.decode(output.value or b"") for output in replayed if output.topic is topics.DESIRED)
     assert (desired.fields, desired.source_id) == ({"companyName": "a name"}, "5")
+
+
+async def test_rows_that_are_no_objects_are_counted_and_the_others_go_on() -> None:
+    cored = Cored(now_ms=NOW_MS)
+    cored.apply(flow("data.name"), version=1)
+    request = Message("pipedrive.requests", 0, 7, COMPANY.encode(), first_page(), {h.KIND: PAGE})
+    bodies = [b"null", b"[]", b'{"id":true}', b'{"id":-3}', b'{"id":' + b"9" * 5_000 + b"}", b"\xff", b"[" * 100_000]
+    listed = [Listed(body, Generation(NOW_MS - 5_000)) for body in [*bodies, b'{"id":5,"name":"a"}']]
+    plan = cored.core.plan(COMPANY)
+    assert plan is not None
+
+    outputs = await resolve(cored.core, plan, SyncPage.decode(request.value), request, Reading(listed, NOW_MS, NOW_MS))
+
+    assert (outputs.desired, outputs.faults.total()) == (1, len(bodies))
+    assert [output.topic for output in outputs.first] == [topics.DESIRED]

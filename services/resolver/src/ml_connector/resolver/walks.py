@@ -68,7 +68,7 @@ class Walks:
         async with self._locks[message.key]:
             try:
                 if message.headers.get(h.KIND) == CONTROL:
-                    await self._control(SyncControl.decode(message.value), message.key.decode())
+                    await self._control(SyncControl.decode(message.value), message.key.decode("utf-8", "replace"))
                     return None
                 page = SyncPage.decode(message.value)
                 walk.refuse_unfit(page)
@@ -92,7 +92,7 @@ class Walks:
     # -- one page ----------------------------------------------------------------------------------------------------
 
     async def _page(self, page: SyncPage, message: Message) -> Defer | None:
-        company = message.key.decode()
+        company = message.key.decode("utf-8", "replace")
         state = self._state(sync_key(company, page.job_id, page.entity))
         if not walk.is_due(page, state):
             return None

@@ -46,8 +46,8 @@ NOT_FOUND: Final = frozenset({404})
 class ListRefused(BadInput):
     """Pipedrive does not give this page, however often it is asked."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(f"Pipedrive does not give this list (HTTP {status})")
+    def __init__(self, status: int, path: str) -> None:
+        super().__init__(f"Pipedrive does not give the list {path} (HTTP {status})")
         self.status = status
 
 
@@ -107,7 +107,7 @@ class PipedriveClient:
         answer = await self._get(path, query, tokens=tokens, also=LIST_REFUSED)
         took_ms = self._clock.now_ms() - started_ms
         if answer.status_code != 200:
-            raise ListRefused(answer.status_code)
+            raise ListRefused(answer.status_code, path)
         try:
             found = _LIST.decode(answer.content)
         except (msgspec.DecodeError, RecursionError) as error:
