@@ -49,6 +49,8 @@ class Target:
 
     def aim(self, case: schemathesis.Case[Any]) -> None:
         """Most random ids name nothing: send two of three where there is something."""
+        if case.operation.path.endswith("/webhooks/rotate") and isinstance(case.body, dict):
+            case.body |= {"proof": None, "secret": None, "finish": True}  # what begins takes up to a minute
         self._cases += 1
         if self._cases % 3 == 0:
             return
