@@ -54,7 +54,7 @@ DEFERRED: Final = Topic(
 PIPEDRIVE_REQUESTS: Final = Topic(
     "pipedrive.requests", "company", _kept(7 * DAY_MS), "what the company's owner is asked to read"
 )
-STATE: Final = Topic("pipedrive.state", "company", _COMPACT, "definitions, stages, why a company is stopped")
+STATE: Final = Topic("pipedrive.state", "company", _COMPACT, "definitions, stages, walks, why a company is stopped")
 DESIRED: Final = Topic("netsuite.desired", "account", _COMPACT, "exactly the unsettled work")
 OBSERVED: Final = Topic("netsuite.observed", "account", _COMPACT, "what NetSuite is known to hold, and open attempts")
 NETSUITE_REQUESTS: Final = Topic(
