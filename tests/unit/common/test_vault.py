@@ -98,7 +98,9 @@ def test_what_another_key_wrapped_is_not_rewrapped() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "k1", "k1:abc", "k1:" + base64.b64encode(b"short").decode(), ":" + new_key("x")[2:]]
+    "text",
+    ["", "k1", "k1:abc", "k1:" + base64.b64encode(b"short").decode(), ":" + new_key("x")[2:]],
+    ids=["empty", "no key", "no base64", "too short", "no id"],
 )
 def test_key_that_is_none_is_refused_without_being_quoted(text: str) -> None:
     with pytest.raises(InvalidSettings) as error:

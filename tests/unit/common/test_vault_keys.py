@@ -92,7 +92,9 @@ def test_new_first_key_is_the_active_one(keys: VaultKeys, file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [b"", b"\n", b"k2:CANARY", "k2:CANARY\u00e9".encode(), K2.encode()[:-9], b"\xff\xfe", None]
+    "wrong",
+    [b"", b"\n", b"k2:CANARY", "k2:CANARY\u00e9".encode(), K2.encode()[:-9], b"\xff\xfe", None],
+    ids=["empty", "blank", "no base64", "not ASCII", "cut", "no text", "gone"],
 )
 def test_file_that_is_bad_changes_nothing_and_is_told_once(
     keys: VaultKeys, file: Path, logged: io.StringIO, wrong: bytes | None
