@@ -32,7 +32,7 @@ from support.desired import ACCOUNT, FLOW, RECORD_TYPES, key_of
 from support.judging import Evidence
 
 PARTITIONS = 4
-WAIT_S = 30.0
+WAIT_S = 60.0  # a test in vain is ended after 120 s
 READ_S = 0.3  # what is written all the while has no end
 SUBSIDIARY = {"subsidiary": Reference("subsidiary", "2")}
 

@@ -17,11 +17,15 @@ from confluent_kafka import Consumer, KafkaError, Message
 from ml_connector.common.errors import DeliveryFailed
 from ml_connector.common.kafka.producer import connect
 from ml_connector.common.kafka.record import Record, of_message
+from ml_connector.common.logs import get_logger
+
+log = get_logger()
 
 T = TypeVar("T")
 
 POLL_S: Final = 0.05  # how long a request may wait for its turn
 BATCH: Final = 500  # messages handed over at once
+CLOSE_S: Final = 60.0  # librdkafka was seen to hang in close once its topic had been deleted: we end all the same
 
 
 class OwnerThread:
@@ -75,7 +79,9 @@ class OwnerThread:
     async def close(self) -> None:
         """Leave the group (revoke callbacks run) and end the thread."""
         self._stop.set()
-        await asyncio.to_thread(self._thread.join)
+        await asyncio.to_thread(self._thread.join, CLOSE_S)
+        if self._thread.is_alive():
+            log.error("consumer_not_closed", thread=self._thread.name, after_s=CLOSE_S)
 
     def wait_for(self, coroutine: Any, timeout_s: float) -> Any:
         """For callbacks on the owning thread: run a coroutine on the event loop and wait for it."""
