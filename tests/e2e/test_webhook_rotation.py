@@ -15,7 +15,7 @@ import httpx2
 import pytest
 import pytest_asyncio
 
-from ml_connector.admin.ingests import LIVE_S, Ingests
+from ml_connector.admin.webhooks.ingests import LIVE_S, Ingests
 from ml_connector.cli.publishing import TopicWriter
 from ml_connector.cli.reading import read_topic
 from ml_connector.cli.stack import FLOW, Stack, StackOptions

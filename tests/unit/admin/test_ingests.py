@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ml_connector.admin.ingests import LISTEN_S, LIVE_S, Ingests
-from ml_connector.admin.refusals import RECENT_MS, Refusals, refusals_of
+from ml_connector.admin.webhooks.ingests import LISTEN_S, LIVE_S, Ingests
+from ml_connector.admin.webhooks.refusals import RECENT_MS, Refusals, refusals_of
 from ml_connector.common.asking import TOLD_EVERY_S, AtIngest, AtTheDoor, CheckResult, Refused, Why
 from ml_connector.common.clock import ManualClock
 from ml_connector.common.directory import LiveFlow

@@ -18,12 +18,12 @@ from sqlalchemy import select
 from ml_connector.admin.changing import Said
 from ml_connector.admin.database import Database
 from ml_connector.admin.identity.roles import Actor, Role
-from ml_connector.admin.ingests import LISTEN_S, Ingests
 from ml_connector.admin.replay.control import Conflict, NotFound
 from ml_connector.admin.secrets.change import Place, Secrets
 from ml_connector.admin.tables import act, secret
-from ml_connector.admin.webhook_rotation import NotAcknowledged, Parts, Rotate, Rotated, WebhookRotation
-from ml_connector.admin.webhooks import FlowWebhooks
+from ml_connector.admin.webhooks.ask import FlowWebhooks
+from ml_connector.admin.webhooks.ingests import LISTEN_S, Ingests
+from ml_connector.admin.webhooks.rotate import NotAcknowledged, Parts, Rotate, Rotated, WebhookRotation
 from ml_connector.common.asking import TOLD_EVERY_S, AtIngest, AtTheDoor, Subscribed, Subscription, Webhooks
 from ml_connector.common.clock import Deadline, ManualClock
 from ml_connector.common.directory import LiveFlow

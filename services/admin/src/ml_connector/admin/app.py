@@ -43,14 +43,12 @@ from ml_connector.admin.guard import Guard
 from ml_connector.admin.identity.door import Door
 from ml_connector.admin.identity.keys import DiscoveredKeys, FileKeys
 from ml_connector.admin.identity.tokens import Verifier
-from ml_connector.admin.ingests import Ingests
 from ml_connector.admin.lease import Lease
 from ml_connector.admin.letter_acts import LetterActs
 from ml_connector.admin.letter_bytes import LetterBytes
 from ml_connector.admin.materialize import Materializer
 from ml_connector.admin.outbox import Outbox
 from ml_connector.admin.owners import Owners
-from ml_connector.admin.refusals import Refusals
 from ml_connector.admin.replay.control import Replays
 from ml_connector.admin.replay.preview import Previews
 from ml_connector.admin.replay.run import Runner
@@ -58,8 +56,10 @@ from ml_connector.admin.secrets.change import Secrets
 from ml_connector.admin.secrets.look import SecretLooks
 from ml_connector.admin.secrets.rotate import Rotation
 from ml_connector.admin.settings import AdminSettings
-from ml_connector.admin.webhook_rotation import Parts, WebhookRotation
-from ml_connector.admin.webhooks import FlowWebhooks
+from ml_connector.admin.webhooks.ask import FlowWebhooks
+from ml_connector.admin.webhooks.ingests import Ingests
+from ml_connector.admin.webhooks.refusals import Refusals
+from ml_connector.admin.webhooks.rotate import Parts, WebhookRotation
 from ml_connector.common import logs, metrics, telemetry, topics
 from ml_connector.common.clock import Clock, SystemClock
 from ml_connector.common.errors import ConnectorError, InvalidSettings

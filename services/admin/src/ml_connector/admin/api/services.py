@@ -25,8 +25,8 @@ from ml_connector.admin.replay.control import Replays
 from ml_connector.admin.secrets.change import Secrets
 from ml_connector.admin.secrets.look import SecretLooks
 from ml_connector.admin.secrets.rotate import Rotation
-from ml_connector.admin.webhook_rotation import WebhookRotation
-from ml_connector.admin.webhooks import FlowWebhooks
+from ml_connector.admin.webhooks.ask import FlowWebhooks
+from ml_connector.admin.webhooks.rotate import WebhookRotation
 from ml_connector.common.clock import Clock
 
 

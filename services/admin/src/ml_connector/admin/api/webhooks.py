@@ -19,8 +19,8 @@ from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Admin, Given, Services, Viewer
 from ml_connector.admin.changing import Said
 from ml_connector.admin.identity.roles import Actor
-from ml_connector.admin.webhook_keys import Proof
-from ml_connector.admin.webhook_rotation import Rotate
+from ml_connector.admin.webhooks.keys import Proof
+from ml_connector.admin.webhooks.rotate import Rotate
 from ml_connector.common import asking
 
 router = APIRouter(prefix="/flows", tags=["flows"])

@@ -1,1 +1,1 @@
-"""Credentials: which there are, change. Never: a value that leaves this service."""
+"""Credentials: look, change, rotate. Never: a value that leaves this service."""

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable
 from typing import Final
 
-from ml_connector.admin.ingests import Ingests
+from ml_connector.admin.webhooks.ingests import Ingests
 from ml_connector.common.asking import AtTheDoor, CheckResult, Finding, Refused, Why
 from ml_connector.common.clock import Clock
 from ml_connector.common.directory import LiveFlow

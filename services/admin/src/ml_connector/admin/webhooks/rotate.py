@@ -22,12 +22,12 @@ from ml_connector.admin.acts import record_act
 from ml_connector.admin.changing import LEVEL_S, Level, Said, alone
 from ml_connector.admin.checks import Flows
 from ml_connector.admin.database import Database
-from ml_connector.admin.ingests import LIVE_S, Ingests
 from ml_connector.admin.replay.control import Conflict
 from ml_connector.admin.secrets.change import Place, Secrets
 from ml_connector.admin.tables import act, act_target
-from ml_connector.admin.webhook_keys import CREDENTIALS, Proof, begun, ended, ids_of, proof_of
-from ml_connector.admin.webhooks import FlowWebhooks
+from ml_connector.admin.webhooks.ask import FlowWebhooks
+from ml_connector.admin.webhooks.ingests import LIVE_S, Ingests
+from ml_connector.admin.webhooks.keys import CREDENTIALS, Proof, begun, ended, ids_of, proof_of
 from ml_connector.common import topics
 from ml_connector.common.addresses import host_of
 from ml_connector.common.asking import AtTheDoor, Subscribed, Webhooks
