@@ -35,7 +35,7 @@ demo: setup  ## play a believable company through the whole product and compare 
 	@$(RUN)/mlc demo
 
 test: setup  ## all that a developer runs before a commit
-	@$(RUN)/pytest tests -n 2 --dist worksteal
+	@$(RUN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder
 
 check: setup  ## format, lint, types, import rules
 	@$(RUN)/ruff format --check $(SOURCES)

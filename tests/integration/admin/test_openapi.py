@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -45,18 +45,19 @@ class Target:
         self.headers = {"authorization": str(operating.api_of(ADMIN, role="admin").http.headers["authorization"])}
         self.flow = operating.stack.flow_document()
         self.letters, self.replay = letters, replay
-        self._cases = 0
+        self._cases = Counter[str]()
 
     def aim(self, case: schemathesis.Case[Any]) -> None:
         """Most random ids name nothing: send two of three where there is something."""
         if case.operation.path.endswith("/webhooks/rotate") and isinstance(case.body, dict):
             case.body |= {"proof": None, "secret": None, "finish": True}  # what begins takes up to a minute
-        self._cases += 1
-        if self._cases % 3 == 0:
+        label = case.operation.label
+        self._cases[label] += 1
+        if self._cases[label] % 3 == 0:
             return
         for name, known in (("letter_id", self.letters), ("job_id", [self.replay])):
             if re.fullmatch(r"[0-9a-f]{12}", str(case.path_parameters.get(name, ""))):
-                case.path_parameters[name] = known[self._cases % len(known)]
+                case.path_parameters[name] = known[self._cases[label] % len(known)]
         if "flow" in case.path_parameters:
             case.path_parameters |= {"flow": FLOW, "version": 1}
         if isinstance(case.body, dict) and "document" in case.body:
