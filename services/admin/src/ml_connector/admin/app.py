@@ -25,6 +25,7 @@ from ml_connector.admin.api import (
     replays,
     secrets,
     status,
+    syncs,
     vault,
     webhooks,
 )
@@ -56,6 +57,8 @@ from ml_connector.admin.secrets.change import Secrets
 from ml_connector.admin.secrets.look import SecretLooks
 from ml_connector.admin.secrets.rotate import Rotation
 from ml_connector.admin.settings import AdminSettings
+from ml_connector.admin.sync.control import Syncs
+from ml_connector.admin.sync.drive import Driver
 from ml_connector.admin.webhooks.ask import FlowWebhooks
 from ml_connector.admin.webhooks.ingests import Ingests
 from ml_connector.admin.webhooks.refusals import Refusals
@@ -103,6 +106,8 @@ class Admin:
         self._runner = Runner(
             settings, self._database, jobs, self._letters, self._producer, previews, self._materializer, clock
         )
+        sync_jobs = Syncs(self._database, self._materializer, clock)
+        self._driver = Driver(settings, sync_jobs, self._producer, self._outbox.publish, self._materializer, clock)
         looks = FlowLooks(self._database)
         vault = _vault(settings, clock)
         credentials = Secrets(self._database, self._materializer, vault, clock)
@@ -123,6 +128,7 @@ class Admin:
             letters=self._letters,
             letter_acts=LetterActs(self._database, self._letters, previews, clock),
             replays=jobs,
+            syncs=sync_jobs,
             books=self._books,
             flows=Flows(self._database, self._materializer, Fits(self._owners).of, clock),
             flow_looks=looks,
@@ -165,6 +171,7 @@ class Admin:
             self._outbox.run(),
             self._owners.run(),
             self._runner.run(),
+            self._driver.run(),
             self._books.run(self.settings.admin_accounting_every_s),
         ]
 
@@ -221,7 +228,7 @@ def make_api(services: Services) -> FastAPI:
     )
     api.state.services = services
     problems.install(api)
-    for part in (records, dead_letters, replays, flows, secrets, vault, checks, webhooks, pipedrive, status):
+    for part in (records, dead_letters, replays, flows, syncs, secrets, vault, checks, webhooks, pipedrive, status):
         api.include_router(part.router, prefix="/v1")
     return api
 

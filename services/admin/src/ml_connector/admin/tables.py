@@ -371,6 +371,30 @@ job_item: Final = Table(
     Index("items_of_letter", "letter_id"),
 )
 
+# -- syncs -------------------------------------------------------------------------------------------------------------
+
+sync: Final = Table(
+    "sync",
+    metadata,
+    _text("job_id", primary_key=True),
+    Column("version", Integer, nullable=False),  # of its entry in `connector.jobs`: the higher one counts
+    _text("flow"),
+    _text("state"),
+    _ms("created_at_ms"),
+    Column("value", LargeBinary, nullable=False),  # the entry
+    Index("syncs_by_time", "created_at_ms", "job_id"),
+    Index("syncs_by_state", "state"),
+)
+
+# `pipedrive.state`: how far the owner's walk over one entity is; gone once the sync has its result.
+sync_walk: Final = Table(
+    "sync_walk",
+    metadata,
+    _text("job_id", primary_key=True),
+    _text("entity", primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
 # -- of this database only ---------------------------------------------------------------------------------------------
 
 # Messages that follow from what was committed here, until the broker has them.

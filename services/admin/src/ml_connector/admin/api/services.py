@@ -25,6 +25,7 @@ from ml_connector.admin.replay.control import Replays
 from ml_connector.admin.secrets.change import Secrets
 from ml_connector.admin.secrets.look import SecretLooks
 from ml_connector.admin.secrets.rotate import Rotation
+from ml_connector.admin.sync.control import Syncs
 from ml_connector.admin.webhooks.ask import FlowWebhooks
 from ml_connector.admin.webhooks.rotate import WebhookRotation
 from ml_connector.common.clock import Clock
@@ -40,6 +41,7 @@ class Services:
     letters: LetterBytes
     letter_acts: LetterActs
     replays: Replays
+    syncs: Syncs
     books: Books
     flows: Flows
     flow_looks: FlowLooks

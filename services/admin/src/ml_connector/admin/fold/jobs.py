@@ -1,4 +1,4 @@
-"""`connector.jobs`: replays, their items, edited copies. What the API has kept already is told once more."""
+"""`connector.jobs`: replays, their items, edited copies, syncs. What the API has kept already is told once more."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from sqlalchemy import Connection
 
 from ml_connector.admin.fold.reading import drop, last_by_key, read
 from ml_connector.admin.replay import keep
-from ml_connector.admin.tables import edited, job, job_item
+from ml_connector.admin.sync.keep import put_sync
+from ml_connector.admin.tables import edited, job, job_item, sync
 from ml_connector.common.kafka.record import Record
+from ml_connector.common.sync_job import SyncJob
 from ml_connector.common.wire import Edited, ReplayItems, ReplayJob
 
 _EDIT: Final = "edit/"
 _ITEMS: Final = "/items/"
+_SYNC: Final = "sync/"
 
 
 def fold_jobs(connection: Connection, records: Sequence[Record]) -> None:
@@ -24,6 +27,9 @@ def fold_jobs(connection: Connection, records: Sequence[Record]) -> None:
         elif key.startswith(_EDIT):
             if (copy := read(Edited, record)) is not None:
                 keep.put_edited(connection, copy)
+        elif key.startswith(_SYNC):
+            if (found := read(SyncJob, record)) is not None:
+                put_sync(connection, found)
         elif _ITEMS in key:
             if (items := read(ReplayItems, record)) is not None:
                 keep.put_items(connection, items)
@@ -35,6 +41,8 @@ def _forget(connection: Connection, key: str) -> None:
     """A job goes with all its items."""
     if key.startswith(_EDIT):
         drop(connection, edited, [{"letter_id": key.removeprefix(_EDIT)}])
+    elif key.startswith(_SYNC):
+        drop(connection, sync, [{"job_id": key.removeprefix(_SYNC)}])
     elif _ITEMS not in key:
         drop(connection, job, [{"job_id": key}])
         drop(connection, job_item, [{"job_id": key}])

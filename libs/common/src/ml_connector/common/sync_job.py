@@ -1,0 +1,57 @@
+"""A sync as a job: which entities are walked, one after the other, and how far it is."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from ml_connector.common.codec import Wire
+from ml_connector.common.keys import Entity
+from ml_connector.common.syncing import Progress
+
+SyncMode = Literal["full", "since", "ids"]
+SyncJobState = Literal["running", "paused", "failed", "cancelled", "done"]
+
+
+class Walked(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the walk over one entity ended."""
+
+    state: Literal["done", "cancelled"]
+    started_at_ms: int
+    ended_at_ms: int
+    progress: Progress = Progress()
+
+
+class SyncJob(Wire, frozen=True):
+    """In `connector.jobs`, key: `sync_job_key`; of two entries the one with the higher `version` counts.
+
+    An entity's walk has ended once it is in `walked`; before that the owner's `SyncState` says how far it is.
+    """
+
+    job_id: str
+    version: int
+    flow: str
+    company: str
+    account: str
+    state: SyncJobState
+    created_at_ms: int
+    changed_at_ms: int
+    actor: str
+    reason: str
+    mode: SyncMode
+    entities: tuple[Entity, ...]  # in this order: parents first
+    since: str = ""  # RFC 3339; this and later
+    until: str = ""  # before this
+    ids: tuple[str, ...] = ()
+    token_share: float = 1.0
+    force: bool = False
+    stop_after: int = 0
+    why: str = ""  # it failed, or was paused, if nobody asked for that
+    answered_ms: int = 0  # `changed_at_ms` of the walk's stop that somebody has seen and gone on from
+    walked: dict[str, Walked] = {}
+    plan: dict[str, Any] = {}  # what it was said to cost before it began
+
+
+def sync_job_key(job_id: str) -> str:
+    return f"sync/{job_id}"

@@ -1,0 +1,1 @@
+"""Syncs: check, estimate, start, drive from entity to entity, follow."""

@@ -1,0 +1,211 @@
+"""What can be done with a sync: say what it costs, start it, pause, go on, cancel, and note how far it is.
+
+Each is one transaction: the job's next version, the act, and the messages that tell of both. A flow has one sync at a
+time: two walks over the same objects would only spend tokens twice.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Final, NamedTuple
+
+import msgspec
+from sqlalchemy import Connection, or_, select
+
+from ml_connector.admin.acts import record_act
+from ml_connector.admin.changing import LEVEL_S, Level, Said, alone
+from ml_connector.admin.database import Database
+from ml_connector.admin.flows.look import find
+from ml_connector.admin.flows.stops import all_stops, stops_of
+from ml_connector.admin.replay.control import Conflict, NotFound, tell
+from ml_connector.admin.sync.ask import Asked, Scope, scope_of
+from ml_connector.admin.sync.cost import Plan, Terms, plan_of
+from ml_connector.admin.sync.decide import Walks, current_of, window_of
+from ml_connector.admin.sync.keep import put_sync
+from ml_connector.admin.sync.known import known_of
+from ml_connector.admin.tables import sync, sync_walk
+from ml_connector.common import topics
+from ml_connector.common.clock import Clock, Deadline
+from ml_connector.common.flows import Flow
+from ml_connector.common.sync_job import SyncJob, SyncJobState, sync_job_key
+from ml_connector.common.syncing import SyncState
+from ml_connector.common.wire import ActKind
+
+LIVE: Final[tuple[SyncJobState, ...]] = ("running", "paused")
+
+# From which states each act is possible, and where it leads.
+_ACTS: Final[dict[ActKind, tuple[frozenset[SyncJobState], SyncJobState]]] = {
+    "sync.pause": (frozenset({"running"}), "paused"),
+    "sync.resume": (frozenset({"paused", "failed"}), "running"),
+    "sync.cancel": (frozenset({"running", "paused", "failed"}), "cancelled"),
+}
+
+
+class UnderWay(NamedTuple):
+    """A job, and the states of its walks that the owner still keeps."""
+
+    job: SyncJob
+    walks: Walks
+
+
+class _Checked(NamedTuple):
+    scope: Scope
+    flow: Flow
+    plan: Plan
+
+
+class Syncs:
+    """The jobs as SQL has them. What is not `async` blocks: the event loop calls it in threads."""
+
+    def __init__(self, database: Database, level: Level, clock: Clock) -> None:
+        self._database = database
+        self._level = level
+        self._clock = clock
+
+    def plan(self, asked: Asked) -> Plan:
+        """Raises NotFound, BadInput; Conflict when the flow has a sync already."""
+        with self._database.read() as connection:
+            checked = _check(connection, asked, self._clock.now_ms())
+            _refuse_second(connection, asked.flow)
+        return checked.plan
+
+    async def create(self, asked: Asked, said: Said) -> SyncJob:
+        """It runs from now on. Raises as `plan`; TryLater while the topic is not read to its end."""
+        await self._level.until_level(Deadline.after(self._clock, LEVEL_S), of=topics.JOBS)
+        return await alone(self._database, lambda connection: self._create(connection, asked, said))
+
+    def _create(self, connection: Connection, asked: Asked, said: Said) -> SyncJob:
+        now_ms = self._clock.now_ms()
+        checked = _check(connection, asked, now_ms)
+        _refuse_second(connection, asked.flow)
+        since, until = window_of(checked.scope.since_ms, checked.scope.until_ms)
+        entry = SyncJob(
+            job_id=uuid.uuid4().hex[:12],
+            version=1,
+            flow=asked.flow,
+            company=checked.flow.pipedrive.company,
+            account=checked.flow.netsuite.account,
+            state="running",
+            created_at_ms=now_ms,
+            changed_at_ms=now_ms,
+            actor=said.by.subject,
+            reason=said.reason,
+            mode=asked.mode,
+            entities=checked.scope.entities,
+            since=since,
+            until=until,
+            ids=checked.scope.ids,
+            token_share=asked.token_share,
+            force=asked.force,
+            stop_after=asked.stop_after,
+            plan=asdict(checked.plan),
+        )
+        _keep(connection, entry)
+        detail = {"flow": entry.flow, "mode": entry.mode, "entities": list(entry.entities)}
+        _note_act(connection, "sync.create", entry, said, now_ms, detail)
+        return entry
+
+    async def act(self, job_id: str, what: ActKind, said: Said) -> SyncJob:
+        """Pause, resume or cancel. Raises NotFound, Conflict, TryLater."""
+        await self._level.until_level(Deadline.after(self._clock, LEVEL_S), of=topics.JOBS)
+        return await alone(self._database, lambda connection: self._act(connection, job_id, what, said))
+
+    def _act(self, connection: Connection, job_id: str, what: ActKind, said: Said) -> SyncJob:
+        possible, state = _ACTS[what]
+        before = read_sync(connection, job_id)
+        if before.state not in possible:
+            raise Conflict(f"sync {job_id} is {before.state}: {what.partition('.')[2]} is not possible now")
+        if state == "running":
+            _refuse_second(connection, before.flow, but=job_id)
+        now_ms = self._clock.now_ms()
+        answered_ms = _stopped_ms(connection, before) if state == "running" else before.answered_ms
+        after = _next(connection, before, now_ms, {"state": state, "why": "", "answered_ms": answered_ms})
+        _note_act(connection, what, after, said, now_ms, {"flow": after.flow})
+        return after
+
+    async def note(self, job: SyncJob, change: Mapping[str, object]) -> None:
+        """What follows from how far the walks are; not if somebody has changed the job since it was read."""
+
+        def write(connection: Connection) -> None:
+            before = read_sync(connection, job.job_id)
+            if before.version == job.version:
+                _next(connection, before, self._clock.now_ms(), change)
+
+        await alone(self._database, write)
+
+    def get(self, job_id: str) -> UnderWay:
+        """Raises NotFound."""
+        with self._database.read() as connection:
+            return UnderWay(read_sync(connection, job_id), walks_of(connection, [job_id])[job_id])
+
+    def under_way(self) -> list[UnderWay]:
+        """Those that are not over, and those whose walks the owner still keeps. Oldest first."""
+        kept = select(sync_walk.c.job_id)
+        wanted = select(sync.c.value).where(or_(sync.c.state.in_(LIVE), sync.c.job_id.in_(kept)))
+        with self._database.read() as connection:
+            jobs = [SyncJob.decode(value) for value in connection.scalars(wanted.order_by(sync.c.created_at_ms))]
+            walks = walks_of(connection, [one.job_id for one in jobs])
+        return [UnderWay(one, walks[one.job_id]) for one in jobs]
+
+
+def read_sync(connection: Connection, job_id: str) -> SyncJob:
+    """Raises NotFound."""
+    value = connection.scalar(select(sync.c.value).where(sync.c.job_id == job_id))
+    if value is None:
+        raise NotFound(f"there is no sync {job_id}")
+    return SyncJob.decode(value)
+
+
+def walks_of(connection: Connection, job_ids: list[str]) -> Mapping[str, Walks]:
+    """By job and entity."""
+    found: dict[str, dict[str, SyncState]] = defaultdict(dict)
+    for row in connection.execute(select(sync_walk).where(sync_walk.c.job_id.in_(job_ids))):
+        found[row.job_id][row.entity] = SyncState.decode(row.value)
+    return found
+
+
+def _check(connection: Connection, asked: Asked, now_ms: int) -> _Checked:
+    """Raises NotFound, BadInput; InvalidFlow when this release would not take the document any more."""
+    known = find(connection, asked.flow)
+    flow = known.version.read()
+    scope = scope_of(asked, flow, now_ms)
+    stops = [
+        f"{one.subject.replace('/', ' ', 1)} is {one.state} ({one.reason})"
+        for one in stops_of(known.version, all_stops(connection))
+    ]
+    terms = Terms(asked.token_share, force=asked.force, paused=known.active.paused, stops=stops)
+    return _Checked(scope, flow, plan_of(scope, flow, known_of(connection, scope, flow), terms))
+
+
+def _refuse_second(connection: Connection, flow: str, *, but: str = "") -> None:
+    other = connection.execute(
+        select(sync.c.job_id, sync.c.state).where(sync.c.state.in_(LIVE), sync.c.flow == flow, sync.c.job_id != but)
+    ).first()
+    if other is not None:
+        raise Conflict(f"sync {other.job_id} of flow {flow} is {other.state}: wait for its end, or cancel it")
+
+
+def _stopped_ms(connection: Connection, job: SyncJob) -> int:
+    """Of the walk that stands still now: who resumes has seen that."""
+    walk = walks_of(connection, [job.job_id])[job.job_id].get(current_of(job) or "")
+    return job.answered_ms if walk is None else walk.changed_at_ms
+
+
+def _next(connection: Connection, before: SyncJob, now_ms: int, change: Mapping[str, object]) -> SyncJob:
+    after: SyncJob = msgspec.structs.replace(before, version=before.version + 1, changed_at_ms=now_ms, **change)
+    _keep(connection, after)
+    return after
+
+
+def _keep(connection: Connection, entry: SyncJob) -> None:
+    put_sync(connection, entry)
+    tell(connection, sync_job_key(entry.job_id), entry.encode())
+
+
+def _note_act(
+    connection: Connection, what: ActKind, job: SyncJob, said: Said, now_ms: int, detail: Mapping[str, object]
+) -> None:
+    record_act(connection, what, by=said.by, now_ms=now_ms, reason=said.reason, targets=[job.job_id], detail=detail)

@@ -1,0 +1,110 @@
+"""Drive the syncs from entity to entity, on the one replica that materializes. `decide.py` says what is next.
+
+What is said to a company's owner is said again when nothing shows after a while: it may have got lost, and twice is
+harmless.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from ml_connector.admin.replay.run import AGAIN_S, LEVEL_S, LOOK_S, Level
+from ml_connector.admin.sync.control import Syncs, UnderWay
+from ml_connector.admin.sync.decide import decide
+from ml_connector.common import headers as h
+from ml_connector.common import topics
+from ml_connector.common.clock import Clock, Deadline
+from ml_connector.common.kafka.partition import partition_for
+from ml_connector.common.kafka.producer import Producer
+from ml_connector.common.logs import get_logger
+from ml_connector.common.settings import Settings
+from ml_connector.common.sync_job import SyncJob
+from ml_connector.common.syncing import CONTROL, PAGE, SyncControl, SyncPage
+from ml_connector.common.telemetry import new_traceparent
+
+log = get_logger()
+
+SAY_AGAIN_S: Final = 30.0
+
+Saying = SyncPage | SyncControl
+
+
+class Driver:
+    """`run` until cancelled. `publish` writes what was committed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        syncs: Syncs,
+        producer: Producer,
+        publish: Callable[[], Awaitable[bool]],
+        level: Level,
+        clock: Clock,
+    ) -> None:
+        self._syncs = syncs
+        self._producer = producer
+        self._publish = publish
+        self._level = level
+        self._clock = clock
+        self._topic = topics.PIPEDRIVE_REQUESTS.full_name(settings.topic_prefix)
+        self._partitions = settings.partitions
+        self._is_level = False
+        self._said_s: dict[tuple[str, int, str, str], float] = {}
+
+    async def run(self) -> None:
+        while True:
+            wait_s = LOOK_S
+            try:
+                await self.look()
+            except Exception as error:  # the broker, the database: it is the same to look again
+                log.warning("syncs_wait", exc_info=error)
+                wait_s = AGAIN_S
+            await self._clock.sleep(wait_s)
+
+    async def look(self) -> None:
+        """One look at all that is under way."""
+        if not self._level.leads:
+            self._is_level = False
+            return
+        found = await asyncio.to_thread(self._syncs.under_way)
+        if found and not self._is_level:  # what another replica has done, or this database forgot
+            await self._level.until_level(Deadline.after(self._clock, LEVEL_S))
+            self._is_level = True
+            found = await asyncio.to_thread(self._syncs.under_way)
+        for one in found:
+            await self._step(one)
+        self._forget()
+
+    async def _step(self, one: UnderWay) -> None:
+        decision = decide(one.job, one.walks, self._clock.now_ms())
+        for saying in decision.says:
+            await self._say(one.job, saying)
+        if decision.change:
+            log.info("sync_goes_on", id=one.job.job_id, state=str(decision.change.get("state", one.job.state)))
+            await self._syncs.note(one.job, decision.change)
+            await self._publish()
+
+    async def _say(self, job: SyncJob, saying: Saying) -> None:
+        what = "page" if isinstance(saying, SyncPage) else saying.to
+        key = (job.job_id, job.version, saying.entity, what)
+        now_s = self._clock.monotonic_s()
+        if now_s - self._said_s.get(key, -SAY_AGAIN_S) < SAY_AGAIN_S:
+            return
+        company = job.company.encode()
+        headers = {
+            h.KIND: PAGE if isinstance(saying, SyncPage) else CONTROL,
+            h.FLOW: job.flow.encode(),
+            h.TRACEPARENT: new_traceparent().encode(),
+        }
+        partition = partition_for(company, self._partitions)
+        await self._producer.send_nowait(
+            self._topic, key=company, value=saying.encode(), headers=headers, partition=partition
+        )
+        self._said_s[key] = now_s
+
+    def _forget(self) -> None:
+        """What would be said again anyway."""
+        now_s = self._clock.monotonic_s()
+        self._said_s = {key: at_s for key, at_s in self._said_s.items() if now_s - at_s < SAY_AGAIN_S}
