@@ -40,11 +40,11 @@ CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance,
 class Target:
     """Where it runs, and ids of what is there."""
 
-    def __init__(self, operating: Operating, letters: list[str], replay: str) -> None:
+    def __init__(self, operating: Operating, letters: list[str], replay: str, sync: str) -> None:
         self.url = operating.stack.urls["admin"]
         self.headers = {"authorization": str(operating.api_of(ADMIN, role="admin").http.headers["authorization"])}
         self.flow = operating.stack.flow_document()
-        self.letters, self.replay = letters, replay
+        self.letters, self.replay, self.sync = letters, replay, sync
         self._cases = Counter[str]()
 
     def aim(self, case: schemathesis.Case[Any]) -> None:
@@ -60,6 +60,8 @@ class Target:
                 case.path_parameters[name] = known[self._cases[label] % len(known)]
         if "flow" in case.path_parameters:
             case.path_parameters |= {"flow": FLOW, "version": 1}
+        if case.operation.path.startswith("/v1/syncs"):
+            self._aim_at_sync(case)
         if isinstance(case.body, dict) and "document" in case.body:
             case.body["document"] = self.flow
         if "company" in case.path_parameters:
@@ -72,6 +74,21 @@ class Target:
             case.query["q"] = "org 1"
         if isinstance(case.body, dict) and isinstance(case.body.get("selection"), dict):
             case.body["selection"] = {"ids": [*self.letters]}
+
+    def _aim_at_sync(self, case: schemathesis.Case[Any]) -> None:
+        """Of what is asked for most would contradict itself."""
+        if "job_id" in case.path_parameters:
+            case.path_parameters["job_id"] = self.sync
+        if isinstance(case.body, dict) and "mode" in case.body:
+            case.body |= {
+                "flow": FLOW,
+                "mode": "full",
+                "since": "",
+                "until": "",
+                "ids": [],
+                "entities": [],
+                "token_share": 0.5,
+            }
 
     def _aim_at_secret(self, case: schemathesis.Case[Any]) -> None:
         """What is set belongs to no flow; what is in use is not deleted."""
@@ -89,7 +106,8 @@ async def target() -> AsyncIterator[Target]:
         client = {"value": {"client_id": "c", "client_secret": "s"}, "environment": "sandbox"}
         await operating.api_of(ADMIN, role="admin").put(f"/secrets/pipedrive/{COMPANY}/oauth2-client", client)
         made = await operating.api.replay({"ids": letters[:1]}, draft=True)
-        yield Target(operating, letters, made["id"])
+        sync = (await operating.api.post("/syncs", {"flow": FLOW, "mode": "full"}))["sync"]
+        yield Target(operating, letters, made["id"], sync["id"])
 
 
 @schema.parametrize()
@@ -111,7 +129,7 @@ def test_answers_fit_the_document(case: schemathesis.Case[Any], target: Target) 
 def test_both_kinds_of_answers_were_seen() -> None:
     """What is always refused proves nothing about answers."""
     assert {label: statuses for label, statuses in seen.items() if not statuses & {200, 201, 409}} == {}
-    assert len(seen) == 35
+    assert len(seen) == 39
     assert 200 in seen["POST /v1/pipedrive/{company}/connect"]
 
 

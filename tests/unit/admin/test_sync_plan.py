@@ -96,8 +96,8 @@ def test_an_id_that_is_given_twice_is_read_once() -> None:
 # -- costs -------------------------------------------------------------------------------------------------------------
 
 
-def plan(asked: Asked, of: Flow, known: dict[Any, Known], terms: Terms = Terms()) -> Plan:
-    return plan_of(scope_of(asked, of, NOW_MS), of, known, terms)
+def plan(asked: Asked, of: Flow, known: dict[Any, Known], terms: Terms | None = None) -> Plan:
+    return plan_of(scope_of(asked, of, NOW_MS), of, known, terms or Terms())
 
 
 def test_full_sync_costs_a_page_for_each_500_known_records() -> None:

@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ml_connector.cli import dlq, flows, pipedrive, records, replays, secrets, webhooks
+from ml_connector.cli import dlq, flows, pipedrive, records, replays, secrets, syncing, syncs, webhooks
 from ml_connector.cli.admin_api import AdminApi, Credentials
 from ml_connector.cli.doctor import doctor
 
@@ -138,6 +138,7 @@ def service(monkeypatch: pytest.MonkeyPatch) -> Service:
     made = Service()
     monkeypatch.setattr(AdminApi, "here", made.api)
     monkeypatch.setattr(replays, "LOOK_S", 0.0)
+    monkeypatch.setattr(syncs, "LOOK_S", 0.0)
     monkeypatch.setattr(pipedrive, "LOOK_S", 0.0)
     return made
 
@@ -150,6 +151,8 @@ def mlc(service: Service) -> Mlc:
     parts["pipedrive"] = pipedrive
     for name, part in parts.items():
         app.add_typer(part.app, name=name)
+    app.add_typer(syncs.app, name="syncs")
+    app.command()(syncing.sync)
     app.add_typer(secrets.vault, name="vault")
     app.command()(records.token)
     app.command()(doctor)

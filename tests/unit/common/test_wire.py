@@ -12,6 +12,7 @@ from ml_connector.common.codec import Wire, decode_json
 from ml_connector.common.errors import Malformed, UnknownSchema
 from ml_connector.common.flows import ActiveFlow, FlowVersion
 from ml_connector.common.generation import Generation
+from ml_connector.common.sync_job import SyncJob, Walked
 from ml_connector.common.syncing import Progress, SyncControl, SyncPage, SyncState
 from ml_connector.common.vault import SecretEntry
 from ml_connector.common.wire import (
@@ -120,6 +121,29 @@ EXAMPLES: dict[str, Wire] = {
         progress=Progress(pages=3, read=1500, desired=1499, rejected=1, tokens=30, faults={"no stage": 1}),
     ),
     "sync_control": SyncControl(job_id="j1", flow="acme-eu", entity="deal", to="running", at_ms=9, stop_after=0),
+    "sync_job": SyncJob(
+        job_id="41c7d09ab2f5",
+        version=4,
+        flow="acme-eu",
+        company="acme-eu",
+        account="1234567_SB1",
+        state="paused",
+        created_at_ms=5,
+        changed_at_ms=9,
+        actor="anna",
+        reason="a new mapping",
+        mode="since",
+        entities=("organization", "deal"),
+        since="2026-07-28T01:00:00Z",
+        until="2026-07-28T03:00:00Z",
+        token_share=0.3,
+        force=True,
+        stop_after=5,
+        why="5 objects were rejected",
+        answered_ms=7,
+        walked={"organization": Walked("done", 6, 8, Progress(pages=1, read=2, desired=2, tokens=10))},
+        plan={"tokens": 30},
+    ),
     "sync_state": SyncState(
         job_id="j1",
         flow="acme-eu",

@@ -75,3 +75,15 @@ def test_equal_bodies_have_equal_digests() -> None:
     other = write.upsert(desired("organization", "2"), observed=None, parent_id=None, found={})
 
     assert one.digest == two.digest != other.digest
+
+
+def test_record_is_the_same_after_its_creation_as_before_the_next_change() -> None:
+    """Else each record with an empty field would be written once more when it comes again unchanged."""
+    person = desired("person", "1", fields={"lastName": "P :null", "email": None, "amount": Decimal("0.10")})
+    emptied = desired("person", "1", fields={"lastName": None, "email": None, "amount": Decimal("0.10")})
+
+    created = write.upsert(person, observed=None, parent_id=None, found={})
+    again = write.upsert(person, observed=observed(person), parent_id=None, found={})
+    cleared = write.upsert(emptied, observed=observed(person), parent_id=None, found={})
+
+    assert created.body != again.body and created.digest == again.digest != cleared.digest

@@ -17,13 +17,14 @@ import typer
 from rich.table import Table
 
 from ml_connector.cli import accounting as books
-from ml_connector.cli import dlq, flows, netsuite, pipedrive, records, replays, secrets, webhooks
+from ml_connector.cli import dlq, flows, netsuite, pipedrive, records, replays, secrets, syncs, webhooks
 from ml_connector.cli import tail as tailing
 from ml_connector.cli.doctor import doctor
 from ml_connector.cli.reading import newest_by_key
 from ml_connector.cli.running import borrow
 from ml_connector.cli.say import USAGE, err, fail, out, plainly
 from ml_connector.cli.stack import ALL, StackOptions
+from ml_connector.cli.syncing import sync
 from ml_connector.cli.up import run_up
 from ml_connector.common import topics
 from ml_connector.common.credentials import WebhookHmac
@@ -48,10 +49,12 @@ for name, group in {
     "webhooks": webhooks.app,
     "dlq": dlq.app,
     "replay": replays.app,
+    "syncs": syncs.app,
     "record": records.app,
 }.items():
     app.add_typer(group, name=name)
 app.command("token")(records.token)
+app.command("sync")(sync)
 app.command("doctor")(doctor)
 
 

@@ -14,7 +14,7 @@ import typer
 from rich.text import Text
 
 from ml_connector.cli.admin_api import PAGE, AdminApi, Answer, Refused, local_token, signing_key
-from ml_connector.cli.options import Json
+from ml_connector.cli.options import Json, Reason, takes
 from ml_connector.cli.say import USAGE, fail, out, plainly
 from ml_connector.cli.showing import (
     add,
@@ -30,6 +30,8 @@ from ml_connector.cli.showing import (
     tell_behind,
     when,
 )
+from ml_connector.cli.syncing import Start
+from ml_connector.cli.syncing import refresh as start_refresh
 
 app = typer.Typer(help="Records: which are meant, and what happened to one.", no_args_is_help=True)
 
@@ -117,6 +119,26 @@ def _story(api: AdminApi, asked: str, most: int) -> Answer:
         page = api.get("timeline", query)
         answer = {**answer, "entries": [*page["entries"], *answer["entries"]], "older": page.get("older")}
     return answer
+
+
+@app.command()
+@plainly
+@takes(start=Start)
+def refresh(
+    text: Asked,
+    start: Start,
+    flow: Annotated[str | None, typer.Option(help="Where several flows keep the object.")] = None,
+    reason: Reason = "",
+    as_json: Json = False,
+) -> None:
+    """Read one object anew from Pipedrive and bring its NetSuite record up to it: a sync of its id."""
+    asked = " ".join(text)
+    with AdminApi.here() as api:
+        found = [one for one in api.get("records", {"q": asked})["records"] if one.get("source_id")]
+    if len(found) != 1:
+        what = f"{counted(len(found), 'object')} may be meant" if found else "no object is like this"
+        raise fail(f"{what}: call it as `mlc record list` does, org 5 or pd-org-5", USAGE)
+    start_refresh(found[0], flow, start, reason=reason, as_json=as_json)
 
 
 @plainly

@@ -79,6 +79,14 @@ def age(value: object) -> str:
     return f"{seconds:.0f}s"
 
 
+def lasting(seconds: float) -> str:
+    """A stretch of time, roughly: `42 s`, `7 min`, `3 h`, `12 days`."""
+    for unit, size in (("days", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(1.0, seconds):.0f} s"
+
+
 def object_of(one: Mapping[str, Any]) -> str:
     """`org 5`: what `mlc record show` takes; the record's key where no object is known."""
     entity, source_id = one.get("entity"), one.get("source_id")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from ml_connector.common.codec import encode_json
+from ml_connector.common.codec import decode_json, encode_json
 from ml_connector.common.keys import RecordType
 from ml_connector.common.wire import Desired, Observed
 from ml_connector.netsuite_writer.parents import PARENT_FIELD
@@ -59,8 +59,12 @@ class Request:
 
     @property
     def digest(self) -> str:
-        """Of what NetSuite shall hold, however it gets there."""
-        return hashlib.sha256(self.body).hexdigest()[:32]
+        """Of what NetSuite shall hold, however it gets there: an empty field is the same whether it was left out of a
+        create or is cleared."""
+        held = self.body
+        if b":null" in held:
+            held = encode_json({name: value for name, value in decode_json(held).items() if value is not None})
+        return hashlib.sha256(held).hexdigest()[:32]
 
     def as_(self, kind: Kind, internal_id: str | None = None) -> Request:
         return replace(self, kind=kind, internal_id=internal_id)

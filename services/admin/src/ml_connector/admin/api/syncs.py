@@ -109,7 +109,7 @@ class Walk(BaseModel):
 
 
 class Sync(BaseModel):
-    """`done`: all is read and on its way to NetSuite; `settled`: all of that has an outcome, too."""
+    """`done`: all is read and on its way to NetSuite; `settled`: nothing of that moves any more."""
 
     id: str
     flow: str
@@ -131,7 +131,11 @@ class Sync(BaseModel):
     seconds_left: Annotated[float | None, Field(description="null: it cannot be said")]
     rests_on: Annotated[str, Field(description="what `seconds_left` rests on, or why it is null")]
     outcomes: Annotated[
-        dict[str, int], Field(description="of its objects; not in lists", examples=[{"written": 40, "waiting": 2}])
+        dict[str, int],
+        Field(
+            description="of its objects; not in lists. `behind_letters`: they wait for a parent that is a dead letter",
+            examples=[{"written": 40, "waiting": 2, "behind_letters": 0}],
+        ),
     ]
     settled: bool
 
@@ -234,7 +238,11 @@ def _sync(one: UnderWay, outcomes: Outcomes | None = None, *, settled: bool = Fa
     stretches = stretches_of(job, one.walks)
     left = left_of(job, stretches)
     same = ("flow", "state", "why", "reason", "actor", "mode", "since", "until", "token_share", "force", "stop_after")
-    counts = {} if outcomes is None else {**outcomes.counts, "waiting": outcomes.waiting}
+    counts = (
+        {}
+        if outcomes is None
+        else {**outcomes.counts, "waiting": outcomes.waiting, "behind_letters": outcomes.behind_letters}
+    )
     return Sync(
         id=job.job_id,
         created_at=m.at(job.created_at_ms),

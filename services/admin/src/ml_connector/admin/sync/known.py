@@ -9,9 +9,10 @@ from sqlalchemy import ColumnElement, Connection, and_, case, func, select
 
 from ml_connector.admin.fold.audit import OUTCOME, inflated
 from ml_connector.admin.fold.reading import some
+from ml_connector.admin.fold.states import OPEN
 from ml_connector.admin.sync.ask import Scope
 from ml_connector.admin.sync.cost import Known
-from ml_connector.admin.tables import cause, observed, outcome, step
+from ml_connector.admin.tables import cause, dead_letter, observed, outcome, step, waiting
 from ml_connector.common import keys
 from ml_connector.common.flows import Flow
 from ml_connector.common.keys import Entity
@@ -22,10 +23,12 @@ FEW: Final = 5  # fewer tell nothing
 
 
 class Outcomes(NamedTuple):
-    """Of the objects of a sync: `counts` by outcome; `waiting`: those that have none yet."""
+    """Of the objects of a sync: `counts` by outcome; those that have none yet are `waiting`, or `behind_letters`: their
+    parent is an open dead letter, and nothing happens before that is mended."""
 
     counts: dict[str, int]
     waiting: int
+    behind_letters: int = 0
 
 
 def known_of(connection: Connection, scope: Scope, flow: Flow) -> dict[Entity, Known]:
@@ -41,7 +44,13 @@ def outcomes_of(connection: Connection, job_id: str) -> Outcomes:
     )
     counts = {row[0]: row[1] for row in rows}
     seen = connection.scalar(select(func.count()).where(of_job(cause.c.cause))) or 0
-    return Outcomes(counts, max(0, seen - sum(counts.values())))
+    behind = connection.scalar(
+        select(func.count(waiting.c.key.distinct()))
+        .join_from(dead_letter, waiting, waiting.c.parent_key == dead_letter.c.record_key)
+        .where(dead_letter.c.state == OPEN, of_job(waiting.c.cause))
+    )
+    left = max(0, seen - sum(counts.values()))
+    return Outcomes(counts, max(0, left - (behind or 0)), min(left, behind or 0))
 
 
 def _known(connection: Connection, entity: Entity, scope: Scope, flow: Flow) -> Known:

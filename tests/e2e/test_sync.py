@@ -1,0 +1,159 @@
+"""`mlc sync`: what Pipedrive held before anybody listened comes to NetSuite; an edit on the way wins; again: no write."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+import pytest_asyncio
+
+from ml_connector.cli.demo.vendors import NetsuiteEyes
+from ml_connector.cli.stack import ADMIN, ALL, COMPANY, FLOW, StackOptions
+from support.living import KINDS, SHORT, Living
+from support.operating import Api
+from support.writing import until
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(240)]
+
+MLC = str(Path(sys.executable).parent / "mlc")
+COUNTS = {"organizations": 40, "persons": 20, "deals": 20}
+NAMES = {"organization": ("name", "companyName"), "person": ("last_name", "lastName"), "deal": ("title", "title")}
+# What NetSuite takes of a random company.
+MAPPED = {
+    "organization": {"companyName": "data.name"},
+    "person": {"firstName": "data.first_name", "lastName": "data.last_name"},
+    "deal": {"title": "data.title", "entityStatus": "stage_status"},
+}
+LATENCY_MS = 150  # so that most of what was read still waits when the edit comes
+
+
+class Company:
+    """Years of records, of which no webhook ever told."""
+
+    def __init__(self, living: Living, http: httpx2.AsyncClient) -> None:
+        self.living = living
+        self.stack = living.stack
+        self.api = Api(self.stack.urls[ADMIN], self.stack.admin_key_pem)
+        self._http = http
+        self._token = {"x-api-token": self.stack.api_token}
+        self._eyes = NetsuiteEyes(http, self.stack.urls["netsuite"], self.stack.private_key_pem)
+
+    async def begin(self) -> Company:
+        url = f"{self.stack.urls['pipedrive']}/_sandbox/companies/{COMPANY}/objects"
+        (await self._http.post(url, json=COUNTS)).raise_for_status()
+        for deal in await self._rows("deal"):
+            if deal["org_id"] is None:  # an opportunity needs a customer
+                await self.change("deal", deal["id"], {"org_id": 1}, delivery="drop")
+        document = self.stack.flow_document()
+        for entity, fields in MAPPED.items():
+            document["entities"][entity]["fields"] = fields
+        admin = Api(self.stack.urls[ADMIN], self.stack.admin_key_pem, role="admin")
+        await admin.post("/flows", {"document": document})
+        await admin.close()
+        await self._eyes.log_in()
+        return self
+
+    async def mlc(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = {"PATH": "/usr/bin:/bin", **self.stack.commands_environment()}
+        return await asyncio.to_thread(
+            lambda: subprocess.run(
+                [MLC, *arguments], capture_output=True, text=True, env=environment, check=False, timeout=120
+            )
+        )
+
+    async def change(self, entity: str, number: int, body: dict[str, Any], *, delivery: str = "") -> None:
+        url, headers = self._list(entity), {**self._token, "x-sandbox-delivery": delivery}
+        (await self._http.patch(f"{url}/{number}", json=body, headers=headers)).raise_for_status()
+
+    async def in_pipedrive(self) -> dict[tuple[str, str], str]:
+        """Names by entity and external id."""
+        return {
+            (entity, f"pd-{SHORT[entity]}-{row['id']}"): row[name]
+            for entity, (name, _) in NAMES.items()
+            for row in await self._rows(entity)
+        }
+
+    async def _rows(self, entity: str) -> list[dict[str, Any]]:
+        found = await self._http.get(self._list(entity), params={"limit": 500}, headers=self._token)
+        rows: list[dict[str, Any]] = found.json()["data"]
+        return rows
+
+    def _list(self, entity: str) -> str:
+        return f"{self.stack.urls['pipedrive']}/api/v2/{entity}s"
+
+    async def in_netsuite(self, wanted: dict[tuple[str, str], str]) -> dict[tuple[str, str], str | None]:
+        async def name(entity: str, external_id: str) -> str | None:
+            record = await self._eyes.read(KINDS[entity], external_id)
+            return None if record is None else record[NAMES[entity][1]]
+
+        return dict(zip(wanted, await asyncio.gather(*(name(*one) for one in wanted)), strict=True))
+
+    async def writes(self) -> int:
+        log = (await self._http.get(f"{self.stack.urls['netsuite']}/_sandbox/log")).json()["entries"]
+        return sum(1 for line in log if line["method"] in {"PUT", "PATCH", "POST"} and "/record/" in line["path"])
+
+    async def has_read_organizations(self, sync: str) -> bool:
+        walk = (await self.api.get(f"/syncs/{sync}"))["walks"][0]
+        return bool(walk["state"] == "done" and walk["read"] == COUNTS["organizations"])
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def company() -> AsyncIterator[Company]:
+    options = StackOptions(processes=ALL, netsuite_latency_ms=LATENCY_MS)
+    async with Living(options) as living, httpx2.AsyncClient(timeout=30) as http:
+        one = await Company(living, http).begin()
+        yield one
+        await one.api.close()
+
+
+async def test_full_sync_makes_netsuite_equal_and_an_edit_on_the_way_wins(company: Company) -> None:
+    asked = await company.mlc("sync", FLOW, "--full")
+    assert asked.returncode == 1 and "together: 50 tokens" in asked.stdout and "nothing was started" in asked.stderr
+
+    started = await company.mlc("sync", FLOW, "--full", "--yes", "--json")
+    sync = json.loads(started.stdout)["id"]
+    await until(lambda: company.has_read_organizations(sync), within_s=60)
+    await company.change("organization", 1, {"name": "Renamed before its turn"})
+    await company.change("organization", COUNTS["organizations"], {"name": "Renamed at the end"})
+    second = await company.mlc("sync", FLOW, "--full", "--yes")
+    watched = await company.mlc("syncs", "watch", sync)
+    await company.living.settle()
+
+    assert (second.returncode, f"sync {sync} of flow {FLOW} is" in second.stderr) in {(2, True), (0, False)}
+    assert watched.returncode == 0, watched.stdout + watched.stderr
+    assert watched.stdout.startswith(f"sync {sync} is done: 80 read"), watched.stdout
+    wanted = await company.in_pipedrive()
+    assert len(wanted) == sum(COUNTS.values()) and wanted["organization", "pd-org-1"] == "Renamed before its turn"
+    assert await company.in_netsuite(wanted) == wanted
+
+
+async def test_second_run_writes_nothing_and_knows_that_before(company: Company) -> None:
+    before = await company.writes()
+
+    planned = json.loads((await company.mlc("sync", FLOW, "--full", "--dry-run", "--json")).stdout)
+    again = await company.mlc("sync", FLOW, "--full", "--yes", "--follow", "--json")
+
+    costs: list[dict[str, Any]] = planned["plan"]["entities"]
+    assert [(one["objects"], one["unchanged"]) for one in costs] == [(40, 40), (20, 20), (20, 20)]
+    ended = json.loads(again.stdout)
+    assert (again.returncode, ended["state"], ended["outcomes"]) == (
+        0,
+        "done",
+        {"written": 80, "waiting": 0, "behind_letters": 0},
+    )
+    assert await company.writes() == before
+
+
+async def test_one_record_is_read_anew(company: Company) -> None:
+    refreshed = await company.mlc("record", "refresh", "org", "7", "--yes", "--follow", "--json")
+
+    ended = json.loads(refreshed.stdout)
+    assert (refreshed.returncode, ended["mode"], ended["ids"]) == (0, "ids", ["7"]), refreshed.stderr
+    assert [(one["entity"], one["read"]) for one in ended["walks"]] == [("organization", 1)]
