@@ -14,6 +14,8 @@ from ml_connector.common import topics
 from ml_connector.common.generation import Generation
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.keys import NO_RECORD, Entity
+from ml_connector.common.sync_job import SyncJob, sync_job_key
+from ml_connector.common.syncing import SyncState, sync_key
 from ml_connector.common.wire import OutcomeKind, ReplayItem, ReplayItems, ReplayJob
 from support import admin_messages as m
 
@@ -70,6 +72,7 @@ def histories(draw: st.DrawFn) -> dict[Lane, list[Record]]:
             discard = m.act(f"a{number}", "dead_letters.discard", letter_id(cause, record))
             history.audit(discard, draw(st.integers(0, 1)))
     _job(history, replayed)
+    _sync(history)
     _secrets(history)
     _stops(history)
     for given, partition in history.audited:
@@ -157,6 +160,31 @@ def _job(history: History, replayed: Sequence[tuple[str, str]]) -> None:
             issued=min(len(items), version - 1),
         )
         history.put((topics.JOBS, b"j1", job.encode(), {}), 0)
+
+
+def _sync(history: History) -> None:
+    """A job whose versions come in order, and the owner's word of how far it is, until that is forgotten."""
+    place = sync_key("acme", "s1", "deal").encode()
+    for version in range(1, history.draw(st.integers(0, 3)) + 1):
+        job = SyncJob(
+            job_id="s1",
+            version=version,
+            flow="acme-eu",
+            company="acme",
+            account=m.ACCOUNT,
+            state="done" if version == 3 else "running",
+            created_at_ms=m.START_MS,
+            changed_at_ms=m.START_MS + version,
+            actor="ann",
+            reason="",
+            mode="full",
+            entities=("deal",),
+        )
+        history.several(lambda job=job: history.put((topics.JOBS, sync_job_key("s1").encode(), job.encode(), {}), 0))  # type: ignore[misc]
+        walk = SyncState(
+            job_id="s1", flow="acme-eu", entity="deal", state="running", started_at_ms=1, changed_at_ms=version
+        )
+        history.put((topics.STATE, place, None if version == 3 else walk.encode(), {}), 0)
 
 
 def _stops(history: History) -> None:
