@@ -349,6 +349,20 @@ def test_plan_counts_the_records_that_are_known(office: Office) -> None:
     assert counts(ids) == [(3, 1)]
 
 
+def test_plan_counts_what_the_last_full_sync_read(office: Office) -> None:
+    for entities, read in (((), 9), (("organization",), 7)):
+        job = office.create(Asked("acme-eu", "full", entities=entities))  # type: ignore[arg-type]  # a test's own
+        for entity in job.entities:
+            office.tell(job.job_id, "done", entity, progress=Progress(read=read))
+            office.look()
+        office.look()
+        office.clock.advance(1)
+
+    plan = office.syncs.plan(FULL)
+
+    assert [(one.entity, one.objects) for one in plan.entities] == [("organization", 7), ("person", 9)]
+
+
 def test_plan_measures_how_long_writes_take(office: Office) -> None:
     """A try of a record that was written, out of the audit."""
     for number in range(1, 6):
