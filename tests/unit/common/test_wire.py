@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from ml_connector.common.codec import Wire, decode_json
+from ml_connector.common.comparing import Compare, Compared, Difference, Expected, FieldDifference, Unmapped
 from ml_connector.common.errors import Malformed, UnknownSchema
 from ml_connector.common.flows import ActiveFlow, FlowVersion
 from ml_connector.common.generation import Generation
@@ -119,6 +120,58 @@ EXAMPLES: dict[str, Wire] = {
         token_share=0.5,
         stop_after=100,
         progress=Progress(pages=3, read=1500, desired=1499, rejected=1, tokens=30, faults={"no stage": 1}),
+    ),
+    "compare": Compare(
+        job_id="j1",
+        flow="acme-eu",
+        account="1234567_SB1",
+        entity="person",
+        page=4,
+        part=1,
+        parts=2,
+        at_ms=9,
+        restarts=1,
+        records=(
+            Expected(
+                source_id="7",
+                record_type="contact",
+                external_id="pd-person-7",
+                generation=Generation(5),
+                action="upsert",
+                fields={"lastName": "B", "phone": None},
+                references={"owner": Reference("employee", "a@b.example")},
+                parent=Parent("1234567_sb1/customer/pd-org-1", "organization", "1"),
+            ),
+        ),
+        unmapped=(Unmapped("8", "no stage"),),
+        held_back=("Tier",),
+    ),
+    "compared": Compared(
+        job_id="j1",
+        flow="acme-eu",
+        account="1234567_SB1",
+        entity="person",
+        page=4,
+        part=1,
+        parts=2,
+        at_ms=10,
+        restarts=1,
+        records=2,
+        equal=1,
+        differences=(
+            Difference(
+                source_id="7",
+                external_id="pd-person-7",
+                found="different",
+                internal_id="101",
+                fields=(FieldDifference("lastName", "B", "C"),),
+                causes=("edited",),
+                modified="2026-11-24 10:00:00",
+                written_at_ms=3,
+            ),
+        ),
+        unmapped=(Unmapped("8", "no stage"),),
+        not_comparable={"terms": "ml-connector knows no SuiteQL column that shows it"},
     ),
     "sync_control": SyncControl(job_id="j1", flow="acme-eu", entity="deal", to="running", at_ms=9, stop_after=0),
     "sync_job": SyncJob(

@@ -47,6 +47,26 @@ async def test_urgent_requests_enter_before_the_others() -> None:
     assert entered == ["b", "a"]
 
 
+async def test_requests_that_can_wait_have_one_of_sixteen_slots_that_others_want() -> None:
+    """Otherwise they go when nobody else wants one."""
+    gate = new_gate(ManualClock(), slots=1)
+    slot = await gate.enter()
+    entered: list[str] = []
+
+    async def enter(name: str, *, spare: bool) -> None:
+        mine = await gate.enter(spare=spare)
+        entered.append(name)
+        gate.leave(GOOD, mine)
+
+    waiting = [("spare", True)] * 3 + [("write", False)] * 20
+    tasks = [asyncio.create_task(enter(name, spare=spare)) for name, spare in waiting]
+    await asyncio.sleep(0)
+    gate.leave(GOOD, slot)
+    await asyncio.gather(*tasks)
+
+    assert entered == ["write"] * 15 + ["spare"] + ["write"] * 5 + ["spare"] * 2
+
+
 async def test_whoever_gives_up_waiting_leaves_its_slot_to_the_next() -> None:
     gate = new_gate(ManualClock(), slots=1)
     slot = await gate.enter()

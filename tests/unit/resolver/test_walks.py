@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.clock import ManualClock
+from ml_connector.common.comparing import COMPARE, MOST_BYTES, MOST_RECORDS, Compare, Expected, Unmapped
 from ml_connector.common.credentials import ApiToken
 from ml_connector.common.flows import PipedriveLimits
 from ml_connector.common.generation import Generation
@@ -72,6 +73,7 @@ class World:
         self.committed = 0
         self.kept: dict[str, bytes] = {}
         self.desired: dict[str, int] = {}
+        self.compared: list[Compare] = []
         self.refusals = self.troubles = 0
         self._lives = lives
         self._left: int | None = None
@@ -101,6 +103,8 @@ class World:
         elif output.topic is topics.DESIRED:
             cause = key.split("#", 2)[2]
             self.desired[cause] = self.desired.get(cause, 0) + 1
+        elif output.topic is topics.NETSUITE_REQUESTS:
+            self.compared.append(Compare.decode(output.value or b""))
         else:
             assert output.topic is topics.AUDIT
             assert key.partition("/")[0] in self.desired, "accepted before it is safe"
@@ -236,6 +240,35 @@ def test_no_page_is_skipped_whatever_happens(
     assert {f"syn:{JOB}:organization:{number}" for number in world.stable} <= world.desired.keys()
 
 
+@settings(max_examples=40, deadline=None)
+@given(
+    objects=st.integers(0, 25),
+    lives=st.lists(st.integers(0, 15), max_size=8),
+    troubles=st.integers(0, 6),
+    refusals=st.integers(0, 3),
+    seed=st.integers(0, 10_000),
+)
+def test_a_comparison_skips_no_page_and_accepts_nothing(
+    objects: int, lives: list[int], troubles: int, refusals: int, seed: int
+) -> None:
+    world = World(objects, lives, seed)
+    world.troubles, world.refusals = troubles, refusals
+
+    async def walk() -> None:
+        world.ask(PAGE, first_page(purpose="compare"))
+        await world.run()
+
+    asyncio.run(walk())
+
+    assert world.state is not None
+    assert world.state.state == "done"
+    last = [asked for asked in world.compared if asked.restarts == world.state.progress.restarts]
+    assert world.stable <= {int(one.source_id) for asked in last for one in asked.records}
+    pages = {asked.page for asked in last}
+    assert pages == set(range(min(pages), max(pages) + 1))
+    assert world.desired == {}
+
+
 @given(objects=st.integers(0, 30), seed=st.integers(0, 100))
 @settings(max_examples=25, deadline=None)
 def test_requests_that_come_twice_are_done_once(objects: int, seed: int) -> None:
@@ -318,3 +351,57 @@ async def test_rows_that_are_no_objects_are_counted_and_the_others_go_on() -> No
 
     assert (outputs.desired, outputs.faults.total()) == (1, len(bodies))
     assert [output.topic for output in outputs.first] == [topics.DESIRED]
+
+
+async def compared(bodies: Sequence[bytes], *, name: str = "data.name") -> list[Compare]:
+    """What the account's owner is asked about one page."""
+    cored = Cored(now_ms=NOW_MS)
+    cored.apply(flow(name), version=1)
+    request = Message("pipedrive.requests", 0, 7, COMPANY.encode(), first_page(purpose="compare"), {h.KIND: PAGE})
+    plan = cored.core.plan(COMPANY)
+    assert plan is not None
+    listed = [Listed(body, Generation(NOW_MS - 5_000)) for body in bodies]
+    listed.append(Listed(b"", Generation(NOW_MS - 5_000), "77"))
+    page = SyncPage.decode(request.value)
+
+    outputs = await resolve(cored.core, plan, page, request, Reading(listed, NOW_MS, NOW_MS))
+
+    assert outputs.audit == []
+    assert {(output.topic, output.key, output.headers[h.KIND]) for output in outputs.first} == {
+        (topics.NETSUITE_REQUESTS, b"1234567_SB1", COMPARE)
+    }
+    asked = [Compare.decode(output.value or b"") for output in outputs.first]
+    assert outputs.desired == sum(len(one.records) for one in asked)
+    assert outputs.faults.total() == sum(len(one.unmapped) for one in asked)
+    return asked
+
+
+async def test_a_page_to_be_compared_covers_all_its_objects() -> None:
+    [asked] = await compared(
+        [b'{"id":5,"name":"a"}', b'{"id":6,"name":["a list"]}', b'{"id":7,"is_deleted":true}', b"[]"]
+    )
+
+    gen = Generation(NOW_MS - 5_000)
+    assert asked.records == (
+        Expected("5", "customer", "pd-org-5", gen, "upsert", fields={"companyName": "a"}),
+        Expected("7", "customer", "pd-org-7", gen, "gone"),
+        Expected("77", "customer", "pd-org-77", gen, "gone"),
+    )
+    assert [one.source_id for one in asked.unmapped] == ["6", ""]
+    assert "companyName" in asked.unmapped[0].reason
+    assert (asked.job_id, asked.entity, asked.page, asked.part, asked.parts) == (JOB, "organization", 1, 1, 1)
+
+
+async def test_a_page_is_asked_about_in_parts_that_stay_small() -> None:
+    long = [json.dumps({"id": number, "name": "n" * 30_000}).encode() for number in range(1, 101)]
+    too_long = json.dumps({"id": 500, "name": "n" * (MOST_BYTES + 1)}).encode()
+    many = [json.dumps({"id": number, "name": "n"}).encode() for number in range(1, MOST_RECORDS + 1)]
+
+    parts = await compared([*long, too_long])
+    by_number = await compared(many)
+
+    assert [(one.part, one.parts) for one in parts] == [(1, 3), (2, 3), (3, 3)]
+    assert {one.source_id for part in parts for one in part.records} == {*map(str, range(1, 101)), "77"}
+    assert max(len(part.encode()) for part in parts) < MOST_BYTES + 100_000
+    assert [(type(one), one.source_id) for part in parts for one in part.unmapped] == [(Unmapped, "500")]
+    assert [len(one.records) for one in by_number] == [MOST_RECORDS, 1]

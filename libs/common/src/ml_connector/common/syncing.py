@@ -1,7 +1,8 @@
 """A sync: a walk over the objects of one entity, page by page. What the company's owner is asked, and what it keeps.
 
 Requests are in `pipedrive.requests`, key: the company, with `headers.KIND`. A page's last act is to ask for the next
-one, so that nothing else waits behind a walk. A page is no cause: each of its objects is one (`cause.of_sync`).
+one, so that nothing else waits behind a walk. A page is no cause: each of its objects is one (`cause.of_sync`), unless
+they are only compared (`comparing.py`).
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ CONTROL: Final = b"sync-control"
 
 # Lists of Pipedrive: archived deals have one of their own.
 Shelf = Literal["current", "archived"]
+# Write what the objects should be, or compare it with what NetSuite holds.
+Purpose = Literal["sync", "compare"]
 SyncStatus = Literal["running", "paused", "cancelled", "done", "failed"]
 
 
 class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a walk has done so far. `read` = `desired` + `rejected`, since it last began at the first page."""
+    """What a walk has done so far. `read` = `desired` + `rejected`, since it last began at the first page.
+
+    Of a comparison: what is compared, and what cannot be, since it does not fit the mapping.
+    """
 
     pages: int = 0
     read: int = 0  # objects
@@ -56,6 +62,7 @@ class SyncPage(Wire, frozen=True, tag_field="kind", tag="sync"):
     stop_after: int = 0  # pause after so many rejected objects; 0: never
     rejected_before: int = 0  # of those, how many do not count: somebody has seen them and gone on
     force: bool = False  # as of a desired state
+    purpose: Purpose = "sync"
     progress: Progress = Progress()
 
 

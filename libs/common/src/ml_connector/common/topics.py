@@ -58,7 +58,7 @@ STATE: Final = Topic("pipedrive.state", "company", _COMPACT, "definitions, stage
 DESIRED: Final = Topic("netsuite.desired", "account", _COMPACT, "exactly the unsettled work")
 OBSERVED: Final = Topic("netsuite.observed", "account", _COMPACT, "what NetSuite is known to hold, and open attempts")
 NETSUITE_REQUESTS: Final = Topic(
-    "netsuite.requests", "account", _kept(7 * DAY_MS), "what the account's owner is asked to check"
+    "netsuite.requests", "account", _kept(7 * DAY_MS), "what the account's owner is asked to check or compare"
 )
 DEAD_LETTERS: Final = Topic(
     "dead-letters", "account", _kept(90 * DAY_MS), "what a person has to look at, original bytes"

@@ -19,6 +19,7 @@ from ml_connector.netsuite_writer.accept import Apply, Duplicate, judge
 from ml_connector.netsuite_writer.adopt import Adoption, match_rules
 from ml_connector.netsuite_writer.batch import Batches
 from ml_connector.netsuite_writer.call import Caller, NotOurs, looks_up
+from ml_connector.netsuite_writer.comparing import Comparing
 from ml_connector.netsuite_writer.endings import Endings
 from ml_connector.netsuite_writer.follow import Follower
 from ml_connector.netsuite_writer.gate import Gate
@@ -53,6 +54,7 @@ class Account:
         gate.admit = self._caller.prove
         self._standings = Standings(tools)
         self._adoption = Adoption(client, self, self._spawn)
+        self.comparing = Comparing(name, client=client, tools=tools)
         self._batches = Batches(name, client=client, caller=self._caller, desk=self, tools=tools)
         self._suspensions = Suspensions(name, gate=gate, standings=self._standings, tools=tools)
         self._follower = Follower(self._again, self._suspensions, tools)

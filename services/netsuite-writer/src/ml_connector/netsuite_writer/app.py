@@ -17,8 +17,9 @@ from ml_connector.common import logs, metrics, telemetry, topics
 from ml_connector.common.asking import Checked
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.codec import Wire
+from ml_connector.common.comparing import Compare, Compared
 from ml_connector.common.directory import Directory
-from ml_connector.common.errors import BadInput, InvalidSettings, MustStop
+from ml_connector.common.errors import BadInput, InvalidSettings, MustStop, TryLater
 from ml_connector.common.health import HealthServer
 from ml_connector.common.kafka.admin import TopicSpec, identity, refuse_other_partitions
 from ml_connector.common.kafka.consumer import AssignedConsumer, GroupConsumer
@@ -31,6 +32,7 @@ from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import Attempt, BatchJob, Hydrate, Standing
 from ml_connector.netsuite_writer.accounts import Accounts
 from ml_connector.netsuite_writer.asked import Asked
+from ml_connector.netsuite_writer.comparisons import Comparisons
 from ml_connector.netsuite_writer.expiry import Expiry
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.partition import Partition
@@ -93,6 +95,7 @@ class Writer:
         self._accounts = Accounts(settings, self._directory, clock)
         self._expiry = Expiry(self._directory, clock)
         self._asked = Asked(settings, self._producer, self._check)
+        self._comparisons = Comparisons(settings, self._producer, self._compare, clock)
         self._partitions: dict[int, Partition] = {}
         self._identity = ""
         self._joined = False
@@ -107,6 +110,7 @@ class Writer:
                 ("desired", self._read_desired()),
                 ("observed", self._read_observed()),
                 ("asked", self._asked.run()),
+                ("comparisons", self._comparisons.run()),
                 ("tick", self._tick()),
                 ("stop", stop.wait()),
             )
@@ -133,6 +137,7 @@ class Writer:
         self._directory.on_change(self._flows_changed)
         self._companion.start()
         self._asked.start()
+        self._comparisons.start()
         self._group.start()
 
     async def _stop(self, tasks: Sequence[asyncio.Task[object]]) -> None:
@@ -141,6 +146,7 @@ class Writer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._asked.close()
+        await self._comparisons.close()
         await self._companion.close()
         await self._directory.close()
         await self._producer.close()
@@ -205,7 +211,9 @@ class Writer:
 
     def _answer_for_started(self) -> None:
         """Before that nobody knows what a former owner has in flight."""
-        self._asked.own(frozenset(number for number, partition in self._partitions.items() if partition.started))
+        started = frozenset(number for number, partition in self._partitions.items() if partition.started)
+        self._asked.own(started)
+        self._comparisons.own(started)
 
     async def _check(self, flow: str, partition: int) -> Checked:
         """Raises BadInput when the account's owner was not asked: we may not know what it has in flight."""
@@ -215,6 +223,13 @@ class Writer:
             if partition_for(account, self._settings.partitions) != partition:
                 raise BadInput(f"flow {flow} was asked for in partition {partition}, where its account is not")
         return await self._accounts.check(flow, admit=self._partitions[partition].prove)
+
+    async def _compare(self, asked: Compare, partition: int) -> Compared:
+        """Raises TryLater."""
+        owned = self._partitions.get(partition)
+        if owned is None:
+            raise TryLater(f"partition {partition} is not ours any more")
+        return await owned.compare(asked)
 
     def _flows_changed(self) -> None:
         self._accounts.flows_changed()

@@ -83,7 +83,7 @@ class Asked:
     def _take(self, record: Record) -> None:
         """Whatever cannot be answered is left out."""
         kind, request_id = h.text(record.headers, h.KIND), h.text(record.headers, h.REQUEST_ID)
-        if record.partition not in self._owned or record.value is None:
+        if record.partition not in self._owned or record.value is None or kind == "compare":  # `comparisons.py`
             return
         if kind != "check" or not request_id:
             log.warning("request_unknown", partition=record.partition, offset=record.offset)

@@ -2,7 +2,8 @@
 
 In: requests that want to begin, answers. Out: a slot, when one is free and the account is not suspended.
 The rules are in `govern.py` and `protect.py`; here requests wait. Urgent ones (they settle or unblock many records)
-go before the others.
+go before the others; those that can wait (they only compare) go when nobody else wants the slot, or have one of
+SPARE_TURNS.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ml_connector.netsuite_writer.settle import Answer, fault_of
 OUTAGE_FIRST_S: Final = 1.0
 LOOK_AGAIN_S: Final = 0.05
 REFUSED_CROWDS: Final = 2  # logins refused in a row, per slot, until nobody takes them for overload any more
+SPARE_TURNS: Final = 16  # of so many slots that others wait for too; as the backfill lane has
 REASONS: Final = {
     "unauthorized": "NetSuite refuses the credentials, also with a new token",
     "unavailable": "NetSuite answers nothing or with server errors, whatever is asked",
@@ -57,6 +59,8 @@ class Gate:
         self._streak = Streak(settings.outage_run)
         self._urgent: deque[asyncio.Future[Slot]] = deque()
         self._others: deque[asyncio.Future[Slot]] = deque()
+        self._spare: deque[asyncio.Future[Slot]] = deque()
+        self._passed_over = 0  # slots that went to others since one of these had its turn
         self._timer: asyncio.TimerHandle | None = None
         self._good_s = float("-inf")
         self._refused_logins = 0  # in a row
@@ -84,13 +88,13 @@ class Gate:
 
     # -- one request -------------------------------------------------------------------------------------------------
 
-    async def enter(self, *, urgent: bool = False) -> Slot:
-        """Wait for a slot and take it."""
+    async def enter(self, *, urgent: bool = False, spare: bool = False) -> Slot:
+        """Wait for a slot and take it. `spare`: it can wait for all others."""
         now_s = self._clock.monotonic_s()
-        if not (self._urgent or self._others) and self._free(now_s) > 0:
+        if not self._anybody() and self._free(now_s) > 0:
             return self._take(now_s)
         turn: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        (self._urgent if urgent else self._others).append(turn)
+        (self._spare if spare else self._urgent if urgent else self._others).append(turn)
         self.wake()
         try:
             return await turn
@@ -129,8 +133,8 @@ class Gate:
     def wake(self) -> None:
         """Let in as many as may begin now."""
         now_s = self._clock.monotonic_s()
-        while (self._urgent or self._others) and self._free(now_s) > 0:
-            turn = (self._urgent or self._others).popleft()
+        while self._anybody() and self._free(now_s) > 0:
+            turn = self._next()
             if not turn.done():
                 turn.set_result(self._take(now_s))
         self._arm(now_s)
@@ -142,6 +146,17 @@ class Gate:
     def given_up(self) -> None:
         """We do not wait for a request's answer any more; NetSuite goes on with it."""
         self.hold(self._clock.monotonic_s() + self._hold_s)
+
+    def _anybody(self) -> bool:
+        return bool(self._urgent or self._others or self._spare)
+
+    def _next(self) -> asyncio.Future[Slot]:
+        others = self._urgent or self._others
+        if others and not (self._spare and self._passed_over >= SPARE_TURNS - 1):
+            self._passed_over += bool(self._spare)
+            return others.popleft()
+        self._passed_over = 0
+        return self._spare.popleft()
 
     # -- rules -------------------------------------------------------------------------------------------------------
 
@@ -159,7 +174,7 @@ class Gate:
 
     def _give_back(self, now_s: float) -> None:
         self.governor.give_back()
-        if self._urgent or self._others:
+        if self._anybody():
             self.wake()
 
     def _told(self, answer: Answer, now_s: float, slot: Slot) -> None:
@@ -203,7 +218,7 @@ class Gate:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if not (self._urgent or self._others):
+        if not self._anybody():
             return
         moments = (self._credentials.opens_at_s(now_s), self._outage.opens_at_s(now_s), self.governor.opens_at_s(now_s))
         due_s = min((at_s for at_s in moments if at_s is not None), default=None)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 from ml_connector.common.keys import RecordType
-from ml_connector.common.wire import Desired, Observed
+from ml_connector.common.wire import Observed, Parent
 
 # The body field that names the customer. An opportunity cannot be without; a contact can.
 PARENT_FIELD: dict[RecordType, str] = {"contact": "company", "opportunity": "entity"}
@@ -44,7 +45,20 @@ class Orphan:
 Decision = Go | WaitForParent | HydrateParent | HydrateChild | Orphan
 
 
-def decide(child: Desired, parent: Observed | None, *, parent_waits: bool) -> Decision:
+class Child(Protocol):
+    """A desired state is one."""
+
+    @property
+    def record_type(self) -> RecordType: ...
+
+    @property
+    def parent(self) -> Parent | None: ...
+
+    @property
+    def default_parent(self) -> str | None: ...
+
+
+def decide(child: Child, parent: Observed | None, *, parent_waits: bool) -> Decision:
     """`parent_waits`: a state of the parent waits or is being written."""
     if child.parent is None:
         return Go() if child.record_type not in _NEEDS_PARENT else _default(child, "it has no organization")
@@ -59,7 +73,7 @@ def decide(child: Desired, parent: Observed | None, *, parent_waits: bool) -> De
     return _default(child, f"its organization is {parent.action}")
 
 
-def _default(child: Desired, reason: str) -> Go | Orphan:
+def _default(child: Child, reason: str) -> Go | Orphan:
     if child.default_parent is not None:
         return Go(child.default_parent)
     if child.record_type not in _NEEDS_PARENT:

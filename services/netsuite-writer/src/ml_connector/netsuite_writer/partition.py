@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ml_connector.common.comparing import Compare, Compared, not_compared
 from ml_connector.common.errors import Malformed, MustStop, TryLater, UnknownSchema
 from ml_connector.common.headers import TRACEPARENT, text
 from ml_connector.common.kafka.record import Record
@@ -28,6 +29,7 @@ log = get_logger()
 
 _ATTEMPT, _JOB = "attempt/", "job/"
 _STANDINGS = ("account/", "flow/")
+FLOW_COMES_WITHIN_MS = 60_000
 LOOK_AGAIN_S = 30.0  # how often what is blocked is judged anew; usually its release does that at once
 
 
@@ -230,6 +232,17 @@ class Partition:
         self._accept(held)
         for account in self._accounts.values():
             account.look_again()
+
+    async def compare(self, asked: Compare) -> Compared:
+        """Raises TryLater."""
+        name, live = asked.account.lower(), self._tools.flows.flow(asked.flow)
+        account = self._account(name, asked.flow) if self.started else None
+        if account is None or live is None or live.flow.netsuite.account.lower() != name:
+            now_ms = self._tools.clock.now_ms()
+            if self.started and now_ms - asked.at_ms > FLOW_COMES_WITHIN_MS:
+                return not_compared(asked, now_ms, f"no flow {asked.flow} of account {asked.account} is known here")
+            raise TryLater(f"flow {asked.flow} is not known yet")
+        return await account.comparing.compare(asked, live)
 
     async def prove(self) -> None:
         """Raises TryLater unless it is still ours."""

@@ -21,7 +21,7 @@ from ml_connector.netsuite_writer.match import literal
 
 MOST_MEMBERS: Final = 100  # of a batch (facts/netsuite.md section 8)
 
-_FROM: Final[dict[RecordType, str]] = {
+FROM: Final[dict[RecordType, str]] = {
     "customer": "customer WHERE",
     "contact": "contact WHERE",
     "opportunity": "transaction WHERE type = 'Opprtnty' AND",
@@ -51,7 +51,7 @@ _CUSTOM: Final[dict[RecordType, re.Pattern[str]]] = {
 }
 _DATES: Final = frozenset({"tranDate", "expectedCloseDate", "closeDate", "dateClosed", "startDate", "endDate"})
 _OTHERWISE: Final = {("opportunity", "salesRep"): "employee"}  # columns that SuiteQL calls otherwise
-_NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\Z")
+NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\Z")
 
 # 3/5/2025, 5.3.2025, 2025-03-05 (Oracle section_N249143). Not 5-Mar-2025: its names depend on the language.
 _ORDERS: Final = (
@@ -66,7 +66,7 @@ _DISPLAYS: Final = tuple(
     for order in _ORDERS
 )
 _ISO: Final = re.compile(r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})-(?P<day>[0-9]{2})\Z")
-_DISPLAYED: Final = ("lastmodifieddate AS mlc_shown", "TO_CHAR(lastmodifieddate, 'YYYY-MM-DD') AS mlc_iso")
+DISPLAYED: Final = ("lastmodifieddate AS mlc_shown", "TO_CHAR(lastmodifieddate, 'YYYY-MM-DD') AS mlc_iso")
 
 Displays = Sequence[re.Pattern[str]]
 Bodies = Mapping[str, Mapping[str, Any]]
@@ -75,7 +75,12 @@ _ADDRESS: Final = "externalId"  # a batch's items carry it; it is what finds the
 
 def comparable(record_type: RecordType, field: str) -> bool:
     """Whether a body field has a column that shows it."""
-    return field in _FIELDS[record_type] or _CUSTOM[record_type].match(field) is not None
+    return field in _FIELDS[record_type] or is_custom(record_type, field)
+
+
+def is_custom(record_type: RecordType, field: str) -> bool:
+    """A field of the account's own: nothing says of what type it is."""
+    return _CUSTOM[record_type].match(field) is not None
 
 
 def query(record_type: RecordType, bodies: Bodies) -> str:
@@ -83,11 +88,11 @@ def query(record_type: RecordType, bodies: Bodies) -> str:
     if not 1 <= len(bodies) <= MOST_MEMBERS:
         raise ValueError(f"{len(bodies)} members in one query; at least 1, at most {MOST_MEMBERS}")
     clear = [_sent(body) for body in bodies.values() if _all_comparable(record_type, body)]
-    columns = {field.lower(): _column(record_type, field) for body in clear for field in body}
-    dates = _DISPLAYED if _maybe_dates(record_type, clear) else ()
+    columns = {field.lower(): column_of(record_type, field) for body in clear for field in body}
+    dates = DISPLAYED if maybe_dates(record_type, clear) else ()
     listed = ", ".join(literal(external_id.lower()) for external_id in bodies)
     return (
-        f"SELECT {', '.join(('id', 'externalid', *dates, *columns.values()))} FROM {_FROM[record_type]} "  # noqa: S608  names are checked
+        f"SELECT {', '.join(('id', 'externalid', *dates, *columns.values()))} FROM {FROM[record_type]} "  # noqa: S608  names are checked
         f"LOWER(externalid) IN ({listed}) ORDER BY id"
     )
 
@@ -99,7 +104,7 @@ def held(record_type: RecordType, bodies: Bodies, rows: Sequence[Mapping[str, An
     for row in lower:
         found.setdefault(str(row.get("externalid") or "").lower(), []).append(row)
     clear = {external_id: _sent(body) for external_id, body in bodies.items() if _all_comparable(record_type, body)}
-    displays = _displays(_maybe_dates(record_type, clear.values()), lower)
+    displays = displays_in(maybe_dates(record_type, clear.values()), lower)
     internal_ids: dict[str, str] = {}
     for external_id, sent in clear.items():
         match found.get(external_id.lower()):
@@ -116,7 +121,7 @@ def _all_comparable(record_type: RecordType, body: Mapping[str, Any]) -> bool:
     return all(comparable(record_type, field) for field in _sent(body))
 
 
-def _column(record_type: RecordType, field: str) -> str:
+def column_of(record_type: RecordType, field: str) -> str:
     name = field.lower()
     if field in _DATES:
         return f"TO_CHAR({name}, 'YYYY-MM-DD') AS {name}"
@@ -124,7 +129,7 @@ def _column(record_type: RecordType, field: str) -> str:
     return name if other is None else f"{other} AS {name}"
 
 
-def _maybe_dates(record_type: RecordType, clear: Iterable[Mapping[str, Any]]) -> set[str]:
+def maybe_dates(record_type: RecordType, clear: Iterable[Mapping[str, Any]]) -> set[str]:
     """The columns of the custom fields in which some member sends what may be a date."""
     custom = _CUSTOM[record_type]
     return {
@@ -135,11 +140,11 @@ def _maybe_dates(record_type: RecordType, clear: Iterable[Mapping[str, Any]]) ->
     }
 
 
-def _displays(columns: set[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Displays]:
+def displays_in(columns: set[str], rows: Sequence[Mapping[str, Any]]) -> dict[str, Displays]:
     """By column, the displays in which all rows show the known date, and some date or nothing in the column."""
-    known = {(_text(row.get("mlc_shown")).partition(" ")[0], _text(row.get("mlc_iso"))) for row in rows}
-    fit = [form for form in _DISPLAYS if all(_is_day(iso, shown, [form]) for shown, iso in known)]
-    shown = {column: {text for row in rows if (text := _text(row.get(column)))} for column in columns}
+    known = {(shown_text(row.get("mlc_shown")).partition(" ")[0], shown_text(row.get("mlc_iso"))) for row in rows}
+    fit = [form for form in _DISPLAYS if all(is_day(iso, shown, [form]) for shown, iso in known)]
+    shown = {column: {text for row in rows if (text := shown_text(row.get(column)))} for column in columns}
     return {column: [form for form in fit if all(_day(text, form) for text in shown[column])] for column in columns}
 
 
@@ -151,18 +156,24 @@ def _day(text: str, form: re.Pattern[str]) -> date | None:
         return None  # no such day
 
 
-def _is_day(iso: str, shown: str, displays: Displays) -> bool:
+def is_day(iso: str, shown: str, displays: Displays) -> bool:
     """Whether a date was shown, in whichever of these displays. Two fit if the known date is a 5/5."""
     day = _day(iso, _ISO)
     return bool(displays) and day is not None and all(_day(shown, form) == day for form in displays)
 
 
+def may_be_day(iso: str, shown: str, displays: Displays) -> bool:
+    """Whether a date was shown, in one of these displays, or in any if none is known."""
+    day = _day(iso, _ISO)
+    return day is not None and any(_day(shown, form) == day for form in displays or _DISPLAYS)
+
+
 def _all_equal(sent: Mapping[str, Any], row: Mapping[str, Any], displays: Mapping[str, Displays]) -> bool:
     shown = ((value, field.lower()) for field, value in sent.items())
-    return all(_equal(value, _text(row.get(column)), displays.get(column, ())) for value, column in shown)
+    return all(_equal(value, shown_text(row.get(column)), displays.get(column, ())) for value, column in shown)
 
 
-def _text(shown: Any) -> str:
+def shown_text(shown: Any) -> str:
     """Of SuiteQL's value; a null is left out, null or empty."""
     return "" if shown is None else str(shown)
 
@@ -174,9 +185,9 @@ def _equal(sent: Any, text: str, displays: Displays) -> bool:
         case bool():
             return text == ("T" if sent else "F")
         case str():
-            return text == sent or _is_day(sent, text, displays)
+            return text == sent or is_day(sent, text, displays)
         case int() | float() | Decimal():
-            return _NUMBER.match(text) is not None and Decimal(text) == Decimal(str(sent))
+            return NUMBER.match(text) is not None and Decimal(text) == Decimal(str(sent))
         case {"id": str() | int() as internal_id, **rest} if not rest:
             return text == str(internal_id)
     return False

@@ -118,6 +118,13 @@ class Store:
         row = self._db.execute("SELECT key, trace, body FROM desired WHERE key = ?", (key,)).fetchone()
         return None if row is None else Waiting(*row)
 
+    def waits(self, record: str) -> bool:
+        """Whether some state of this record is unsettled, or a call of it may yet be executed."""
+        if self.attempt(record) is not None:
+            return True
+        query = "SELECT 1 FROM desired WHERE key > ? AND key < ? LIMIT 1"  # `$` follows `#`, which ends the record key
+        return self._db.execute(query, (f"{record}#", f"{record}$")).fetchone() is not None
+
     def all_desired(self) -> Iterator[Waiting]:
         """Everything unsettled; the table must not change meanwhile."""
         for row in self._db.execute("SELECT key, trace, body FROM desired"):

@@ -8,22 +8,35 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from ml_connector.common.codec import decode_json, encode_json
 from ml_connector.common.keys import RecordType
-from ml_connector.common.wire import Desired, Observed
+from ml_connector.common.wire import Observed
 from ml_connector.netsuite_writer.parents import PARENT_FIELD
 from ml_connector.netsuite_writer.settle import Kind
 
 # Opportunities have no isInactive (facts/netsuite.md section 12): a deleted deal becomes a lost one.
-_CAN_BE_INACTIVE: frozenset[RecordType] = frozenset({"customer", "contact"})
+CAN_BE_INACTIVE: frozenset[RecordType] = frozenset({"customer", "contact"})
 
 
 _METHODS: Final[dict[Kind, str]] = {
     "upsert": "PUT", "update": "PATCH", "create": "POST", "adopt": "PATCH", "inactivate": "PATCH",
 }  # fmt: skip
 RECORD_PATH: Final = "/services/rest/record/v1/"
+
+
+class State(Protocol):
+    """What a record should be; a desired state is one."""
+
+    @property
+    def record_type(self) -> RecordType: ...
+
+    @property
+    def external_id(self) -> str: ...
+
+    @property
+    def fields(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +90,7 @@ def named(external_id: str, body: bytes) -> bytes:
 
 
 def upsert(
-    desired: Desired,
+    desired: State,
     *,
     observed: Observed | None,
     parent_id: str | None,
@@ -92,14 +105,14 @@ def upsert(
     if parent_field is not None and (parent_id is not None or exists):
         body[parent_field] = None if parent_id is None else {"id": parent_id}
     revive = revive or (observed is not None and observed.action != "upsert")  # it was deleted, and is back
-    if revive and desired.record_type in _CAN_BE_INACTIVE:
+    if revive and desired.record_type in CAN_BE_INACTIVE:
         body.setdefault("isInactive", False)
     return Request("upsert", desired.record_type, desired.external_id, encode_json(body))
 
 
-def inactivate(desired: Desired, *, lost_status: str | None) -> Request | None:
+def inactivate(desired: State, *, lost_status: str | None) -> Request | None:
     """None: an opportunity whose flow names no status for deleted deals."""
-    if desired.record_type in _CAN_BE_INACTIVE:
+    if desired.record_type in CAN_BE_INACTIVE:
         body: dict[str, Any] = {"isInactive": True}
     elif lost_status is not None:
         body = {"entityStatus": {"id": lost_status}}

@@ -15,6 +15,7 @@ from ml_connector.common import cause as causes
 from ml_connector.common import headers as h
 from ml_connector.common.clock import Clock
 from ml_connector.common.codec import encode_json
+from ml_connector.common.comparing import Unmapped
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.errors import Malformed, MappingFailed
 from ml_connector.common.flows import Flow
@@ -25,6 +26,7 @@ from ml_connector.common.topics import MAX_MESSAGE_BYTES
 from ml_connector.common.wire import Action, Desired, Hydrate, Lane, Origin, Outcome, Source
 from ml_connector.resolver import emit
 from ml_connector.resolver.decode import MAPPED, Event, cause_of, decode_object, decode_rest, decode_webhook
+from ml_connector.resolver.expect import Expectation, expect
 from ml_connector.resolver.map import Mapped, UnmappedStage, external_id_of, map_event, record_key_of
 from ml_connector.resolver.message import Defer, Message, Output, Read
 from ml_connector.resolver.plan import EntityPlan, FlowPlan, compile_flow
@@ -133,6 +135,11 @@ class Core:
         if event.action == "delete":
             return self._answer(message, plan, entity, event, "merged" if event.merged_to else "gone")
         return self._resolve(message, plan, entity, event, arrived_at_ms=arrived_at_ms)
+
+    def expected(self, plan: FlowPlan, event: Event, *, arrived_at_ms: int) -> Expectation | Unmapped | Defer:
+        """As `listed`, of an object whose record is only compared."""
+        known = self._book.of(plan.company)
+        return expect(plan, event, known, arrived_at_ms=arrived_at_ms, now_ms=self._clock.now_ms)
 
     def _may_still_come(self, message: Message) -> bool:
         """Of a delivery that was received a moment ago the flow; a replay or a preview is of a flow that is known."""

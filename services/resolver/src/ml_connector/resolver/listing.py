@@ -1,7 +1,8 @@
 """From the objects of one page to the messages that follow from them. Pure, but for letting others have their turn.
 
 Each object is a cause of its own, `syn:<job>:<entity>:<id>`. One that does not fit the mapping is a dead letter, as an
-event would be, and is counted; it does not stop the others.
+event would be, and is counted; it does not stop the others. Of a comparison none is a cause: what they should be goes
+to the account's owner, together with what cannot be told.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from typing import Final, NamedTuple
 from ml_connector.common import cause as causes
 from ml_connector.common import headers as h
 from ml_connector.common import topics
+from ml_connector.common.comparing import Unmapped
 from ml_connector.common.errors import Malformed
 from ml_connector.common.generation import Generation
 from ml_connector.common.headers import Headers
 from ml_connector.common.syncing import SyncPage
 from ml_connector.resolver.core import Core
 from ml_connector.resolver.decode import Event, decode_listed
+from ml_connector.resolver.expect import Expecting
 from ml_connector.resolver.message import Defer, Message, Output
 from ml_connector.resolver.plan import FlowPlan
 
@@ -65,6 +68,8 @@ class Outputs:
 
 async def resolve(core: Core, plan: FlowPlan, page: SyncPage, message: Message, reading: Reading) -> Outputs:
     """`message`: the request for the page, whose entity the flow maps."""
+    if page.purpose == "compare":
+        return await _compare(core, plan, page, reading)
     outputs = Outputs()
     headers = _headers(page, plan, message, reading.at_ms)
     for number, one in enumerate(reading.objects):
@@ -83,6 +88,25 @@ async def resolve(core: Core, plan: FlowPlan, page: SyncPage, message: Message, 
             outputs.lacking.update(found.lacking)
         else:
             outputs.add(found)
+    return outputs
+
+
+async def _compare(core: Core, plan: FlowPlan, page: SyncPage, reading: Reading) -> Outputs:
+    outputs, expecting = Outputs(), Expecting()
+    for number, one in enumerate(reading.objects):
+        if number % TURN == 0:
+            await asyncio.sleep(0)
+        try:
+            found = core.expected(plan, _event(page, one), arrived_at_ms=reading.definitions_of_ms)
+        except Malformed as error:
+            found = Unmapped(one.source_id, str(error))
+        if isinstance(found, Defer):
+            outputs.lacking.update(found.lacking)
+        else:
+            expecting.add(found)
+    outputs.first = await expecting.outputs(page, plan, reading.at_ms)
+    outputs.desired = expecting.records
+    outputs.faults.update(one.reason for one in expecting.unmapped)
     return outputs
 
 

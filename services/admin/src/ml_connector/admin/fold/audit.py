@@ -21,6 +21,7 @@ from ml_connector.admin.fold.reading import MOST_CHARS, drop, last_by_key, put, 
 from ml_connector.admin.fold.work import put_synced
 from ml_connector.admin.replay import keep
 from ml_connector.admin.tables import cause, named, newest, outcome, step
+from ml_connector.common.comparing import is_compared
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.keys import NO_RECORD
 from ml_connector.common.wire import Act, Outcome, Received, Resolved
@@ -132,6 +133,8 @@ def fold_audit(connection: Connection, records: Sequence[Record]) -> None:
                 erased_acts.append(text.removeprefix(_ACT))
             elif (act := read(Act, record)) is not None:
                 acts.append(act)
+        elif is_compared(text):
+            continue  # of no cause, and no step
         elif key is None:
             refuse(record, "its key is none of the audit's")
         elif record.value is None:

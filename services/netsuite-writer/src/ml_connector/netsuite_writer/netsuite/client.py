@@ -105,11 +105,11 @@ class NetsuiteClient:
         """What the account grants; administrators only (Oracle article_0625010817)."""
         return await self._send("GET", LIMITS_PATH, b"", {})
 
-    async def query(self, suiteql: str) -> tuple[Answer, list[dict[str, Any]]]:
-        """The first 1000 rows."""
+    async def query(self, suiteql: str, *, spare: bool = False) -> tuple[Answer, list[dict[str, Any]]]:
+        """The first 1000 rows. `spare`: it can wait for all others."""
         body = msgspec.json.encode({"q": suiteql})
         headers = {**_JSON, "prefer": "transient"}
-        response = await self._send("POST", "/services/rest/query/v1/suiteql?limit=1000", body, headers)
+        response = await self._send("POST", "/services/rest/query/v1/suiteql?limit=1000", body, headers, spare=spare)
         if response.answer.status != 200:
             return response.answer, []
         try:
@@ -127,11 +127,12 @@ class NetsuiteClient:
         *,
         changes: bool = False,
         urgent: bool = True,
+        spare: bool = False,
         says_now: bool = True,
     ) -> Response:
         """One request in a slot. A refused token is renewed once, in the same slot: tokens can be revoked before they
         end, so a first 401 says nothing yet."""
-        slot = await self._gate.enter(urgent=urgent)
+        slot = await self._gate.enter(urgent=urgent, spare=spare)
         told: Answer | None = None
         try:
             response = await self._authorized(method, path, body, headers, slot)

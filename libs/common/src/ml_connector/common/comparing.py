@@ -1,0 +1,153 @@
+"""A comparison: what NetSuite should hold by Pipedrive and the mapping, beside what it does hold.
+
+The company's owner walks as for a sync (`SyncPage.purpose`), and asks the account's owner by `Compare`, in
+`netsuite.requests`, key: the account, with `headers.KIND`. That one reads NetSuite, and tells by `Compared`, in
+`audit`, key: `compared_key`. A comparison is no cause: it accepts nothing, writes nothing to NetSuite, and whatever is
+compared twice is told under the same key.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+from ml_connector.common.codec import Wire
+from ml_connector.common.generation import Generation
+from ml_connector.common.keys import Entity, RecordType, record_key
+from ml_connector.common.wire import Action, Parent, Reference
+
+COMPARE: Final = b"compare"
+MOST_RECORDS: Final = 500  # of one request: so many ids are asked for in one query
+MOST_BYTES: Final = 1024 * 1024  # of one request
+
+# What is wrong with one record. Who is equal is only counted.
+Found = Literal[
+    "missing",  # NetSuite has no record of that external id
+    "different",  # some field
+    "inactive",  # and should not be; fields may differ, too
+    "active",  # though its object is deleted in Pipedrive
+    "waiting",  # not all that is to be written has been: it says nothing yet
+    "unknown",  # it cannot be compared (`reason`)
+]
+# Why, as far as the account's owner knows. A dead letter, only the audit knows.
+Cause = Literal[
+    "never_written",
+    "deleted",  # in NetSuite, after it was written
+    "edited",  # in NetSuite, after it was last written
+    "filled",  # empty by Pipedrive, so left out of its creation: by NetSuite then, or by somebody since
+    "not_sent",  # other than what was last sent: the mapping has changed, or an event was missed
+]
+
+
+class Expected(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What one record should be, as a desired state would say it."""
+
+    source_id: str
+    record_type: RecordType
+    external_id: str
+    generation: Generation
+    action: Action
+    fields: dict[str, Any] = {}
+    references: dict[str, Reference] = {}
+    parent: Parent | None = None
+    default_parent: str | None = None
+
+    def record_key(self, account: str) -> str:
+        return record_key(account, self.record_type, self.external_id)
+
+
+class Unmapped(msgspec.Struct, frozen=True):
+    """An object of which nobody can say what its record should be. `source_id` is empty if it has none."""
+
+    source_id: str
+    reason: str
+
+
+class Compare(Wire, frozen=True, tag_field="kind", tag="compare"):
+    """Kind `compare`: one part of what a page of a walk held. All parts of a page together cover its objects."""
+
+    job_id: str
+    flow: str
+    account: str
+    entity: Entity
+    page: int
+    part: int  # counts from 1
+    parts: int
+    at_ms: int  # when the page was read
+    restarts: int = 0  # of the walk; what was told of pages before the last one is void
+    records: tuple[Expected, ...] = ()
+    unmapped: tuple[Unmapped, ...] = ()
+    held_back: tuple[str, ...] = ()  # custom fields that Pipedrive's definitions lack; what they give is not compared
+
+
+class FieldDifference(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`should` as it would be sent, `holds` as SuiteQL shows it; both cut. `cut`: there was no room for them."""
+
+    field: str
+    should: Any = None
+    holds: str | None = None
+    cut: bool = False
+
+
+class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One record that is not as it should be."""
+
+    source_id: str
+    external_id: str
+    found: Found
+    internal_id: str = ""
+    fields: tuple[FieldDifference, ...] = ()
+    causes: tuple[Cause, ...] = ()
+    modified: str = ""  # last, as NetSuite's own clock shows it
+    written_at_ms: int = 0  # by us, last
+    reason: str = ""
+
+
+class Compared(Wire, frozen=True):
+    """Audit `compared_key`: what came of a Compare. `records` = `equal` + the differences, unless it `failed`.
+
+    A part above `parts` is of an earlier try of the page, which was read again.
+    """
+
+    job_id: str
+    flow: str
+    account: str
+    entity: Entity
+    page: int
+    part: int
+    parts: int
+    at_ms: int
+    restarts: int = 0
+    records: int = 0
+    equal: int = 0
+    differences: tuple[Difference, ...] = ()
+    unmapped: tuple[Unmapped, ...] = ()
+    not_comparable: dict[str, str] = {}  # field -> why
+    failed: str = ""  # why nothing could be compared
+
+
+def not_compared(asked: Compare, at_ms: int, why: str) -> Compared:
+    return Compared(
+        job_id=asked.job_id,
+        flow=asked.flow,
+        account=asked.account,
+        entity=asked.entity,
+        page=asked.page,
+        part=asked.part,
+        parts=asked.parts,
+        at_ms=at_ms,
+        restarts=asked.restarts,
+        records=len(asked.records),
+        unmapped=asked.unmapped,
+        failed=why,
+    )
+
+
+def compared_key(asked: Compare | Compared) -> str:
+    return f"{asked.job_id}/compared/{asked.entity}/{asked.page}/{asked.part}"
+
+
+def is_compared(key: str) -> bool:
+    """Whether an audit entry is a `Compared`."""
+    return key.partition("/")[2].startswith("compared/")

@@ -1,0 +1,174 @@
+"""Take up comparisons for the accounts whose partitions are ours: `netsuite.requests` in, `audit` out.
+
+Unlike what `asked.py` answers, none may get lost: a partition's position is committed once the answer is in the audit,
+and the next owner goes on from there. One after another in each partition; an account that does not answer holds up
+nobody else's. A few are kept in memory; a partition with more is read on when it has worked these off.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Set
+from dataclasses import dataclass, field
+from typing import Final
+
+from ml_connector.common import headers as h
+from ml_connector.common import topics
+from ml_connector.common.clock import Clock
+from ml_connector.common.comparing import COMPARE, Compare, Compared, compared_key, not_compared
+from ml_connector.common.errors import BadInput, TryLater
+from ml_connector.common.kafka.consumer import AssignedConsumer
+from ml_connector.common.kafka.partition import partition_for
+from ml_connector.common.kafka.producer import Producer
+from ml_connector.common.kafka.record import Record
+from ml_connector.common.logs import get_logger
+from ml_connector.netsuite_writer.settings import WriterSettings
+
+log = get_logger()
+
+MOST_HELD: Final = 8  # requests of one partition; each has a mebibyte at most
+AGAIN_S: Final = 2.0
+
+Answers = Callable[[Compare, int], Awaitable[Compared]]  # to a request of this partition; raises TryLater
+
+
+@dataclass(slots=True)
+class _Place:
+    """One partition. `read_on`: it is not read until then, and from here."""
+
+    held: deque[Record] = field(default_factory=deque)
+    read_on: int | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class Comparisons:
+    """`start`, `run` until cancelled, `close`; `own` whenever partitions come or go."""
+
+    def __init__(self, settings: WriterSettings, producer: Producer, compare: Answers, clock: Clock) -> None:
+        self._requests = AssignedConsumer(
+            settings.kafka(),
+            topic=topics.NETSUITE_REQUESTS.full_name(settings.topic_prefix),
+            group=settings.group("netsuite-writer-comparisons"),
+        )
+        self._audit = topics.AUDIT.full_name(settings.topic_prefix)
+        self._partitions = settings.partitions
+        self._producer = producer
+        self._compare = compare
+        self._clock = clock
+        self._owned: frozenset[int] = frozenset()
+        self._changed = asyncio.Event()
+        self._places: dict[int, _Place] = {}
+        self._reading: set[int] = set()
+
+    def start(self) -> None:
+        self._requests.start()
+
+    async def close(self) -> None:
+        self.own(frozenset())
+        await self._requests.close()
+
+    def own(self, partitions: frozenset[int]) -> None:
+        """These are ours, and no others; what is under way for others is given up."""
+        if partitions == self._owned:
+            return
+        self._owned = partitions
+        self._changed.set()
+        for number in [number for number in self._places if number not in partitions]:
+            task = self._places.pop(number).task
+            if task is not None:
+                task.cancel()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        await asyncio.gather(self._follow(), self._read())
+
+    async def _follow(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            await self._stop_reading(self._reading - self._places.keys())
+            added = self._owned - self._places.keys()
+            if added:
+                starts = await self._requests.committed(added)
+                still = {number: start for number, start in starts.items() if number in self._owned}
+                self._places.update({number: _Place() for number in still})
+                await self._read_from(still)
+
+    async def _read_from(self, starts: Mapping[int, int]) -> None:
+        self._reading |= starts.keys()
+        await self._requests.assign(starts)
+
+    async def _stop_reading(self, partitions: Set[int]) -> None:
+        self._reading -= partitions
+        await self._requests.unassign(partitions)
+
+    async def _read(self) -> None:
+        while True:
+            records, _ = await self._requests.next()
+            for record in records:
+                await self._take(record)
+
+    async def _take(self, record: Record) -> None:
+        place = self._places.get(record.partition)
+        if place is None or place.read_on is not None:
+            return
+        if len(place.held) >= MOST_HELD:
+            place.read_on = record.offset
+            await self._stop_reading({record.partition})
+        elif record.value is not None and record.headers.get(h.KIND) == COMPARE:
+            place.held.append(record)
+            if place.task is None:
+                place.task = asyncio.create_task(self._work_off(record.partition, place))
+
+    async def _work_off(self, partition: int, place: _Place) -> None:
+        while place.held:
+            await self._answer(place.held[0])
+            offset = place.held.popleft().offset
+            await self._requests.commit({partition: offset + 1})
+        place.task = None
+        if place.read_on is not None:
+            start, place.read_on = place.read_on, None
+            await self._read_from({partition: start})
+
+    async def _answer(self, record: Record) -> None:
+        """Until it is in the audit."""
+        try:
+            asked = Compare.decode(record.value or b"")
+        except BadInput as error:
+            log.error("request_refused", partition=record.partition, offset=record.offset, problem=str(error))
+            return
+        while (later := await self._try(asked, record.partition)) is not None:
+            log.info("comparison_waits", id=asked.job_id, entity=asked.entity, problem=str(later))
+            await self._clock.sleep(later.after_s or AGAIN_S)
+
+    async def _try(self, asked: Compare, partition: int) -> TryLater | None:
+        try:
+            await self._tell(await self._compare(asked, partition))
+        except TryLater as error:
+            return error
+        except Exception as error:  # the top of a task: a fault of ours in a comparison must not end the writing
+            log.error("comparison_failed", id=asked.job_id, entity=asked.entity, exc_info=error)
+            why = f"a fault of ours: {type(error).__name__}"
+            return await self._try_to_tell(not_compared(asked, self._clock.now_ms(), why))
+        return None
+
+    async def _try_to_tell(self, compared: Compared) -> TryLater | None:
+        try:
+            await self._tell(compared)
+        except TryLater as error:
+            return error
+        return None
+
+    async def _tell(self, compared: Compared) -> None:
+        key = compared_key(compared).encode()
+        place = partition_for(compared.account.encode(), self._partitions)
+        await self._producer.send(self._audit, key=key, value=compared.encode(), partition=place)
+        log.info(
+            "records_compared",
+            id=compared.job_id,
+            entity=compared.entity,
+            count=compared.page,
+            records=compared.records,
+            differences=len(compared.differences),
+        )
