@@ -8,6 +8,7 @@ from typing import Any, Literal
 from hypothesis import strategies as st
 
 from ml_connector.common.keys import Entity
+from support.simulated.faults import PLACES
 from support.simulated.pipedrive import What
 
 IDS = ("1", "2", "3", "4", "5")
@@ -116,7 +117,15 @@ class Wait:
     seconds: float
 
 
-Event = Change | Again | Arrive | Trouble | Neighbours | Slow | Away | Restart | Pause | Wait
+@dataclass(frozen=True, slots=True)
+class OurFault:
+    """The next calls of a part of ours raise an exception (`faults.PLACES`)."""
+
+    place: str
+    count: int
+
+
+Event = Change | Again | Arrive | Trouble | Neighbours | Slow | Away | Restart | Pause | Wait | OurFault
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +173,7 @@ _KINDS: dict[str, tuple[int, st.SearchStrategy[Event]]] = {  # how often
     "slow": (1, st.builds(Slow, st.sampled_from((0.5, 3.0, 12.0)), _WHILES)),
     "away": (1, st.builds(Away, st.sampled_from(("netsuite", "broker")), _WHILES)),
     "pause": (1, st.builds(Pause, _WHILES)),
+    "our fault": (3, st.builds(OurFault, st.sampled_from(tuple(PLACES)), st.integers(1, 3))),
 }
 _EVENTS = st.sampled_from([kind for kind, (weight, _) in _KINDS.items() for _ in range(weight)]).flatmap(
     lambda kind: _KINDS[kind][1]

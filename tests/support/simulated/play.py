@@ -25,6 +25,7 @@ from support.simulated import case as cases
 from support.simulated import verdict
 from support.simulated.broker import DESIRED, OBSERVED, Broker
 from support.simulated.case import Case
+from support.simulated.faults import LOGGED, OurFaults
 from support.simulated.owner import PUBLIC_PEM, OneFlow, Owner, World
 from support.simulated.pipedrive import LOST_STATUS, SimulatedPipedrive
 from support.simulated.vendor import BASE_URL, SimulatedVendor
@@ -53,13 +54,17 @@ def play(case: Case, tally: Counter[str] | None = None) -> list[str]:
     """Everything that was wrong. `tally`: counts what happened, so that nobody trusts cases in which little did."""
     warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)  # killed before they began
     loop = VirtualLoop()
+    tally = Counter() if tally is None else tally
+    faults = OurFaults()
     try:
-        with capture_logs() as logs:
+        with capture_logs() as logs, faults.installed():
             try:
-                problems = loop.run_until_complete(_Play(case, loop, Counter() if tally is None else tally).run())
+                problems = loop.run_until_complete(_Play(case, loop, tally, faults).run())
             except Stuck as error:
                 problems = [str(error)]
-        ours = [log for log in logs if log["log_level"] == "error" and log["event"] not in EXPECTED_ERRORS]
+        tally.update({f"fault of ours: {place}": count for place, count in faults.met.items()})
+        expected = EXPECTED_ERRORS | LOGGED if faults.met else EXPECTED_ERRORS
+        ours = [log for log in logs if log["log_level"] == "error" and log["event"] not in expected]
         return [*problems, *loop.problems, *(f"logged: {log}" for log in ours)]
     finally:
         loop.end()
@@ -93,9 +98,10 @@ def flow_of(*, matching: bool, looks_up: bool, slots: int) -> Flow:
 class _Play:
     """One case."""
 
-    def __init__(self, case: Case, loop: VirtualLoop, tally: Counter[str]) -> None:
+    def __init__(self, case: Case, loop: VirtualLoop, tally: Counter[str], faults: OurFaults) -> None:
         self._case = case
         self._tally = tally
+        self._faults = faults
         clock = LoopClock(loop)
         chance = random.Random(case.seed)
         flow = flow_of(matching=case.matching, looks_up=case.looks_up, slots=case.slots)
@@ -189,6 +195,8 @@ class _Play:
                 self._arrive()
             case cases.Trouble():
                 self._trouble(event)
+            case cases.OurFault(place=place, count=count):
+                self._faults.left[place] += count
             case cases.Restart(after_s=after_s, how=how, compacted=compacted):
                 await asyncio.sleep(after_s)
                 await self._restart(how, compacted=compacted)

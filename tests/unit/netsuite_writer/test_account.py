@@ -9,11 +9,15 @@ from typing import Any
 
 import httpx2
 import pytest
+from structlog.testing import capture_logs
 
 from ml_connector.common import keys
 from ml_connector.common.clock import ManualClock
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.flows import parse_flow
+from ml_connector.netsuite_writer.endings import Endings
+from ml_connector.netsuite_writer.job import Job
+from ml_connector.netsuite_writer.outcome import Ending
 from support.desired import ACCOUNT, child, desired
 from support.office import DOCUMENT, TOKEN, TRIES, Office, Vendor, found_rows, refused, written
 
@@ -104,6 +108,33 @@ async def test_an_outage_after_a_success_does_not_count_against_a_record() -> No
         await office.pass_time(60)
 
     assert [one.outcome for one in office.producer.outcomes()] == ["written"]
+    await office.close()
+
+
+async def test_a_fault_of_ours_is_told_once_counts_against_nothing_and_holds_up_that_record_only(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    office = Office(lambda _: written(), backoff_longest_s=10)
+    ended, faults = Endings.ended, iter([True] * TRIES * 2)
+
+    def faulty(self: Endings, job: Job, ending: Ending) -> asyncio.Future[None]:
+        if job.desired.external_id == "pd-org-1" and next(faults, False):
+            raise ZeroDivisionError
+        return ended(self, job, ending)
+
+    monkeypatch.setattr(Endings, "ended", faulty)
+    states = [desired("organization", str(number)) for number in range(1, 4)]
+
+    with capture_logs() as logs:
+        office.accept(*states)
+        await office.pass_time(0)
+        assert [office.outcome(state) for state in states] == ["", "written", "written"]
+        for _ in range(TRIES * 3):
+            await office.pass_time(10)
+
+    assert office.outcome(states[0]) == "written"
+    told = [(line["event"], line["record_key"]) for line in logs if line["log_level"] == "error"]
+    assert told == [("record_fault", states[0].record_key)]
     await office.close()
 
 

@@ -13,14 +13,15 @@ from typing import Any, get_args
 from ml_connector.common import keys
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.logs import get_logger
-from ml_connector.common.wire import BatchJob, Desired, Lane, Superseded
+from ml_connector.common.wire import BatchJob, Desired, Lane, Member, Superseded
 from ml_connector.netsuite_writer import match, parents
 from ml_connector.netsuite_writer.accept import Apply, Duplicate, judge
 from ml_connector.netsuite_writer.adopt import Adoption, match_rules
-from ml_connector.netsuite_writer.batch import Batches
+from ml_connector.netsuite_writer.batch import Batches, in_doubt
 from ml_connector.netsuite_writer.call import Caller, NotOurs, looks_up
 from ml_connector.netsuite_writer.comparing import Comparing
 from ml_connector.netsuite_writer.endings import Endings
+from ml_connector.netsuite_writer.faults import Faults
 from ml_connector.netsuite_writer.follow import Follower
 from ml_connector.netsuite_writer.gate import Gate
 from ml_connector.netsuite_writer.hydrates import Hydrates
@@ -49,6 +50,7 @@ class Account:
         self._schedule = Schedule(
             {"live": settings.turns_live, "replay": settings.turns_replay, "backfill": settings.turns_backfill}
         )
+        self._faults = Faults(name, schedule=self._schedule, put_back=self._again, tools=tools)
         self._caller = Caller(client=client, tools=tools)
         self._endings = Endings(tools)
         gate.admit = self._caller.prove
@@ -98,25 +100,40 @@ class Account:
 
     def resume(self, stored: BatchJob) -> None:
         """A batch that a former owner left behind: its records are locked until it has ended. Call before `accept`."""
-        jobs: list[Ready] = []
-        for member in stored.members:
-            waiting = self._tools.store.desired(member.desired_key)
-            live = self._tools.flows.flow(member.flow)
-            if waiting is None or live is None:
-                continue
-            desired = Desired.decode(waiting.body)
-            if self.unsettled(desired.record_key):  # it is in another one, too
-                continue
-            entry = _entry(waiting.key, desired)
-            self._schedule.resume(entry)
-            parent = self._tools.store.observed(desired.parent.record_key) if desired.parent is not None else None
-            parent_id = desired.default_parent if parent is None else parent.internal_id
-            jobs.append(Ready(entry, desired, waiting.trace, live, parent_id))
+        jobs = [job for member in stored.members if (job := self._resumed(member)) is not None]
         log.info("batch_resumed", account=self.name, records=len(jobs))
         self._start_batch(self._batches.resume(stored, jobs))
 
+    def _resumed(self, member: Member) -> Ready | None:
+        """One that cannot be read now counts as unanswered: it may be written before the batch has ended."""
+        try:
+            waiting = self._tools.store.desired(member.desired_key)
+            live = self._tools.flows.flow(member.flow)
+            if waiting is None or live is None:
+                return None
+            desired = Desired.decode(waiting.body)
+            if self.unsettled(desired.record_key):  # it is in another one, too
+                return None
+            entry = _entry(waiting.key, desired)
+            parent = self._tools.store.observed(desired.parent.record_key) if desired.parent is not None else None
+        except Exception as error:  # a fault of ours must not hold up the others
+            log.error("record_fault", account=self.name, record_key=member.desired_key, exc_info=error)
+            attempt = in_doubt(member, self._tools)
+            self._tools.store.put_attempt(attempt.record_key, attempt)
+            return None
+        self._schedule.resume(entry)
+        parent_id = desired.default_parent if parent is None else parent.internal_id
+        return Ready(entry, desired, waiting.trace, live, parent_id)
+
     def pump(self) -> None:
         """Start everything that may run now."""
+        try:
+            self._start_all()
+        except Exception as error:  # no record's fault, and whoever calls has a record to see to
+            log.error("pump_failed", account=self.name, exc_info=error)
+            self._wake_in(self._tools.settings.backoff_longest_s)
+
+    def _start_all(self) -> None:
         now_s = self._now_s()  # one moment for all: whatever is not due at it, the timer comes back for
         if self._may_start():
             self._fill_batches(now_s)
@@ -125,9 +142,10 @@ class Account:
                 entry = self._schedule.next(now_s, self._closed(now_s))
                 if entry is None:
                     break
-                job = self._ready(entry)
-                if job is not None:
-                    self._call(job)
+                with self._faults.of(entry):
+                    job = self._ready(entry)
+                    if job is not None:
+                        self._call(job)
         self._arm(now_s)
 
     def release(self, on: str) -> None:
@@ -172,10 +190,10 @@ class Account:
         job = self._endings.job(entry)
         known = judge(entry.generation, entry.cause, self._tools.store.observed(entry.record))
         if job is None or isinstance(known, Duplicate):  # its tombstone, or its outcome, came in meanwhile
-            self._schedule.done(entry)
             self._endings.repeated(entry)
             for rival in entry.rivals.values():
                 self._endings.replaced(rival, entry)
+            self._schedule.done(entry)
             return None
         live = self._tools.flows.flow(entry.flow)
         if live is None or live.paused or self._standings.halted(live):
@@ -212,9 +230,15 @@ class Account:
             case parents.Orphan(reason=reason):
                 self._spawn(self.end(job, Ending("dead_lettered", reason, "orphan", "ORPHAN", tries=entry.tries)))
             case parents.WaitForParent() | parents.HydrateParent() | parents.HydrateChild() if parent is not None:
-                self._spawn(self.hydrates.for_decision(decision, desired))
+                self._spawn(self._ask_for(decision, job))
                 self._block(entry, parent.record_key)
         return None
+
+    async def _ask_for(self, decision: parents.Decision, job: Job) -> None:
+        try:
+            await self.hydrates.for_decision(decision, job.desired)
+        except Exception as error:  # noqa: BLE001  the top of a task; the entry waits, and asks again when it is looked at
+            self._faults.told(job.entry, error)
 
     def _known(self, job: Ready) -> Ready | None:
         """A record that NetSuite may hold already, without our external id, is looked for first."""
@@ -241,7 +265,19 @@ class Account:
             winner.rivals |= {**loser.rivals, loser.key: loser}
             return
         for one in (loser, *loser.rivals.values()):
-            self._endings.replaced(one, winner)
+            self._replaced(one, winner)
+
+    def _replaced(self, loser: Entry, winner: Entry) -> None:
+        """A loser is in no queue any more: after a fault it is settled later."""
+        try:
+            self._endings.replaced(loser, winner)
+        except Exception as error:  # noqa: BLE001  a fault of ours must not lose its outcome, nor stop what the winner is about
+            self._jobs.add(task := self._spawn(self._replaced_later(loser, winner, self._faults.told(loser, error))))
+            task.add_done_callback(self._jobs.discard)
+
+    async def _replaced_later(self, loser: Entry, winner: Entry, pause_s: float) -> None:
+        await self._tools.clock.sleep(pause_s)
+        self._replaced(loser, winner)
 
     def _call(self, job: Ready) -> None:
         """A single call."""
@@ -257,10 +293,10 @@ class Account:
             ending = told if isinstance(told, Ending) else self.follow(job, told)
         except NotOurs:
             self._again(job.entry, self._tools.backoff_s(job.entry.failures))
-        except Exception as error:  # the top of a task: a fault of ours must not lose the record
-            log.error("try_failed", account=self.name, exc_info=error)
-            self._follower.doubt(job.entry.record)
-            self._again(job.entry, self._tools.settings.backoff_longest_s)
+        except Exception as error:  # noqa: BLE001  the top of a task: a fault of ours must not lose the record
+            self._faults.met(job.entry, error)
+            with self._faults.of(job.entry):
+                self._follower.doubt(job.entry.record)
         finally:
             self._calls -= 1
             self._suspensions.over(job.entry.kind, job.entry.began_s)
@@ -297,9 +333,10 @@ class Account:
             entry = self._schedule.next_from(lane, queue)
             if entry is None:
                 break
-            job = self._ready(entry)
-            if job is not None:
-                jobs.append(job)
+            with self._faults.of(entry):
+                job = self._ready(entry)
+                if job is not None:
+                    jobs.append(job)
         return jobs
 
     def _start_batch(self, work: Coroutine[Any, Any, None]) -> None:
@@ -323,14 +360,19 @@ class Account:
     async def end(self, job: Job, ending: Ending) -> None:
         """Settle it, then let go what waited for it; unless its flow is being flooded: then it waits."""
         entry = job.entry
-        if self._standings.floods(entry.flow, ending):
-            self._block(entry, keys.flow_key(entry.flow))
-            return
-        await self._endings.ended(job, ending)
-        if entry.repeated:
-            self._endings.repeated(entry)
-        self._schedule.done(entry)
-        self._schedule.release(entry.record)
+        with self._faults.of(entry):
+            if self._standings.floods(entry.flow, ending):
+                self._block(entry, keys.flow_key(entry.flow))
+                return
+            await self._endings.ended(job, ending)
+            if entry.repeated:
+                self._endings.repeated(entry)
+            self._schedule.done(entry)
+            self._schedule.release(entry.record)
+        self.pump()
+
+    def fault(self, job: Job, error: Exception) -> None:
+        self._faults.met(job.entry, error)
         self.pump()
 
     def go_first(self, job: Job, way: Way) -> None:
@@ -373,13 +415,17 @@ class Account:
 
     def _arm(self, now_s: float) -> None:
         """Pump again when the next delayed entry is due, or a record type may be probed that was closed at `now_s`."""
+        moments = (self._schedule.due_s(), *self._suspensions.opens_at_s(now_s))
+        due_s = min((at_s for at_s in moments if at_s is not None), default=None)
+        has_room = self._calls < self._gate.room()
+        self._wake_in(max(0.0, due_s - self._now_s()) if due_s is not None and has_room else None)
+
+    def _wake_in(self, pause_s: float | None) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        moments = (self._schedule.due_s(), *self._suspensions.opens_at_s(now_s))
-        due_s = min((at_s for at_s in moments if at_s is not None), default=None)
-        if due_s is not None and not self._stopping and self._calls < self._gate.room():
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, due_s - self._now_s()), self.pump)
+        if pause_s is not None and not self._stopping:
+            self._timer = asyncio.get_running_loop().call_later(pause_s, self.pump)
 
 
 def _entry(key: str, desired: Desired) -> Entry:

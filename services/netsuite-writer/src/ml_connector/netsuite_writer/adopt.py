@@ -13,6 +13,7 @@ from ml_connector.common.directory import LiveFlow
 from ml_connector.common.keys import RecordType
 from ml_connector.common.wire import Desired
 from ml_connector.netsuite_writer import match, settle
+from ml_connector.netsuite_writer.hold import Hold
 from ml_connector.netsuite_writer.job import Desk, Ready, Told
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
 from ml_connector.netsuite_writer.outcome import Ending
@@ -31,7 +32,7 @@ class Adoption:
 
     def __init__(self, client: NetsuiteClient, desk: Desk, spawn: Spawn) -> None:
         self._client = client
-        self._desk = desk
+        self._desk = Hold(desk)
         self._spawn = spawn
         self._waiting: dict[RecordType, list[Ready]] = {}
         self._asking: set[RecordType] = set()
@@ -44,6 +45,7 @@ class Adoption:
     def ask(self, job: Ready) -> None:
         """The job is given back to the desk once the answer is there."""
         kind = job.desired.record_type
+        self._desk.take([job])
         self._waiting.setdefault(kind, []).append(job)
         if kind not in self._asking:
             self._asking.add(kind)
@@ -59,9 +61,21 @@ class Adoption:
                     asks = len(group) < match.MOST_WANTED and match_rules(job.desired, job.live) == fields
                     (group if asks else others).append(job)
                 self._waiting[kind] = others
-                await self._ask(kind, fields, group)
+                await self._ask_surely(kind, fields, group)
         finally:
             self._asking.discard(kind)
+
+    async def _ask_surely(self, kind: RecordType, fields: tuple[str, ...], group: list[Ready]) -> None:
+        """After a fault of ours each is asked for alone: only the one that brings it about has to wait."""
+        try:
+            await self._ask(kind, fields, group)
+        except Exception as error:  # noqa: BLE001  the top of a task: a fault of ours must not lose the records
+            left = self._desk.left(group)
+            for job in left:
+                if len(group) == 1:
+                    self._desk.fault(job, error)
+                else:
+                    await self._ask_surely(kind, fields, [job])
 
     async def _ask(self, kind: RecordType, fields: tuple[str, ...], group: list[Ready]) -> None:
         wanted = {job.entry.record: match.wanted(job.desired, fields) for job in group}

@@ -7,6 +7,7 @@ Its cost in slots is a submission, a poll at the moment when it should have ende
 which records NetSuite holds what was sent. Only the others are asked one by one.
 
 A fault of ours ends the batch, not its records: those that `hold.py` knows to be left go singly, as after no answer.
+One that cannot even be put in doubt stays locked while that is tried again: nothing else would keep rule 3.
 """
 
 from __future__ import annotations
@@ -149,16 +150,22 @@ class Batches:
     # -- before ------------------------------------------------------------------------------------------------------
 
     async def _prepared(self, jobs: Sequence[Ready]) -> list[_Member]:
-        """Those that need a request; the others end here."""
+        """Those that need a request; the others end here, and one that meets a fault of ours goes alone, later."""
         members: list[_Member] = []
         endings: list[tuple[Job, Ending]] = []
         for job in jobs:
-            made = await self._caller.prepare(job)
+            try:
+                made = await self._caller.prepare(job)
+                ending = made if isinstance(made, Ending) else None
+                if isinstance(made, Answer):
+                    ending = self._desk.follow(job, Told(settle.settle(made, "upsert")))
+            except Exception as error:  # noqa: BLE001  one of many: the others must not wait for it
+                job.entry.way = "single"
+                self._desk.fault(job, error)
+                continue
             if isinstance(made, Request):
                 members.append(_Member(job, made))
-                continue
-            ending = made if isinstance(made, Ending) else self._desk.follow(job, Told(settle.settle(made, "upsert")))
-            if ending is not None:
+            elif ending is not None:
                 endings.append((job, ending))
         await self._end(endings)
         return members
@@ -355,7 +362,19 @@ class Batches:
         await together(*(self._doubt_one(job) for job in jobs))
 
     async def _doubt_one(self, job: Ready) -> None:
-        await self._note_doubt(job)
+        """Not before its doubt is noted, however often that takes."""
+        failures = 0
+        while True:
+            try:
+                await self._note_doubt(job)
+            except Exception as error:  # a fault of ours: the record must neither stay locked nor go without its doubt
+                failures += 1
+                if failures == 1:
+                    record = job.entry.record
+                    log.error("record_fault", account=self._account, record_key=record, exc_info=error)
+                await self._pause(failures)
+            else:
+                break
         self._desk.go_later(job, "single")
 
     async def _note_doubt(self, job: Ready) -> None:

@@ -115,11 +115,13 @@ class Gate:
     def leave(self, answer: Answer | None, slot: Slot) -> None:
         """The request ended; None: it was given up, or says nothing."""
         now_s = self._clock.monotonic_s()
-        if answer is None:
-            self._abandoned(slot.started_s)
-        else:
-            self._told(answer, now_s, slot)
-        self._give_back(now_s)
+        try:
+            if answer is None:
+                self._abandoned(slot.started_s)
+            else:
+                self._told(answer, now_s, slot)
+        finally:
+            self._give_back(now_s)
 
     def disguises_overload(self, slot: Slot) -> bool:
         """Whether a refused login may mean that too many are in flight (facts/netsuite.md section 9): others got in

@@ -36,6 +36,10 @@ class Hold:
         self._let_go(job)  # what is being recorded has ended, although it takes a while
         await self._desk.end(job, ending)
 
+    def fault(self, job: Job, error: Exception) -> None:
+        self._let_go(job)
+        self._desk.fault(job, error)
+
     def go_first(self, job: Job, way: Way) -> None:
         self._let_go(job)
         self._desk.go_first(job, way)

@@ -29,8 +29,12 @@ class Hydrates:
         if now_s - self._asked_s.get((entity, source_id), float("-inf")) < self._tools.settings.hydrate_again_s:
             return
         self._asked_s[entity, source_id] = now_s
-        if not await self._send(desired.flow, desired.company, entity, source_id, lane=desired.lane, reason=reason):
-            self._asked_s.pop((entity, source_id), None)  # the timer asks again
+        asked = False
+        try:
+            asked = await self._send(desired.flow, desired.company, entity, source_id, lane=desired.lane, reason=reason)
+        finally:
+            if not asked:
+                self._asked_s.pop((entity, source_id), None)  # the timer asks again
 
     async def end_doubt(self, attempt: Attempt) -> None:
         """The quiet time of an unanswered call is over: assert the newest state again if it could have been undone."""

@@ -88,6 +88,10 @@ class Desk(Protocol):
 
     async def end(self, job: Job, ending: Ending) -> None: ...
 
+    def fault(self, job: Job, error: Exception) -> None:
+        """Something of ours failed while it was handled: it goes again after a while."""
+        ...
+
     def go_first(self, job: Job, way: Way) -> None:
         """It goes next, this way."""
         ...

@@ -22,6 +22,7 @@ from ml_connector.netsuite_writer import doubt
 from ml_connector.netsuite_writer.account import Account
 from ml_connector.netsuite_writer.batch import in_doubt
 from ml_connector.netsuite_writer.call import prove
+from ml_connector.netsuite_writer.faults import Postponed
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.store import Waiting
 
@@ -67,6 +68,7 @@ class Partition:
         self._accounts: dict[str, Account] = {}
         self._fold = Fold()
         self._resumed: set[str] = set()
+        self._refused, self._doubted = Postponed(tools), Postponed(tools)  # keys of desired states; records
         self._strays: dict[str, int] = {}  # batches of a former owner that woke up -> when they appeared
         self._looked_s = tools.clock.monotonic_s()
         self._settling = asyncio.create_task(tools.settler.run(), name=f"settle-{number}")
@@ -173,18 +175,36 @@ class Partition:
     def _accept(self, waiting: list[Waiting]) -> None:
         touched: dict[str, Account] = {}
         for one in waiting:
-            try:
-                account = self._account(_account_of(one.key), Desired.decode(one.body).flow)
-            except Malformed as error:  # it stays in the topic, where the accounting counts it as waiting
-                log.error("desired_refused", partition=self.number, record_key=one.key, problem=str(error))
-                continue
-            except UnknownSchema as error:
-                raise MustStop(str(error)) from error
-            if account is not None:
-                account.accept(one)
-                touched[account.name] = account
+            with self._refused.of(one.key):
+                account = self._accept_one(one)
+                if account is not None:
+                    touched[account.name] = account
         for account in touched.values():
             account.pump()
+
+    def _accept_one(self, one: Waiting) -> Account | None:
+        try:
+            flow = Desired.decode(one.body).flow
+        except Malformed as error:  # it stays in the topic, where the accounting counts it as waiting
+            log.error("desired_refused", partition=self.number, record_key=one.key, problem=str(error))
+            return None
+        except UnknownSchema as error:
+            raise MustStop(str(error)) from error
+        account = self._account(_account_of(one.key), flow)
+        if account is not None:
+            account.accept(one)
+        return account
+
+    def _accept_refused(self) -> None:
+        """What met a fault of ours on its way in, a while later."""
+        again: list[Waiting] = []
+        for key in self._refused.due():
+            waiting = self._tools.store.desired(key)
+            if waiting is None:
+                self._refused.forget(key)
+            else:
+                again.append(waiting)
+        self._accept(again)
 
     def _account(self, name: str, flow: str) -> Account | None:
         """None while the flow is not known: its work stays in the store."""
@@ -204,14 +224,20 @@ class Partition:
             self._looked_s = self._tools.clock.monotonic_s()
             for account in tuple(self._accounts.values()):
                 account.look_again()
+        self._accept_refused()
         now_ms = self._tools.clock.now_ms()
         await self._forget_strays(now_ms)
         for attempt in self._tools.store.attempts():
             if attempt.open or doubt.quiet_at_ms(attempt, int(self._tools.settings.quiet_s * 1000)) > now_ms:
                 continue
-            owner = self._account(_account_of(attempt.record_key), attempt.flow)
-            if owner is not None and not owner.unsettled(attempt.record_key):
-                await owner.hydrates.end_doubt(attempt)
+            if not self._doubted.waits(attempt.record_key):
+                with self._doubted.of(attempt.record_key):
+                    await self._end_doubt(attempt)
+
+    async def _end_doubt(self, attempt: Attempt) -> None:
+        owner = self._account(_account_of(attempt.record_key), attempt.flow)
+        if owner is not None and not owner.unsettled(attempt.record_key):
+            await owner.hydrates.end_doubt(attempt)
 
     async def _forget_strays(self, now_ms: int) -> None:
         """Until the quiet time of their records is over the next owner has to find them."""

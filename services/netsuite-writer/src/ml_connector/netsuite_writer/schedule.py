@@ -54,6 +54,7 @@ class Entry:
     tries: list[Try] = field(default_factory=list)
     failures: int = 0  # transient ones in a row, for the backoff
     counted: int = 0  # transient ones while others succeeded
+    faults: int = 0  # of ours, while it was handled
     began_s: float = 0.0  # its last turn
     successes_seen: int | None = None  # of the account, when it was tried first, then at its last failure
     refused_after: int | None = None  # records of its type that were written when NetSuite forbade it first
@@ -170,6 +171,10 @@ class Schedule:
     def resume(self, entry: Entry) -> None:
         """A call of a former owner that is still under way: nothing of its record goes before `done`."""
         self._running[entry.record] = entry
+
+    def runs(self, entry: Entry) -> bool:
+        """Whether its record is locked by it."""
+        return self._running.get(entry.record) is entry
 
     def newest(self, record: str) -> Entry | None:
         """The newest state of a record that waits or is being written."""

@@ -40,6 +40,7 @@ class Settlement:
     dead_letter: DeadLetter | None = None
     traceparent: str = ""
     losses: list[Settlement] = field(default_factory=list)  # of the same record, committed with it
+    messages: Transaction = field(default_factory=Transaction)  # what is sent of it
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
@@ -73,7 +74,11 @@ class Settler:
         self.fenced = asyncio.Event()
 
     def submit(self, settlement: Settlement) -> asyncio.Future[None]:
-        """Queue it; the future ends once it is committed and stored."""
+        """Queue it; the future ends once it is committed and stored.
+
+        What cannot be put into messages is raised here, to whoever has the record, and not to the others of its group.
+        """
+        self._send(settlement.messages, settlement)
         self._queue.put_nowait(settlement)
         return settlement.done
 
@@ -127,7 +132,7 @@ class Settler:
             try:
                 async with self._producer.transaction() as transaction:
                     for settlement in group:
-                        self._send(transaction, settlement)
+                        transaction.messages += settlement.messages.messages
             except Fenced:
                 self._lose()
                 return
