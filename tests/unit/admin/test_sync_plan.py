@@ -113,6 +113,17 @@ def test_full_sync_costs_a_page_for_each_500_known_records() -> None:
     assert [(one.netsuite_requests, one.unchanged) for one in found.entities] == [(1_001, 1_000), (0, 0), (500, 500)]
 
 
+def test_what_the_last_full_sync_read_counts_where_it_was_more() -> None:
+    """Some of it was rejected, or is no record: it will be read again all the same."""
+    known = {"organization": Known(900, 900, seen=1_200)}
+
+    (full,) = plan(FULL, flow("organization"), known).entities
+    (since,) = plan(Asked("f", "since", since="2h"), flow("organization"), known).entities
+
+    assert (full.objects, full.calls, full.unchanged) == (1_200, 3, 900)
+    assert (since.objects, since.calls) == (900, 2)
+
+
 def test_by_force_everything_is_written() -> None:
     (cost,) = plan(FULL, flow("organization"), {"organization": Known(10, 10)}, Terms(force=True)).entities
 

@@ -35,11 +35,13 @@ Bound = Literal["at_least", "at_most"]
 class Known:
     """Of one entity: records of the scope that NetSuite is known to hold; how many of them were written, and fit.
 
-    `took_ms`: how long a write of such a record takes, measured over `samples`; None: never seen.
+    `seen`: objects that the flow's last full sync read. `took_ms`: how long a write of such a record takes, measured
+    over `samples`; None: never seen.
     """
 
     records: int = 0
     written: int = 0
+    seen: int = 0
     took_ms: float | None = None
     samples: int = 0
 
@@ -146,9 +148,10 @@ def _reads(entity: Entity, scope: Scope, known: Known) -> tuple[int, int, int]:
     if scope.mode == "ids":
         count, pages = len(scope.ids), math.ceil(len(scope.ids) / PAGE_IDS)
         return count, pages + count, pages * LIST_TOKENS + count * OBJECT_TOKENS
-    pages = max(1, math.ceil(known.records / PAGE_OBJECTS))
+    objects = max(known.records, known.seen if scope.mode == "full" else 0)
+    pages = max(1, math.ceil(objects / PAGE_OBJECTS))
     archived = 1 if entity == "deal" else 0  # archived deals have a list of their own
-    return known.records, pages + archived, pages * LIST_TOKENS + archived * ARCHIVED_TOKENS
+    return objects, pages + archived, pages * LIST_TOKENS + archived * ARCHIVED_TOKENS
 
 
 def _reading_s(calls: int, flow: Flow, tokens: int, a_day: int) -> float:
@@ -159,7 +162,7 @@ def _reading_s(calls: int, flow: Flow, tokens: int, a_day: int) -> float:
 def _rests_on(scope: Scope, flow: Flow, known: Mapping[Entity, Known]) -> tuple[str, ...]:
     objects = {
         "ids": "each id is asked for once more by itself if the list leaves it out: that is counted in",
-        "full": "the records that NetSuite is known to hold; how many Pipedrive has shows only while they are read",
+        "full": "what the last full sync read, or the records that NetSuite holds; all that there are show while read",
         "since": "the records that are known to have changed since then; what was missed comes on top",
     }
     seen = {entity: one for entity, one in known.items() if one.took_ms is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, and_, case, func, select
@@ -12,13 +13,15 @@ from ml_connector.admin.fold.reading import some
 from ml_connector.admin.fold.states import OPEN
 from ml_connector.admin.sync.ask import Scope
 from ml_connector.admin.sync.cost import Known
-from ml_connector.admin.tables import cause, dead_letter, observed, outcome, step, waiting
+from ml_connector.admin.tables import cause, dead_letter, observed, outcome, step, sync, waiting
 from ml_connector.common import keys
 from ml_connector.common.flows import Flow
 from ml_connector.common.keys import Entity
+from ml_connector.common.sync_job import SyncJob
 from ml_connector.common.wire import Outcome
 
 SAMPLES: Final = 50
+LOOKED_BACK: Final = 50  # syncs
 FEW: Final = 5  # fewer tell nothing
 
 
@@ -32,7 +35,10 @@ class Outcomes(NamedTuple):
 
 
 def known_of(connection: Connection, scope: Scope, flow: Flow) -> dict[Entity, Known]:
-    return {entity: _known(connection, entity, scope, flow) for entity in scope.entities}
+    seen = _seen(connection, flow.flow)
+    return {
+        entity: replace(_known(connection, entity, scope, flow), seen=seen.get(entity, 0)) for entity in scope.entities
+    }
 
 
 def outcomes_of(connection: Connection, job_id: str) -> Outcomes:
@@ -53,6 +59,17 @@ def outcomes_of(connection: Connection, job_id: str) -> Outcomes:
     return Outcomes(counts, max(0, left - (behind or 0)), min(left, behind or 0))
 
 
+def _seen(connection: Connection, flow: str) -> dict[str, int]:
+    """Objects of each entity, as the flow's last full syncs have read them."""
+    ended = select(sync.c.value).where(sync.c.flow == flow, sync.c.state == "done")
+    values = connection.scalars(ended.order_by(sync.c.created_at_ms.desc()).limit(LOOKED_BACK)).all()
+    found: dict[str, int] = {}
+    for job in map(SyncJob.decode, reversed(values)):
+        if job.mode == "full":
+            found.update({entity: walked.progress.read for entity, walked in job.walked.items()})
+    return found
+
+
 def _known(connection: Connection, entity: Entity, scope: Scope, flow: Flow) -> Known:
     mapping = flow.mapping_of(entity)
     if mapping is None:
@@ -66,7 +83,6 @@ def _known(connection: Connection, entity: Entity, scope: Scope, flow: Flow) -> 
     start = key("")
     of_entity = and_(observed.c.record_key >= start, observed.c.record_key < f"{start}:", observed.c.flow == flow.flow)
     took = _took(connection, of_entity)
-    measured = Known(took_ms=statistics.median(took) if len(took) >= FEW else None, samples=len(took))
     if scope.mode == "ids":
         parts: list[ColumnElement[bool]] = [observed.c.record_key.in_(part) for part in some(map(key, scope.ids))]
     elif scope.since_ms is not None:
@@ -75,7 +91,12 @@ def _known(connection: Connection, entity: Entity, scope: Scope, flow: Flow) -> 
     else:
         parts = [of_entity]
     counts = [_counts(connection, part) for part in parts]
-    return Known(sum(one[0] for one in counts), sum(one[1] for one in counts), measured.took_ms, measured.samples)
+    return Known(
+        records=sum(one[0] for one in counts),
+        written=sum(one[1] for one in counts),
+        took_ms=statistics.median(took) if len(took) >= FEW else None,
+        samples=len(took),
+    )
 
 
 def _counts(connection: Connection, which: ColumnElement[bool]) -> tuple[int, int]:

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import delete, insert, select
 
 from ml_connector.admin.changing import Said
+from ml_connector.admin.database import Database
 from ml_connector.admin.fold import fold
 from ml_connector.admin.identity.roles import Actor, Role
 from ml_connector.admin.replay.control import Conflict, NotFound
@@ -17,7 +18,7 @@ from ml_connector.admin.sync.ask import Asked
 from ml_connector.admin.sync.control import Syncs
 from ml_connector.admin.sync.drive import SAY_AGAIN_S, Driver
 from ml_connector.admin.sync.known import outcomes_of
-from ml_connector.admin.tables import act, observed, outbox, sync, sync_walk
+from ml_connector.admin.tables import act, metadata, observed, outbox, sync, sync_walk
 from ml_connector.common import headers as h
 from ml_connector.common import keys, topics
 from ml_connector.common.clock import ManualClock
@@ -79,8 +80,8 @@ class Broker:
 
 
 class Office:
-    def __init__(self, path: Path) -> None:
-        self.database = new_database(path)
+    def __init__(self, database: Database) -> None:
+        self.database = database
         self.clock = ManualClock(m.START_MS + 1_000_000)
         self.level = Level()
         self.syncs = Syncs(self.database, self.level, self.clock)
@@ -132,8 +133,16 @@ class Office:
 
 
 @pytest.fixture
-def office(tmp_path: Path) -> Office:
-    return Office(tmp_path)
+def empty(database: Database) -> Database:
+    with database.write() as connection:
+        for table in metadata.sorted_tables:
+            connection.execute(delete(table))
+    return database
+
+
+@pytest.fixture
+def office(empty: Database) -> Office:
+    return Office(empty)
 
 
 def test_sync_goes_from_entity_to_entity_and_leaves_no_state_behind(office: Office) -> None:
@@ -280,13 +289,22 @@ def test_unknown_flow_or_sync_is_not_found(office: Office) -> None:
         office.syncs.get("000000000000")
 
 
-def test_database_made_anew_knows_the_same_syncs(office: Office, tmp_path: Path) -> None:
+def test_of_many_who_start_one_at_once_one_does(office: Office) -> None:
+    async def all_at_once() -> list[object]:
+        return await asyncio.gather(*(office.syncs.create(FULL, ANNA) for _ in range(8)), return_exceptions=True)
+
+    made = asyncio.run(all_at_once())
+
+    assert sorted(type(one).__name__ for one in made) == ["Conflict"] * 7 + ["SyncJob"]
+
+
+def test_database_made_anew_knows_the_same_syncs(empty: Database, tmp_path: Path) -> None:
     """The newest entry counts, in whatever order they come; a walk's state is gone when the topic says so."""
-    job = office.create()
-    office.act(job, "sync.pause")
-    entries = office.told()
-    (tmp_path / "new").mkdir()
-    anew = Office(tmp_path / "new")
+    before = Office(new_database(tmp_path))
+    job = before.create()
+    before.act(job, "sync.pause")
+    entries = before.told()
+    anew = Office(empty)
 
     anew.fold(*((topics.JOBS, f"sync/{one.job_id}".encode(), one.encode(), {}) for one in reversed(entries)))
     anew.tell(job.job_id, "paused")
@@ -329,6 +347,20 @@ def test_plan_counts_the_records_that_are_known(office: Office) -> None:
     assert counts(full) == [(9, 8), (1, 1)]
     assert counts(since) == [(2, 1), (0, 0)]
     assert counts(ids) == [(3, 1)]
+
+
+def test_plan_counts_what_the_last_full_sync_read(office: Office) -> None:
+    for entities, read in (((), 9), (("organization",), 7)):
+        job = office.create(Asked("acme-eu", "full", entities=entities))  # type: ignore[arg-type]  # a test's own
+        for entity in job.entities:
+            office.tell(job.job_id, "done", entity, progress=Progress(read=read))
+            office.look()
+        office.look()
+        office.clock.advance(1)
+
+    plan = office.syncs.plan(FULL)
+
+    assert [(one.entity, one.objects) for one in plan.entities] == [("organization", 7), ("person", 9)]
 
 
 def test_plan_measures_how_long_writes_take(office: Office) -> None:
