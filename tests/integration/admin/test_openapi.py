@@ -9,17 +9,12 @@ from typing import Any, cast
 
 import pytest_asyncio
 import schemathesis
-from hypothesis import HealthCheck, Phase, settings
-from schemathesis.checks import not_a_server_error
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    response_schema_conformance,
-    status_code_conformance,
-)
+from schemathesis.schemas import APIOperation
 
 from ml_connector.admin.api.services import Services
 from ml_connector.admin.app import make_api
 from ml_connector.cli.stack import ADMIN, COMPANY, FLOW
+from support.openapi import CHECKS, ask, each_operation
 from support.operating import Operating
 
 
@@ -34,7 +29,6 @@ def document() -> dict[str, Any]:
 
 schema = schemathesis.openapi.from_dict(document())
 seen: dict[str, set[int]] = defaultdict(set)
-CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
 
 class Target:
@@ -110,20 +104,15 @@ async def target() -> AsyncIterator[Target]:
         yield Target(operating, letters, made["id"], sync["id"])
 
 
-@schema.parametrize()
-@settings(
-    max_examples=25,
-    deadline=None,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=list(HealthCheck),
-    derandomize=True,
-)
-def test_answers_fit_the_document(case: schemathesis.Case[Any], target: Target) -> None:
-    target.aim(case)
-    response = case.call(base_url=target.url, headers=target.headers)
+@each_operation(schema)
+def test_answers_fit_the_document(operation: APIOperation[Any, Any, Any, Any], target: Target) -> None:
+    def send(case: schemathesis.Case[Any]) -> None:
+        target.aim(case)
+        response = case.call(base_url=target.url, headers=target.headers)
+        seen[operation.label].add(response.status_code)
+        case.validate_response(response, checks=CHECKS)
 
-    seen[case.operation.label].add(response.status_code)
-    case.validate_response(response, checks=CHECKS)
+    ask(operation, send, requests=25)
 
 
 def test_both_kinds_of_answers_were_seen() -> None:
