@@ -73,8 +73,8 @@ class Request:
     @property
     def digest(self) -> str:
         """Of what NetSuite shall hold, however it gets there: an empty field is the same whether it was left out of a
-        create or is cleared."""
-        held = self.body
+        create or is cleared. A record that is adopted may hold something there: the next write is to clear it."""
+        held = self.payload if self.kind == "adopt" else self.body
         if b":null" in held:
             held = encode_json({name: value for name, value in decode_json(held).items() if value is not None})
         return hashlib.sha256(held).hexdigest()[:32]
