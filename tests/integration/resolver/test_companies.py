@@ -66,12 +66,13 @@ class Acme:
         lines = await self.resolving.asked(self.name)
         return Counter(line["status"] for line in lines if line["path"].startswith("/api/v2/organizations/"))
 
-    async def somebody_else(self, requests: int) -> None:
-        """Another integration with the same token."""
+    async def somebody_else(self, requests: int, *, until: int | None = None) -> None:
+        """Another integration with the same token. It asks so often, or until it gets this status."""
         url = f"{self.resolving.stack.urls['pipedrive']}/api/v2/organizations/1"
         async with httpx2.AsyncClient(headers={"x-api-token": token_of(self.name)}) as http:
             for _ in range(requests):
-                await http.get(url)
+                if (await http.get(url)).status_code == until:
+                    return
 
 
 async def test_burst_window_is_never_overrun(resolving: Resolving) -> None:
@@ -123,7 +124,7 @@ async def test_banned_company_is_asked_once(resolving: Resolving) -> None:
     """Hammering turns 429 into Cloudflare's 403; whoever goes on asking stays banned."""
     acme = Acme(resolving)
     ids = await acme.founded(5)
-    await acme.somebody_else(230)
+    await acme.somebody_else(2_000, until=403)
     already = await acme.statuses()
 
     acme.hydrate(ids)
@@ -164,8 +165,8 @@ async def test_sick_companies_delay_no_other_and_lose_nothing(resolving: Resolvi
     async def most_are_there() -> bool:
         return len(expected & set(await resolving.desired())) >= 0.95 * len(expected)
 
-    await until(most_are_there, within_s=15)
-    assert time.monotonic() - sent_s < 25, "the slow ones have not answered yet"
+    await until(most_are_there, within_s=25)
+    assert time.monotonic() - sent_s < 29, "the slow ones have not answered yet"
     assert not {f"1:{name}-0" for name in sick} & set(await resolving.desired())
 
     await resolving.sandbox("DELETE", "faults")
