@@ -90,6 +90,26 @@ async def test_the_least_limit_of_several_flows_holds_for_all(writing: Writing) 
     assert (found["peak_in_flight"], found["refused_for_concurrency"]) == (3, 0)
 
 
+async def test_a_pause_that_netsuite_asks_for_is_kept(writing: Writing) -> None:
+    own = await opened(writing, "3500021", slots=2, facts={"others_in_flight": 2, "retry_after_s": 2})
+    states = own.states_of("organization", range(1, 4))
+
+    await own.emit(*states)
+
+    async def refused() -> list[Line]:
+        return [line for line in await own.log() if line["status"] == 429]
+
+    async def is_refused() -> bool:
+        return bool(await refused())
+
+    await until(is_refused)
+    await own.switch(others_in_flight=0)
+    await own.outcomes(*states)
+
+    began_ms = min(line["start_ms"] for line in await own.log() if line["status"] == 204)
+    assert began_ms - max(line["end_ms"] for line in await refused()) >= 2000
+
+
 async def test_two_flows_of_one_account_get_their_turns_alike(writing: Writing) -> None:
     own = await opened(writing, "3500007", slots=2)
     other = await beside(own, "flow-3500007-us", prefix="us")

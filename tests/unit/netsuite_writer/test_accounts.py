@@ -20,7 +20,7 @@ from ml_connector.common.wire import Attempt, Doubt
 from ml_connector.netsuite_writer.accounts import SMALLEST, UNTIL_READ, Accounts
 from ml_connector.netsuite_writer.govern import Governor
 from ml_connector.netsuite_writer.job import Tools
-from ml_connector.netsuite_writer.netsuite.client import granted_by
+from ml_connector.netsuite_writer.netsuite.reading import granted_by
 from ml_connector.netsuite_writer.settings import WriterSettings
 from ml_connector.netsuite_writer.settlement import Settler
 from ml_connector.netsuite_writer.store import Store

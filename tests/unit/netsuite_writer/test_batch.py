@@ -23,7 +23,7 @@ from support.office import Office, found_rows, written
 JOB = "https://netsuite.test/services/rest/async/v1/job/1"
 NOT_SHOWN = "pd-org-3"  # the read-back does not show it: its task's result is asked for
 BATCH: Any = {"batch_from": 5, "quiet_s": 900}
-ODD = httpx2.Response(200, json={"items": [None]})
+FAULT = ZeroDivisionError("of ours")
 
 
 @pytest.fixture(autouse=True)
@@ -36,14 +36,17 @@ def logged() -> Iterator[list[MutableMapping[str, Any]]]:
 class Vendor:
     """Takes batches, has executed them at once, and shows what they wrote but for one. `odd`: answers by last segment."""
 
-    def __init__(self, **odd: httpx2.Response) -> None:
+    def __init__(self, **odd: httpx2.Response | Exception) -> None:
         self.odd = odd
         self.sent: list[dict[str, Any]] = []
 
     def __call__(self, request: httpx2.Request) -> httpx2.Response:
         last = request.url.path.rstrip("/").rpartition("/")[2]
-        if last in self.odd:
-            return self.odd[last]
+        odd = self.odd.get(last)
+        if isinstance(odd, Exception):
+            raise odd
+        if odd is not None:
+            return odd
         match request.method, last:
             case "PUT", "customer":
                 self.sent = json.loads(request.content)["items"]
@@ -106,7 +109,7 @@ async def test_task_links_without_a_relation_are_passed_over() -> None:
 
 
 async def test_those_that_ended_before_the_fault_are_left_alone(logged: list[MutableMapping[str, Any]]) -> None:
-    office = Office(Vendor(task=ODD), **BATCH)
+    office = Office(Vendor(task=FAULT), **BATCH)
     states = states_of()
 
     office.accept(*states)
@@ -121,7 +124,7 @@ async def test_those_that_ended_before_the_fault_are_left_alone(logged: list[Mut
 
 
 async def test_after_a_fault_before_anyone_ended_all_go_singly_as_after_no_answer() -> None:
-    office = Office(Vendor(suiteql=ODD), **BATCH)
+    office = Office(Vendor(suiteql=FAULT), **BATCH)
     states = states_of()
 
     office.accept(*states)
@@ -134,7 +137,7 @@ async def test_after_a_fault_before_anyone_ended_all_go_singly_as_after_no_answe
 
 
 async def test_the_account_goes_on_in_batches_too() -> None:
-    vendor = Vendor(suiteql=ODD)
+    vendor = Vendor(suiteql=FAULT)
     office = Office(vendor, **BATCH)
     await broken_off(office)
     vendor.odd.clear()
@@ -179,7 +182,7 @@ async def test_a_fault_before_the_request_holds_up_that_record_only(
 
 
 async def test_a_batch_of_a_former_owner_that_breaks_off_locks_nobody() -> None:
-    office = Office(Vendor(suiteql=ODD), **BATCH)
+    office = Office(Vendor(suiteql=FAULT), **BATCH)
     states = states_of()
     members = tuple(Member(key_of(one), one.flow, COMPANY, "organization", one.source_id) for one in states)
     stored = BatchJob("key", ACCOUNT.lower(), "customer", members, at_ms=0, owner="another", job_id="1")
@@ -196,7 +199,7 @@ async def test_a_batch_of_a_former_owner_that_breaks_off_locks_nobody() -> None:
 
 
 async def test_one_that_cannot_be_put_in_doubt_waits_until_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    office = Office(Vendor(suiteql=ODD), **BATCH)
+    office = Office(Vendor(suiteql=FAULT), **BATCH)
     states = states_of()
     put = office.store.put_attempt
 

@@ -6,8 +6,10 @@ import asyncio
 import random
 from pathlib import Path
 
+import pytest
+
 from ml_connector.common.clock import ManualClock
-from ml_connector.netsuite_writer.gate import REFUSED_CROWDS, Gate, Slot
+from ml_connector.netsuite_writer.gate import REFUSED_CROWDS, RETRY_AFTER_LONGEST_S, Gate, Slot
 from ml_connector.netsuite_writer.govern import Governor
 from ml_connector.netsuite_writer.settings import WriterSettings
 from ml_connector.netsuite_writer.settle import Answer
@@ -174,3 +176,31 @@ async def test_a_refused_login_suspends_and_one_probe_at_a_time_decides() -> Non
     await asyncio.gather(*waiting)
 
     assert [bool(reason) for reason in told] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ("status", "asked_s", "pause_s"), [(429, 7, 7), (503, 7, 7), (429, 86_400, RETRY_AFTER_LONGEST_S)]
+)
+async def test_nobody_enters_before_the_pause_that_netsuite_asks_for_is_over(
+    status: int, asked_s: float, pause_s: float
+) -> None:
+    clock = ManualClock()
+    gate = new_gate(clock)
+    await let_in(gate, clock)
+    slot, other = await gate.enter(), await gate.enter()
+
+    gate.leave(Answer(status, retry_after_s=asked_s), slot)
+    gate.leave(Answer(status, retry_after_s=1), other)  # the longer one counts
+    entering = asyncio.create_task(gate.enter(urgent=True))
+    clock.advance(pause_s - 0.1)
+    gate.wake()
+    await asyncio.sleep(0)
+    assert not entering.done()
+
+    clock.advance(0.1)
+    gate.wake()
+    await asyncio.sleep(0)
+
+    assert entering.done()
+    assert not gate.suspended
+    gate.leave(GOOD, entering.result())

@@ -13,7 +13,7 @@ from typing import Any, Final
 import httpx2
 import pytest
 
-from ml_connector.netsuite_writer.netsuite.client import read_answer
+from ml_connector.netsuite_writer.netsuite.reading import read_answer
 from ml_connector.netsuite_writer.settle import (
     Answer,
     Fault,

@@ -22,10 +22,11 @@ from ml_connector.netsuite_writer.check import CREDENTIALS, Checking, unknown_fl
 from ml_connector.netsuite_writer.gate import Admit, Gate
 from ml_connector.netsuite_writer.govern import Governor
 from ml_connector.netsuite_writer.job import Tools
-from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, granted_by
+from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
 from ml_connector.netsuite_writer.netsuite.connections import CONNECT_S, Connections, transport
 from ml_connector.netsuite_writer.netsuite.login import Logins, agreed
 from ml_connector.netsuite_writer.netsuite.looking import Looking
+from ml_connector.netsuite_writer.netsuite.reading import granted_by
 from ml_connector.netsuite_writer.netsuite.tba import Signing
 from ml_connector.netsuite_writer.netsuite.tokens import Tokens
 from ml_connector.netsuite_writer.settings import WriterSettings

@@ -27,7 +27,8 @@ from ml_connector.netsuite_writer import doubt, readback, settle
 from ml_connector.netsuite_writer.call import Caller, NotOurs
 from ml_connector.netsuite_writer.hold import Hold
 from ml_connector.netsuite_writer.job import Desk, Job, Ready, Told, Tools
-from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, last_segment
+from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
+from ml_connector.netsuite_writer.netsuite.reading import last_segment, read_json
 from ml_connector.netsuite_writer.outcome import Ending
 from ml_connector.netsuite_writer.settle import Answer
 from ml_connector.netsuite_writer.together import together
@@ -315,11 +316,8 @@ class Batches:
         answer, body = await self._asked(lambda: self._tasks(job_id))
         if answer.status != 200:
             return []
-        items = _object(body).get("items", [])
-        addresses = [
-            link.get("href", "") for item in items for link in item.get("links", []) if link.get("rel") == "self"
-        ]
-        return [last_segment(address) for address in addresses]
+        links = (link for item in _objects(_object(body), "items") for link in _objects(item, "links"))
+        return [last_segment(str(link.get("href", ""))) for link in links if link.get("rel") == "self"]
 
     async def _result(self, path: str, member: _Member) -> Told | None:
         """None: it does not say, or speaks of another record. Asked once: it stays what it is."""
@@ -419,8 +417,11 @@ def _is_completed(body: bytes) -> bool:
 
 
 def _object(body: bytes) -> dict[str, Any]:
-    try:
-        found = msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        return {}
+    found = read_json(body)
     return found if isinstance(found, dict) else {}
+
+
+def _objects(of: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    """A list's members that are objects; in an answer of another shape there are none."""
+    found = of.get(name)
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []

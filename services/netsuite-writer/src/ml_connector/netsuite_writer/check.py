@@ -17,8 +17,9 @@ from ml_connector.common.credentials import NetsuiteM2M, NetsuiteTba
 from ml_connector.common.errors import SecretUnreadable
 from ml_connector.common.flows import Flow, NetsuiteAuth
 from ml_connector.netsuite_writer import demands, findings
-from ml_connector.netsuite_writer.netsuite.client import LIMITS_PATH, granted_by
+from ml_connector.netsuite_writer.netsuite.client import LIMITS_PATH
 from ml_connector.netsuite_writer.netsuite.looking import Looking, Seen
+from ml_connector.netsuite_writer.netsuite.reading import granted_by
 from ml_connector.netsuite_writer.netsuite.skew import ahead_s, worth_signing
 from ml_connector.netsuite_writer.netsuite.tba import authorization_for
 from ml_connector.netsuite_writer.netsuite.tokens import REFUSALS, form_for

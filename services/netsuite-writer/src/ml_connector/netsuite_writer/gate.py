@@ -21,6 +21,9 @@ from ml_connector.netsuite_writer.settings import WriterSettings
 from ml_connector.netsuite_writer.settle import Answer, fault_of
 
 OUTAGE_FIRST_S: Final = 1.0
+# No Retry-After of NetSuite is documented (facts/netsuite.md section 9): one that is mistaken must not stop an account
+# for longer than a suspension waits for its probe.
+RETRY_AFTER_LONGEST_S: Final = 60.0
 LOOK_AGAIN_S: Final = 0.05
 REFUSED_CROWDS: Final = 2  # logins refused in a row, per slot, until nobody takes them for overload any more
 SPARE_TURNS: Final = 16  # of so many slots that others wait for too; as the backfill lane has
@@ -181,6 +184,8 @@ class Gate:
 
     def _told(self, answer: Answer, now_s: float, slot: Slot) -> None:
         started_s = slot.started_s
+        if answer.retry_after_s > 0 and answer.status in {429, 503}:
+            self.governor.wait(now_s + min(answer.retry_after_s, RETRY_AFTER_LONGEST_S))
         match fault_of(answer):
             case None:
                 self._well(now_s, started_s)

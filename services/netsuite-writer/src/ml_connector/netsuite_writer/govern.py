@@ -63,6 +63,7 @@ class Governor:
         self._decreased_s = float("-inf")
         self._probe_pause_s = PROBE_FIRST_S
         self._closed_until_s = float("-inf")
+        self._asked_until_s = float("-inf")  # NetSuite named this moment itself
         self._alone_pause_s = ALONE_FIRST_S
 
     def bound(self, ceiling: int) -> None:
@@ -78,14 +79,15 @@ class Governor:
 
     def free(self, now_s: float) -> int:
         """Slots that may be taken now."""
-        if now_s < self._closed_until_s:
+        if now_s < max(self._closed_until_s, self._asked_until_s):
             return 0
         return max(0, self.limit(now_s) - self.in_flight - self._held(now_s))
 
     def opens_at_s(self, now_s: float) -> float | None:
         """The earliest moment after `now_s` at which `free` may rise by itself; None: only a `give_back` changes it."""
-        if now_s < self._closed_until_s:
-            return self._closed_until_s
+        opens_s = max(self._closed_until_s, self._asked_until_s)
+        if now_s < opens_s:
+            return opens_s
         moments = self._holds[:1] if self._held(now_s) else []
         limit = self.limit(now_s)
         if self._growth is not None and limit < self.ceiling:
@@ -103,6 +105,10 @@ class Governor:
     def hold(self, until_s: float) -> None:
         """Until then a request whose answer never came may still occupy a slot at NetSuite."""
         heapq.heappush(self._holds, until_s)
+
+    def wait(self, until_s: float) -> None:
+        """NetSuite asked for a pause: no request begins before it is over."""
+        self._asked_until_s = max(self._asked_until_s, until_s)
 
     def overloaded(self, now_s: float, *, started_s: float, among: int) -> None:
         """A request that began at `started_s`, `among` so many, was refused; call it before its `give_back`.

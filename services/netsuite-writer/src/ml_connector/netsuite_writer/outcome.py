@@ -132,6 +132,6 @@ def _json(body: bytes) -> msgspec.Raw:
         return NO_JSON
     try:
         parsed: Any = msgspec.json.decode(body, type=msgspec.Raw)
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # malformed; no UTF-8; nested too deeply
         return msgspec.Raw(msgspec.json.encode(body[:1000].decode("utf-8", "replace")))
     return parsed if len(body) <= MAX_TRACE_BYTES else msgspec.Raw(b'"too large: see the dead letter"')

@@ -89,9 +89,17 @@ class References:
             answer, rows = await self._queries.query(f"{suiteql} WHERE id > {last} ORDER BY id")
             if answer.status != 200:
                 return answer
+            if not all(_has_id(row) for row in rows):
+                return Answer(502, detail="a row without an id")
             ids |= {str(row[name]).casefold(): str(row["id"]) for row in rows for name in names if row.get(name)}
             if len(rows) < MOST_ROWS:
                 break
             last = int(rows[-1]["id"])
         table.ids, table.read_s = ids, self._clock.monotonic_s()
         return None
+
+
+def _has_id(row: Mapping[str, Any]) -> bool:
+    """Pages go on after the last one, so it must be a number."""
+    shown = str(row.get("id"))
+    return shown.isascii() and shown.isdecimal()

@@ -34,6 +34,7 @@ class Answer:
     sent: bool = True
     under_load: bool = False
     location: str = ""  # of a job
+    retry_after_s: float = 0.0  # what it asks for; 0: nothing
 
 
 # What an answer says about the account rather than about one record.

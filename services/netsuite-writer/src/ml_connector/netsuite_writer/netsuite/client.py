@@ -20,6 +20,7 @@ from ml_connector.common.keys import RecordType
 from ml_connector.common.logs import get_logger
 from ml_connector.netsuite_writer.gate import Gate, Slot
 from ml_connector.netsuite_writer.netsuite.connections import Connections
+from ml_connector.netsuite_writer.netsuite.reading import UNREADABLE, looked_up, read_answer, read_rows
 from ml_connector.netsuite_writer.netsuite.tokens import TokenRefused
 from ml_connector.netsuite_writer.settle import Answer
 from ml_connector.netsuite_writer.write import RECORD_PATH, Request
@@ -27,7 +28,6 @@ from ml_connector.netsuite_writer.write import RECORD_PATH, Request
 log = get_logger()
 
 WRITABLE: Final = frozenset({"customer", "contact", "opportunity"})
-MAX_DETAIL_CHARS: Final = 300
 JOB_PATH: Final = "/services/rest/async/v1/job"
 LIMITS_PATH: Final = "/services/rest/system/v1/governanceLimits"
 
@@ -78,7 +78,8 @@ class NetsuiteClient:
     async def find(self, request: Request, *, traceparent: str) -> Response:
         """The record under the request's external id; its internal id, or status 404."""
         path = request.as_("upsert").path
-        return await self._send("GET", path, b"", {TRACEPARENT: traceparent}, urgent=False)
+        found = await self._send("GET", path, b"", {TRACEPARENT: traceparent}, urgent=False)
+        return replace(found, answer=looked_up(found.answer))
 
     async def submit(
         self, record_type: RecordType, items: list[bytes], *, idempotency_key: str, parallel: bool
@@ -111,11 +112,10 @@ class NetsuiteClient:
         headers = {**_JSON, "prefer": "transient"}
         response = await self._send("POST", "/services/rest/query/v1/suiteql?limit=1000", body, headers, spare=spare)
         if response.answer.status != 200:
-            return response.answer, []
-        try:
-            rows: list[dict[str, Any]] = msgspec.json.decode(response.body)["items"]
-        except (msgspec.DecodeError, KeyError, TypeError):
-            return Answer(502, detail="the answer is not a SuiteQL page"), []
+            return looked_up(response.answer), []
+        rows = read_rows(response.body)
+        if rows is None:
+            return Answer(UNREADABLE, detail="the answer is not a SuiteQL page"), []
         return response.answer, rows
 
     async def _send(
@@ -180,61 +180,3 @@ class NetsuiteClient:
 def _refuse_others(record_type: str) -> None:
     if record_type not in WRITABLE:
         raise ValueError(f"{record_type} is not a record type that ml-connector may write")
-
-
-def read_answer(response: httpx2.Response) -> Answer:
-    """A status below 300 with an error body is an error all the same: results of batches may come so."""
-    location = str(response.headers.get("location", ""))
-    if response.status_code < 300 and b"o:errorDetails" not in response.content:
-        return Answer(response.status_code, internal_id=_internal_id(response, location), location=location)
-    code, detail, status = _error(response.content)
-    if response.status_code >= 300:
-        status = response.status_code
-    return Answer(status, code, detail[:MAX_DETAIL_CHARS], location=location)
-
-
-def last_segment(address: str) -> str:
-    """What an address names: a record, a job, a task."""
-    return address.rstrip("/").rpartition("/")[2]
-
-
-def _internal_id(response: httpx2.Response, location: str) -> str | None:
-    """After a write the last segment of `Location`; after a read the member `id`."""
-    if location:
-        return last_segment(location) or None
-    try:
-        found = msgspec.json.decode(response.content)
-    except msgspec.DecodeError:
-        return None
-    return str(found["id"]) if isinstance(found, dict) and "id" in found else None
-
-
-def _error(body: bytes) -> tuple[str, str, int]:
-    """Code and text of the first detail, and the status; the printed 429 has a misleading code at top level."""
-    try:
-        found = msgspec.json.decode(body)
-    except msgspec.DecodeError:
-        return "", "the answer is not JSON", 502
-    if not isinstance(found, dict):
-        return "", "the answer is not an error body", 502
-    details = found.get("o:errorDetails")
-    first = details[0] if isinstance(details, list) and details and isinstance(details[0], dict) else found
-    status = found.get("status")
-    return (
-        str(first.get("o:errorCode", "")),
-        str(first.get("detail") or found.get("title") or ""),
-        status if isinstance(status, int) and status >= 400 else 400,
-    )
-
-
-def granted_by(body: bytes) -> int | None:
-    """Requests in flight that governanceLimits grants this integration (Oracle article_0625010817)."""
-    try:
-        found = msgspec.json.decode(body, type=dict[str, object])
-    except (msgspec.DecodeError, msgspec.ValidationError):
-        return None
-    name = "integrationConcurrencyLimit"
-    if found.get("integrationLimitType") != "integrationSpecific":
-        name = "accountUnallocatedConcurrencyLimit"
-    limit = found.get(name, found.get("accountConcurrencyLimit"))
-    return limit if isinstance(limit, int) and limit > 0 else None

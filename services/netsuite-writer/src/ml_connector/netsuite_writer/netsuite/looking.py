@@ -18,8 +18,8 @@ import msgspec
 from ml_connector.common.errors import TryLater
 from ml_connector.common.keys import RecordType
 from ml_connector.netsuite_writer.gate import Admit, Gate
-from ml_connector.netsuite_writer.netsuite.client import read_answer
 from ml_connector.netsuite_writer.netsuite.connections import Connections
+from ml_connector.netsuite_writer.netsuite.reading import read_answer
 from ml_connector.netsuite_writer.netsuite.tokens import TOKEN_PATH
 from ml_connector.netsuite_writer.settle import Answer, fault_of
 
