@@ -15,7 +15,9 @@ import pytest
 import pytest_asyncio
 
 from ml_connector.cli.demo.vendors import NetsuiteEyes
+from ml_connector.cli.reading import newest_by_key
 from ml_connector.cli.stack import ADMIN, ALL, COMPANY, FLOW, StackOptions
+from ml_connector.common import topics
 from support.living import KINDS, SHORT, Living
 from support.operating import Api
 from support.writing import until
@@ -99,6 +101,19 @@ class Company:
         log = (await self._http.get(f"{self.stack.urls['netsuite']}/_sandbox/log")).json()["entries"]
         return sum(1 for line in log if line["method"] in {"PUT", "PATCH", "POST"} and "/record/" in line["path"])
 
+    async def slowly(self) -> None:
+        """The next list takes a while."""
+        fault = {"company": COMPANY, "match": "/api/v2/organizations", "delay_s": 3, "count": 1}
+        (await self._http.post(f"{self.stack.urls['pipedrive']}/_sandbox/faults", json=fault)).raise_for_status()
+
+    async def has_walk(self, sync: str, states: set[str]) -> bool:
+        return (await self.api.get(f"/syncs/{sync}"))["walks"][0]["state"] in states
+
+    async def is_forgotten(self, sync: str) -> bool:
+        """The owner keeps nothing of it any more."""
+        state = await asyncio.to_thread(newest_by_key, self.living.kafka, topics.STATE.name)
+        return not [key for key in state if key.startswith(f"{COMPANY}/sync/{sync}/")]
+
     async def has_read_organizations(self, sync: str) -> bool:
         walk = (await self.api.get(f"/syncs/{sync}"))["walks"][0]
         return bool(walk["state"] == "done" and walk["read"] == COUNTS["organizations"])
@@ -159,3 +174,28 @@ async def test_one_record_is_read_anew(company: Company) -> None:
     ended = json.loads(refreshed.stdout)
     assert (refreshed.returncode, ended["mode"], ended["ids"]) == (0, "ids", ["7"]), refreshed.stderr
     assert [(one["entity"], one["read"]) for one in ended["walks"]] == [("organization", 1)]
+
+
+async def test_sync_is_paused_goes_on_and_is_cancelled(company: Company) -> None:
+    """The owner stops before the next page; what it read before is read once."""
+    await company.slowly()
+    started = await company.mlc("sync", FLOW, "--full", "--yes", "--json")
+    sync = json.loads(started.stdout)["id"]
+    await company.mlc("syncs", "pause", sync, "--reason", "lunch")
+    stands = {"paused", "done"}  # a list of one page is read to its end
+    await until(lambda: company.has_walk(sync, stands), within_s=30)
+    paused = await company.api.get(f"/syncs/{sync}")
+    await company.mlc("syncs", "resume", sync)
+    resumed = await company.mlc("syncs", "watch", sync)
+
+    await company.slowly()
+    second = json.loads((await company.mlc("sync", FLOW, "--full", "--yes", "--json")).stdout)["id"]
+    await until(lambda: company.has_walk(second, {"running"}), within_s=30)
+    cancelled = await company.mlc("syncs", "cancel", second)
+
+    assert (paused["state"], [one["read"] for one in paused["walks"]][1:]) == ("paused", [0, 0])
+    assert resumed.returncode == 0 and resumed.stdout.startswith(f"sync {sync} is done: 80 read"), resumed.stderr
+    assert cancelled.stdout.startswith(f"sync {second} is cancelled"), cancelled.stderr
+    await until(lambda: company.has_walk(second, {"done", "cancelled"}), within_s=30)
+    await until(lambda: company.is_forgotten(second), within_s=30)
+    assert [one["read"] for one in (await company.api.get(f"/syncs/{second}"))["walks"]][1:] == [0, 0]
