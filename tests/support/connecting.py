@@ -16,7 +16,6 @@ import httpx2
 from sqlalchemy import select
 
 from ml_connector.admin.api.services import Services
-from ml_connector.admin.app import make_api, within_door
 from ml_connector.admin.changing import Said
 from ml_connector.admin.connect.connect import Connects
 from ml_connector.admin.connect.exchange import Exchange
@@ -30,6 +29,7 @@ from ml_connector.admin.identity.tokens import Verifier
 from ml_connector.admin.secrets.change import Place, Secrets
 from ml_connector.admin.settings import AdminSettings
 from ml_connector.admin.tables import act, secret
+from ml_connector.admin.web import make_api, within_door
 from ml_connector.cli.tokens import AUDIENCE, ISSUER, jwks_of, make_token, new_signing_key
 from ml_connector.common.clock import Deadline, ManualClock, SystemClock
 from ml_connector.common.errors import TryLater

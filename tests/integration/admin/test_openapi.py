@@ -12,7 +12,7 @@ import schemathesis
 from schemathesis.schemas import APIOperation
 
 from ml_connector.admin.api.services import Services
-from ml_connector.admin.app import make_api
+from ml_connector.admin.web import make_api
 from ml_connector.cli.stack import ADMIN, COMPANY, FLOW
 from support.openapi import CHECKS, ask, each_operation
 from support.operating import Operating

@@ -14,9 +14,9 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from ml_connector.admin.api.services import Services
-from ml_connector.admin.app import make_api, within_door
 from ml_connector.admin.identity.keys import FileKeys
 from ml_connector.admin.identity.tokens import Verifier
+from ml_connector.admin.web import make_api, within_door
 from ml_connector.cli.tokens import AUDIENCE, ISSUER, jwks_of, make_token, new_signing_key
 from ml_connector.common.clock import SystemClock
 

@@ -7,32 +7,12 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any
 
-from fastapi import FastAPI
-from fastapi.responses import PlainTextResponse
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
-
-from ml_connector.admin.api import (
-    checks,
-    dead_letters,
-    flows,
-    pipedrive,
-    problems,
-    records,
-    replays,
-    secrets,
-    status,
-    syncs,
-    vault,
-    webhooks,
-)
 from ml_connector.admin.api.services import Services
 from ml_connector.admin.books import Books
 from ml_connector.admin.checks import Checks
-from ml_connector.admin.connect.connect import CALLBACK, Connects
+from ml_connector.admin.connect.connect import Connects
 from ml_connector.admin.connect.exchange import Exchange
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.change import Flows
@@ -40,8 +20,6 @@ from ml_connector.admin.flows.fits import Fits
 from ml_connector.admin.flows.look import FlowLooks
 from ml_connector.admin.flows.preview import FlowPreviews
 from ml_connector.admin.flows.stops import Stops
-from ml_connector.admin.guard import Guard
-from ml_connector.admin.identity.door import Door
 from ml_connector.admin.identity.keys import DiscoveredKeys, FileKeys
 from ml_connector.admin.identity.tokens import Verifier
 from ml_connector.admin.lease import Lease
@@ -59,6 +37,7 @@ from ml_connector.admin.secrets.rotate import Rotation
 from ml_connector.admin.settings import AdminSettings
 from ml_connector.admin.sync.control import Syncs
 from ml_connector.admin.sync.drive import Driver
+from ml_connector.admin.web import make_asgi, make_server
 from ml_connector.admin.webhooks.ask import FlowWebhooks
 from ml_connector.admin.webhooks.ingests import Ingests
 from ml_connector.admin.webhooks.refusals import Refusals
@@ -74,13 +53,6 @@ from ml_connector.common.vault import Vault
 from ml_connector.common.vault_keys import VaultKeys
 
 log = get_logger()
-
-HEADER_READ_MS: Final = 5_000
-MAX_HEADER_BYTES: Final = 64 * 1024  # a token has 16 KiB at most
-PUBLIC: Final = frozenset({"/livez", "/readyz", CALLBACK})
-DESCRIPTION: Final = """What happened to a record, why it failed, and doing it again.
-
-Every call needs a bearer token of the configured issuer with the role viewer, operator or admin."""
 
 
 class Admin:
@@ -215,57 +187,6 @@ def _verifier(settings: AdminSettings, keys: FileKeys | DiscoveredKeys, clock: C
     )
 
 
-def make_api(services: Services) -> FastAPI:
-    """The routes and what their answers may be."""
-    api = FastAPI(
-        title="ml-connector admin",
-        version="1",
-        description=DESCRIPTION,
-        docs_url=None,
-        redoc_url=None,
-        openapi_url="/v1/openapi.json",
-        telemetry={"tracing": False, "logs": False},  # it would export queries: a customer's name, a state, a code
-    )
-    api.state.services = services
-    problems.install(api)
-    for part in (records, dead_letters, replays, flows, syncs, secrets, vault, checks, webhooks, pipedrive, status):
-        api.include_router(part.router, prefix="/v1")
-    return api
-
-
-def make_asgi(admin: Admin) -> Any:
-    """The API behind its door, within its guard, and the two probes beside it."""
-    api = make_api(admin.services)
-
-    @api.get("/livez", include_in_schema=False)
-    async def livez() -> PlainTextResponse:
-        return PlainTextResponse("ok\n")
-
-    @api.get("/readyz", include_in_schema=False)
-    async def readyz() -> PlainTextResponse:
-        problem = admin.not_ready()
-        return PlainTextResponse(f"{problem or 'ok'}\n", status_code=503 if problem else 200)
-
-    return Guard(within_door(api, admin.verifier), max_body_bytes=admin.settings.admin_max_body_bytes)
-
-
-def within_door(api: FastAPI, verifier: Verifier) -> Door:
-    return Door(api, verifier, public=PUBLIC)
-
-
-def make_server(asgi: Any, settings: AdminSettings, port: int) -> Server:
-    return Server(
-        asgi,
-        address=settings.http_host,
-        port=port,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(header_read_timeout=HEADER_READ_MS, max_buffer_size=MAX_HEADER_BYTES),
-        websockets=False,
-        log_enabled=False,
-    )
-
-
 async def serve(settings: AdminSettings) -> None:
     """Run until SIGTERM or SIGINT; what is under way goes on when it is started again."""
     stop = asyncio.Event()
@@ -273,7 +194,10 @@ async def serve(settings: AdminSettings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     admin = Admin(settings, SystemClock())
     port = settings.http_port or free_port(settings.http_host)
-    server = make_server(make_asgi(admin), settings, port)
+    asgi = make_asgi(
+        admin.services, admin.verifier, not_ready=admin.not_ready, max_body_bytes=settings.admin_max_body_bytes
+    )
+    server = make_server(asgi, settings, port)
     tasks: list[asyncio.Task[Any]] = []
     try:
         await admin.start()
