@@ -17,7 +17,7 @@ from ml_connector.common import logs, metrics, telemetry, topics
 from ml_connector.common.asking import Checked
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.codec import Wire
-from ml_connector.common.comparing import Compare, Compared
+from ml_connector.common.comparing import Compare, Compared, compared_key, not_compared
 from ml_connector.common.directory import Directory
 from ml_connector.common.errors import BadInput, InvalidSettings, MustStop, TryLater
 from ml_connector.common.health import HealthServer
@@ -95,7 +95,12 @@ class Writer:
         self._accounts = Accounts(settings, self._directory, clock)
         self._expiry = Expiry(self._directory, clock)
         self._asked = Asked(settings, self._producer, self._check)
-        self._comparisons = Comparisons(settings, self._producer, self._compare, clock)
+        self._requests = AssignedConsumer(
+            settings.kafka(),
+            topic=topics.NETSUITE_REQUESTS.full_name(settings.topic_prefix),
+            group=settings.group("netsuite-writer-comparisons"),
+        )
+        self._comparisons = Comparisons(self._requests, self._compare, self._tell, clock)
         self._partitions: dict[int, Partition] = {}
         self._identity = ""
         self._joined = False
@@ -137,7 +142,7 @@ class Writer:
         self._directory.on_change(self._flows_changed)
         self._companion.start()
         self._asked.start()
-        self._comparisons.start()
+        self._requests.start()
         self._group.start()
 
     async def _stop(self, tasks: Sequence[asyncio.Task[object]]) -> None:
@@ -146,7 +151,8 @@ class Writer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._asked.close()
-        await self._comparisons.close()
+        self._comparisons.own(frozenset())
+        await self._requests.close()
         await self._companion.close()
         await self._directory.close()
         await self._producer.close()
@@ -226,10 +232,19 @@ class Writer:
 
     async def _compare(self, asked: Compare, partition: int) -> Compared:
         """Raises TryLater."""
+        if partition_for(asked.account.encode(), self._settings.partitions) != partition:
+            return not_compared(asked, self._clock.now_ms(), f"asked for in partition {partition}, not its account's")
         owned = self._partitions.get(partition)
         if owned is None:
             raise TryLater(f"partition {partition} is not ours any more")
         return await owned.compare(asked)
+
+    async def _tell(self, compared: Compared) -> None:
+        """Raises TryLater."""
+        topic = topics.AUDIT.full_name(self._settings.topic_prefix)
+        place = partition_for(compared.account.encode(), self._settings.partitions)
+        key = compared_key(compared).encode()
+        await self._producer.send(topic, key=key, value=compared.encode(), partition=place)
 
     def _flows_changed(self) -> None:
         self._accounts.flows_changed()

@@ -9,21 +9,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Set
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Set
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol
 
 from ml_connector.common import headers as h
-from ml_connector.common import topics
 from ml_connector.common.clock import Clock
-from ml_connector.common.comparing import COMPARE, Compare, Compared, compared_key, not_compared
+from ml_connector.common.comparing import COMPARE, Compare, Compared, not_compared
 from ml_connector.common.errors import BadInput, TryLater
-from ml_connector.common.kafka.consumer import AssignedConsumer
-from ml_connector.common.kafka.partition import partition_for
-from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.logs import get_logger
-from ml_connector.netsuite_writer.settings import WriterSettings
 
 log = get_logger()
 
@@ -31,6 +26,21 @@ MOST_HELD: Final = 8  # requests of one partition; each has a mebibyte at most
 AGAIN_S: Final = 2.0
 
 Answers = Callable[[Compare, int], Awaitable[Compared]]  # to a request of this partition; raises TryLater
+Tell = Callable[[Compared], Awaitable[None]]  # once it returns it is in the audit; raises TryLater
+
+
+class Requests(Protocol):
+    """`netsuite.requests`, by partition: an AssignedConsumer."""
+
+    async def next(self) -> tuple[list[Record], list[int]]: ...
+
+    async def assign(self, starts: Mapping[int, int]) -> None: ...
+
+    async def unassign(self, partitions: Iterable[int]) -> None: ...
+
+    async def committed(self, partitions: Iterable[int]) -> dict[int, int]: ...
+
+    async def commit(self, offsets: Mapping[int, int]) -> None: ...
 
 
 @dataclass(slots=True)
@@ -43,30 +53,18 @@ class _Place:
 
 
 class Comparisons:
-    """`start`, `run` until cancelled, `close`; `own` whenever partitions come or go."""
+    """`run` until cancelled, then `own` nothing; `own` whenever partitions come or go."""
 
-    def __init__(self, settings: WriterSettings, producer: Producer, compare: Answers, clock: Clock) -> None:
-        self._requests = AssignedConsumer(
-            settings.kafka(),
-            topic=topics.NETSUITE_REQUESTS.full_name(settings.topic_prefix),
-            group=settings.group("netsuite-writer-comparisons"),
-        )
-        self._audit = topics.AUDIT.full_name(settings.topic_prefix)
-        self._partitions = settings.partitions
-        self._producer = producer
+    def __init__(self, requests: Requests, compare: Answers, tell: Tell, clock: Clock) -> None:
+        self._requests = requests
         self._compare = compare
+        self._tell = tell
         self._clock = clock
         self._owned: frozenset[int] = frozenset()
         self._changed = asyncio.Event()
         self._places: dict[int, _Place] = {}
         self._reading: set[int] = set()
-
-    def start(self) -> None:
-        self._requests.start()
-
-    async def close(self) -> None:
-        self.own(frozenset())
-        await self._requests.close()
+        self._moving = asyncio.Lock()  # a partition is not read anew before what was read of it is dropped
 
     def own(self, partitions: frozenset[int]) -> None:
         """These are ours, and no others; what is under way for others is given up."""
@@ -96,30 +94,36 @@ class Comparisons:
                 await self._read_from(still)
 
     async def _read_from(self, starts: Mapping[int, int]) -> None:
-        self._reading |= starts.keys()
-        await self._requests.assign(starts)
+        async with self._moving:
+            self._reading |= starts.keys()
+            await self._requests.assign(starts)
 
     async def _stop_reading(self, partitions: Set[int]) -> None:
-        self._reading -= partitions
-        await self._requests.unassign(partitions)
+        async with self._moving:
+            self._reading -= partitions
+            await self._requests.unassign(partitions)
 
     async def _read(self) -> None:
         while True:
             records, _ = await self._requests.next()
-            for record in records:
-                await self._take(record)
+            full = {record.partition for record in records if self._take(record)}
+            if full:
+                await self._stop_reading(full)
 
-    async def _take(self, record: Record) -> None:
+    def _take(self, record: Record) -> bool:
+        """True: its partition is not to be read for now. All of a lot are taken together, with no turn for others, so
+        that nothing is taken that stands behind what is not."""
         place = self._places.get(record.partition)
         if place is None or place.read_on is not None:
-            return
+            return False
         if len(place.held) >= MOST_HELD:
             place.read_on = record.offset
-            await self._stop_reading({record.partition})
-        elif record.value is not None and record.headers.get(h.KIND) == COMPARE:
+            return True
+        if record.value is not None and record.headers.get(h.KIND) == COMPARE:
             place.held.append(record)
             if place.task is None:
                 place.task = asyncio.create_task(self._work_off(record.partition, place))
+        return False
 
     async def _work_off(self, partition: int, place: _Place) -> None:
         while place.held:
@@ -138,37 +142,26 @@ class Comparisons:
         except BadInput as error:
             log.error("request_refused", partition=record.partition, offset=record.offset, problem=str(error))
             return
-        while (later := await self._try(asked, record.partition)) is not None:
-            log.info("comparison_waits", id=asked.job_id, entity=asked.entity, problem=str(later))
-            await self._clock.sleep(later.after_s or AGAIN_S)
+        while (told := await self._compared(asked, record.partition)) is None or not await self._is_told(told):
+            await self._clock.sleep(AGAIN_S)
 
-    async def _try(self, asked: Compare, partition: int) -> TryLater | None:
+    async def _compared(self, asked: Compare, partition: int) -> Compared | None:
+        """None: not now."""
         try:
-            await self._tell(await self._compare(asked, partition))
+            return await self._compare(asked, partition)
         except TryLater as error:
-            return error
+            log.info("comparison_waits", id=asked.job_id, entity=asked.entity, problem=str(error))
+            return None
         except Exception as error:  # the top of a task: a fault of ours in a comparison must not end the writing
             log.error("comparison_failed", id=asked.job_id, entity=asked.entity, exc_info=error)
-            why = f"a fault of ours: {type(error).__name__}"
-            return await self._try_to_tell(not_compared(asked, self._clock.now_ms(), why))
-        return None
+            return not_compared(asked, self._clock.now_ms(), f"a fault of ours: {type(error).__name__}")
 
-    async def _try_to_tell(self, compared: Compared) -> TryLater | None:
+    async def _is_told(self, compared: Compared) -> bool:
+        count = {"records": compared.records, "differences": len(compared.differences)}
         try:
             await self._tell(compared)
         except TryLater as error:
-            return error
-        return None
-
-    async def _tell(self, compared: Compared) -> None:
-        key = compared_key(compared).encode()
-        place = partition_for(compared.account.encode(), self._partitions)
-        await self._producer.send(self._audit, key=key, value=compared.encode(), partition=place)
-        log.info(
-            "records_compared",
-            id=compared.job_id,
-            entity=compared.entity,
-            count=compared.page,
-            records=compared.records,
-            differences=len(compared.differences),
-        )
+            log.warning("comparison_not_told", id=compared.job_id, entity=compared.entity, problem=str(error))
+            return False
+        log.info("records_compared", id=compared.job_id, entity=compared.entity, count=compared.page, **count)
+        return True

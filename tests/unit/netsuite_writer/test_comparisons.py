@@ -1,0 +1,156 @@
+"""Comparisons are taken up in order, and none is lost: whoever owns the partition next goes on where this one was."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ml_connector.common import headers as h
+from ml_connector.common.clock import ManualClock
+from ml_connector.common.comparing import COMPARE, Compare, Compared, not_compared
+from ml_connector.common.errors import TryLater
+from ml_connector.common.kafka.record import Record
+from ml_connector.netsuite_writer.comparisons import MOST_HELD, Comparisons
+
+
+class Log:
+    """The topic, and where its readers are. What is read comes in lots of `lot`."""
+
+    def __init__(self, requests: Mapping[int, int], lot: int) -> None:
+        self.records = {
+            number: [
+                Record("netsuite.requests", number, offset, b"a", _asked(number, offset).encode(), {h.KIND: COMPARE}, 0)
+                for offset in range(count)
+            ]
+            for number, count in requests.items()
+        }
+        self.positions: dict[int, int] = {}
+        self.offsets: dict[int, int] = {}
+        self._lot = lot
+
+    async def next(self) -> tuple[list[Record], list[int]]:
+        while True:
+            await asyncio.sleep(0)
+            found = [
+                record
+                for number, start in self.positions.items()
+                for record in self.records[number][start : start + self._lot]
+            ]
+            for record in found:
+                self.positions[record.partition] = record.offset + 1
+            if found:
+                return found, []
+
+    async def assign(self, starts: Mapping[int, int]) -> None:
+        assert not starts.keys() & self.positions.keys(), "it is read already"
+        await asyncio.sleep(0)
+        self.positions |= {number: max(start, 0) for number, start in starts.items()}
+
+    async def unassign(self, partitions: Iterable[int]) -> None:
+        gone = set(partitions)
+        assert gone <= self.positions.keys(), "it is not read"
+        self.positions = {number: at for number, at in self.positions.items() if number not in gone}
+        await asyncio.sleep(0)
+
+    async def committed(self, partitions: Iterable[int]) -> dict[int, int]:
+        await asyncio.sleep(0)
+        return {number: self.offsets.get(number, -2) for number in partitions}
+
+    async def commit(self, offsets: Mapping[int, int]) -> None:
+        self.offsets |= offsets
+
+
+def _asked(partition: int, offset: int) -> Compare:
+    return Compare(job_id="j", flow="f", account=str(partition), entity="deal", page=offset, part=1, parts=1, at_ms=1)
+
+
+class World:
+    def __init__(self, requests: Mapping[int, int], lot: int = 5) -> None:
+        self.log = Log(requests, lot)
+        self.told: dict[int, list[int]] = defaultdict(list)
+        self.stuck: set[int] = set()
+        self.held = 0
+        self.troubles = 0
+
+    async def compare(self, asked: Compare, partition: int) -> Compared:
+        await asyncio.sleep(0)
+        if partition in self.stuck:
+            raise TryLater("NetSuite does not answer")
+        if asked.page == 3:
+            raise KeyError
+        return not_compared(asked, 1, "")
+
+    async def tell(self, compared: Compared) -> None:
+        await asyncio.sleep(0)
+        if self.troubles:
+            self.troubles -= 1
+            raise TryLater("the broker is away")
+        self.told[int(compared.account)].append(compared.page)
+
+    async def run(self, steps: Iterable[frozenset[int]]) -> None:
+        """One process; each step lasts some turns of the loop."""
+        clock = ManualClock()
+        comparisons = Comparisons(self.log, self.compare, self.tell, clock)
+        running = asyncio.create_task(comparisons.run())
+        for owned in steps:
+            comparisons.own(owned)
+            clock.advance(2)
+            for _ in range(30):
+                await asyncio.sleep(0)
+                self.held = max(self.held, *(len(place.held) for place in comparisons._places.values()), 0)
+        comparisons.own(frozenset())
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        self.log.positions.clear()
+
+
+def in_order(pages: list[int]) -> bool:
+    """Without a gap; repetitions begin at one that came before."""
+    reached = -1
+    for page in pages:
+        if page > reached + 1:
+            return False
+        reached = max(reached, page)
+    return True
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    counts=st.tuples(st.integers(0, 60), st.integers(0, 60)),
+    lot=st.integers(1, 40),
+    lives=st.lists(st.lists(st.frozensets(st.integers(0, 1)), min_size=1, max_size=6), max_size=4),
+    troubles=st.integers(0, 3),
+)
+def test_none_is_left_out_whoever_owns_what(
+    counts: tuple[int, int], lot: int, lives: list[list[frozenset[int]]], troubles: int
+) -> None:
+    world = World(dict(enumerate(counts)), lot)
+    world.troubles = troubles
+
+    async def live() -> None:
+        for life in lives:
+            await world.run(life)
+        await world.run([frozenset({0, 1})] * 60)
+
+    asyncio.run(live())
+
+    for number, count in enumerate(counts):
+        assert set(world.told[number]) == set(range(count))
+        assert in_order(world.told[number])
+        assert world.log.offsets.get(number, 0) == count
+    assert world.held <= MOST_HELD
+
+
+async def test_an_account_that_does_not_answer_holds_up_nobody_else() -> None:
+    world = World({0: 50, 1: 50})
+    world.stuck = {0}
+
+    await world.run([frozenset({0, 1})] * 20)
+
+    assert world.told == {1: list(range(50))}
+    assert world.log.offsets == {1: 50}
+    assert world.held == MOST_HELD
