@@ -23,6 +23,7 @@ REPLAY_BENCH ?=
 TIMELINE_BENCH ?=
 FLOWS_BENCH ?=
 SYNC_BENCH ?=
+COMPARE_BENCH ?=
 
 .PHONY: help setup demo test check format soak bench lock clean
 
@@ -62,6 +63,7 @@ bench: setup  ## print the figures that the README claims
 	@PYTHONPATH=tests $(RUN)/python benchmarks/timeline.py $(TIMELINE_BENCH)
 	@PYTHONPATH=tests $(RUN)/python benchmarks/flows.py $(FLOWS_BENCH)
 	@PYTHONPATH=tests $(RUN)/python benchmarks/sync.py $(SYNC_BENCH)
+	@PYTHONPATH=tests $(RUN)/python benchmarks/compare.py $(COMPARE_BENCH)
 
 lock: $(UV)  ## choose new versions for requirements.lock
 	@$(UV) lock --upgrade

@@ -12,6 +12,8 @@ import pytest_asyncio
 
 from ml_connector.cli.accounting import recompute
 from ml_connector.cli.stack import ACCOUNT
+from ml_connector.common import topics
+from ml_connector.common.comparing import Compare
 from ml_connector.common.keys import Entity
 from ml_connector.common.syncing import SyncControl, SyncPage, SyncState
 from ml_connector.common.wire import Desired, Hydrate
@@ -135,6 +137,39 @@ async def test_every_object_of_three_entities_is_emitted_once(resolving: Resolvi
     }  # fmt: skip
     assert await acme.requests("/api/v2/deals/archived") == [200]
     assert recompute(resolving.kafka)[ACCOUNT].balanced
+
+
+async def test_a_comparison_asks_the_accounts_owner_about_every_object_and_accepts_nothing(
+    resolving: Resolving,
+) -> None:
+    acme = Acme(resolving)
+    await acme.founded({"organization": 1_200})
+    await acme.change("DELETE", "organizations/7")
+
+    acme.walk("organization", purpose="compare")
+    state = await acme.ends("organization")
+    acme.job = "by-id"
+    acme.walk("organization", purpose="compare", ids=("3", "7", "5000"))
+    await acme.ends("organization")
+
+    sent = [Compare.decode(one.value or b"") for one in await resolving.read(topics.NETSUITE_REQUESTS)]
+    mine = [one for one in sent if one.flow == acme.name]
+    walked = [one for one in mine if one.job_id != "by-id"]
+    assert [(one.page, one.part, one.parts, len(one.records)) for one in walked] == [
+        (1, 1, 1, 500),
+        (2, 1, 1, 500),
+        (3, 1, 1, 199),
+    ]
+    assert {record.source_id for one in walked for record in one.records} == all_of(1_200) - {"7"}
+    assert {record.source_id: record.action for record in mine[-1].records} == {
+        "3": "upsert",
+        "7": "gone",
+        "5000": "gone",
+    }
+    assert (state.progress.desired, state.progress.rejected) == (1_199, 0)
+    causes = {(one.key or b"").partition(b":organization:")[0] for one in await resolving.read(topics.AUDIT)}
+    assert not causes & {f"syn:{one.job_id}".encode() for one in mine}
+    assert all(account.balanced for account in recompute(resolving.kafka).values())
 
 
 async def test_hydrates_are_answered_while_a_walk_waits(resolving: Resolving) -> None:

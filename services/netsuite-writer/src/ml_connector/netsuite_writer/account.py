@@ -56,7 +56,7 @@ class Account:
         gate.admit = self._caller.prove
         self._standings = Standings(tools)
         self._adoption = Adoption(client, self, self._spawn)
-        self.comparing = Comparing(name, client=client, tools=tools)
+        self.comparing = Comparing(name, client=client, store=tools.store, clock=tools.clock)
         self._batches = Batches(name, client=client, caller=self._caller, desk=self, tools=tools)
         self._suspensions = Suspensions(name, gate=gate, standings=self._standings, tools=tools)
         self._follower = Follower(self._again, self._suspensions, tools)

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import msgspec
 
+from ml_connector.common.clock import Clock
 from ml_connector.common.comparing import Compare, Compared, Difference, Expected, not_compared
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.errors import VendorUnavailable
@@ -21,12 +22,11 @@ from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import Observed
 from ml_connector.netsuite_writer import compare, parents, readback, write
 from ml_connector.netsuite_writer.compare import Row, Should, Written
-from ml_connector.netsuite_writer.job import Tools
-from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
 from ml_connector.netsuite_writer.parents import PARENT_FIELD
 from ml_connector.netsuite_writer.readback import Displays
 from ml_connector.netsuite_writer.references import References, Unknown
 from ml_connector.netsuite_writer.settle import Answer, fault_of
+from ml_connector.netsuite_writer.store import Store
 
 log = get_logger()
 
@@ -49,10 +49,16 @@ class Refused(Exception):
     """NetSuite does not answer the query, whichever columns it names."""
 
 
+class Queries(Protocol):
+    """A NetsuiteClient."""
+
+    async def query(self, suiteql: str, *, spare: bool) -> tuple[Answer, list[dict[str, Any]]]: ...
+
+
 class _Spare:
     """Queries that can wait for all others. Raises VendorUnavailable for what will pass."""
 
-    def __init__(self, client: NetsuiteClient) -> None:
+    def __init__(self, client: Queries) -> None:
         self._client = client
 
     async def query(self, suiteql: str) -> tuple[Answer, list[dict[str, Any]]]:
@@ -65,11 +71,12 @@ class _Spare:
 class Comparing:
     """The comparisons of one account."""
 
-    def __init__(self, name: str, *, client: NetsuiteClient, tools: Tools) -> None:
+    def __init__(self, name: str, *, client: Queries, store: Store, clock: Clock) -> None:
         self._name = name
         self._queries = _Spare(client)
-        self._references = References(self._queries, tools.clock)
-        self._tools = tools
+        self._references = References(self._queries, clock)
+        self._store = store
+        self._clock = clock
         self._refused: dict[tuple[RecordType, str], float] = {}  # column -> until when it is not asked for
 
     async def compare(self, asked: Compare, live: LiveFlow) -> Compared:
@@ -77,9 +84,9 @@ class Comparing:
         try:
             equal, differences, columns = await self._compare(asked, live)
         except Refused as error:
-            return not_compared(asked, self._tools.clock.now_ms(), str(error))
+            return not_compared(asked, self._clock.now_ms(), str(error))
         told = msgspec.structs.replace(
-            not_compared(asked, self._tools.clock.now_ms(), ""),
+            not_compared(asked, self._clock.now_ms(), ""),
             equal=equal,
             differences=tuple(differences),
             not_comparable=self._not_comparable(asked, columns),
@@ -92,7 +99,7 @@ class Comparing:
             return 0, [], {}
         record_type = asked.records[0].record_type
         shoulds = [await self._should(expected, live) for expected in asked.records]
-        began_ms = self._tools.clock.now_ms()
+        began_ms = self._clock.now_ms()
         held = await self._read(record_type, shoulds)
         differences = []
         for number, should in enumerate(shoulds):
@@ -113,7 +120,7 @@ class Comparing:
         if compare.is_as_it_should(should, row, fields):
             return None
         record = should.expected.record_key(account)
-        observed = self._tools.store.observed(record)
+        observed = self._store.observed(record)
         waits = self._waits(record, should.expected, observed, began_ms)
         return compare.judge(should, row, fields, Written(observed, waits, compare.is_same(should, observed)))
 
@@ -149,7 +156,7 @@ class Comparing:
         """The internal id of its customer; or why nobody knows which one that should be."""
         if expected.record_type not in PARENT_FIELD:
             return None, ""
-        store = self._tools.store
+        store = self._store
         known = None if expected.parent is None else store.observed(expected.parent.record_key)
         waits = expected.parent is not None and store.waits(expected.parent.record_key)
         match parents.decide(expected, known, parent_waits=waits):
@@ -162,7 +169,7 @@ class Comparing:
         return None, "its customer was not written yet"
 
     def _waits(self, record: str, expected: Expected, observed: Observed | None, began_ms: int) -> str:
-        if self._tools.store.waits(record):
+        if self._store.waits(record):
             return "a state of it is still to be written, or a call was never answered"
         if observed is None:
             return ""
@@ -207,7 +214,7 @@ class Comparing:
         return found if answer.status == 200 else []
 
     def _not_refused(self, record_type: RecordType, columns: Sequence[str]) -> list[str]:
-        now_s = self._tools.clock.monotonic_s()
+        now_s = self._clock.monotonic_s()
         return [one for one in columns if self._refused.get((record_type, one), now_s) <= now_s]
 
     async def _find_refused(self, record_type: RecordType, external_id: str, columns: Sequence[str]) -> None:
@@ -216,7 +223,7 @@ class Comparing:
         if answer.status != 400:
             return
         if len(columns) == 1:
-            self._refused[record_type, columns[0]] = self._tools.clock.monotonic_s() + REFUSED_FOR_S
+            self._refused[record_type, columns[0]] = self._clock.monotonic_s() + REFUSED_FOR_S
             log.warning("column_refused", account=self._name, record_type=record_type)
             return
         middle = len(columns) // 2
