@@ -1,7 +1,7 @@
 """While ingest is abused in every way at once, its memory stays within bounds, and Pipedrive's deliveries notice nothing.
 
-Each idle connection costs what the HTTP server keeps for it (its read buffer alone has 8 KiB); beyond those, ingest may
-take what its settings let it buffer, and afterwards it gives all back.
+Each idle connection costs what the HTTP server keeps for it (what it has read, and the task that waits); beyond those,
+ingest may take what its settings let it buffer, and afterwards it gives all back.
 
 The good sender keeps its pace whatever happens: a delivery's time counts from the moment at which it was due, so a stall
 shows in everything that had to wait for it. The abusers are a process of their own (`support/abusing.py`).
@@ -42,7 +42,7 @@ WARM_UP_S = min(15.0, max(4.0, SECONDS / 4))
 P99_MS = 150.0
 BUFFERED_MIB = 64.0  # MLC_MAX_BUFFERED_BYTES: what it may take under abuse, beyond the idle connections
 KEPT = 0.10  # of what it had before, afterwards
-HELD_KIB = 16.0  # what each idle connection may cost
+HELD_KIB = 8.0  # what each idle connection may cost
 RECOVERED_S = 60.0
 STOOD = 0.9  # of the idle connections, on average: ingest ends them after 5 s, they come back
 ALLOWED = {204, 400, 401, 404, 405, 408, 411, 413, 415, 431, 503}
@@ -242,7 +242,7 @@ class Memory:
         return (
             f"ingest's memory {self.before_mib:.1f} MiB, {self.held_mib:.1f} with the idle connections "
             f"({self.held_kib:.1f} KiB each), at most {self.peak_mib:.1f} under abuse ({self.growth_mib:+.1f} MiB), "
-            f"{self.after_mib:.1f} after ({self.kept_growth:+.1%})"
+            f"{self.peak_mib / self.before_mib - 1:+.1%} in all, {self.after_mib:.1f} after ({self.kept_growth:+.1%})"
         )
 
 
