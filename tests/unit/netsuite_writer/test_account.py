@@ -398,6 +398,55 @@ async def test_a_match_query_that_failed_is_asked_again_although_nothing_else_ha
     await office.close()
 
 
+DUPLICATE = refused(400, "USER_ERROR", "A customer record with this name already exists.")
+
+
+async def test_a_duplicate_name_lists_those_whom_netsuite_may_mean() -> None:
+    """They carry other external ids, or the match query would have found them."""
+
+    def vendor(request: httpx2.Request) -> httpx2.Response:
+        if not is_query(request):
+            return DUPLICATE
+        return (
+            found_rows()
+            if b"externalid IS NULL" in request.content
+            else found_rows(
+                {"id": "7", "externalid": "crm-7", "companyname": "Organization 1"}, {"id": "9", "externalid": "crm-9"}
+            )
+        )
+
+    office = Office(vendor, documents=[MATCHING])
+    office.accept(desired("organization", "1"))
+    await office.pass_time(1)
+
+    (outcome,) = office.producer.outcomes()
+    assert (outcome.outcome, outcome.stage) == ("dead_lettered", "write")
+    assert outcome.reason == "A customer record with this name already exists. 2 records of NetSuite match: 7, 9"
+    assert [request.method for request in office.requests] == ["POST", "PUT", "POST"]
+    await office.close()
+
+
+async def test_without_an_answer_to_who_it_is_a_duplicate_goes_again() -> None:
+    def vendor(request: httpx2.Request) -> httpx2.Response:
+        if not is_query(request):
+            return DUPLICATE
+        if b"externalid IS NULL" in request.content:
+            return found_rows()
+        return answers.pop(0)
+
+    answers = [refused(503, "UNAVAILABLE"), found_rows({"id": "7", "externalid": "crm-7"})]
+    office = Office(vendor, documents=[MATCHING])
+    office.accept(desired("organization", "1"))
+    await office.pass_time(1)
+    assert office.producer.outcomes() == []
+    await office.pass_time(60)
+    await office.pass_time(1)
+
+    (outcome,) = office.producer.outcomes()
+    assert outcome.reason.endswith("1 record of NetSuite matches: 7")
+    await office.close()
+
+
 # -- what NetSuite holds -----------------------------------------------------------------------------------------------
 
 

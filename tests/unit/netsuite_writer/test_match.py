@@ -223,6 +223,19 @@ def test_the_case_of_column_names_does_not_matter() -> None:
     assert match.decide(NAME, [one(1, "acme")], rows, claimed=set()) == {"record-1": Adopt("7")}
 
 
+def test_of_a_refused_duplicate_everybody_else_who_fits_is_listed() -> None:
+    account = Account("A")
+    put(account, external_id="PD-org-1", companyName="Acme")
+    taken, old = (
+        put(account, external_id="crm-7", companyName="ACME"),
+        put(account, companyName="acme", isInactive=True),
+    )
+    put(account, companyName="Acme 2")
+    me = one(1, "Acme")
+
+    assert match.others(me, ask(account, match.query_all("customer", NAME, me))) == [taken, old]
+
+
 # -- several records at once ------------------------------------------------------------------------------------------
 
 

@@ -103,8 +103,8 @@ class Adoption:
             case match.Exists() | match.Nobody():
                 self._desk.go_first(job, "any")
             case match.Several(internal_ids=candidates):
-                reason = f"{len(candidates)} records of NetSuite match: {', '.join(candidates[:20])}"
-                await self._desk.end(job, Ending("dead_lettered", reason, "write", "SEVERAL_MATCHES"))
+                ending = Ending("dead_lettered", match.listed(candidates), "write", "SEVERAL_MATCHES")
+                await self._desk.end(job, ending)
 
     async def _refused(self, job: Ready, told: Told) -> None:
         ending = self._desk.follow(job, told)

@@ -320,14 +320,15 @@ class Batches:
         return [last_segment(str(link.get("href", ""))) for link in links if link.get("rel") == "self"]
 
     async def _result(self, path: str, member: _Member) -> Told | None:
-        """None: it does not say, or speaks of another record. Asked once: it stays what it is."""
+        """None: it does not say, speaks of another record, or a single call finds the candidates. Asked once: it stays
+        what it is."""
         response = await self._client.result(path)
         verdict = settle.settle(response.answer, "upsert")
         known_id = self._tools.store.internal_id(member.job.entry.record)
         match verdict:
             case settle.Written(internal_id=str() as internal_id) if known_id in {None, internal_id}:
                 return Told(verdict, member.request.payload, response.body, member.request.digest)
-            case settle.Reject(code=code) if code not in {"NONEXISTENT_ID", "unclassified"}:
+            case settle.Reject(code=code) if code not in {"NONEXISTENT_ID", "unclassified", settle.DUPLICATE}:
                 return Told(verdict, member.request.payload, response.body, member.request.digest)
             case settle.TryAgain(unknown=True):
                 await self._note_doubt(member.job)

@@ -11,7 +11,8 @@ from ml_connector.common import telemetry
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.errors import TryLater
 from ml_connector.common.wire import Attempt, Desired, Try
-from ml_connector.netsuite_writer import doubt, settle, write
+from ml_connector.netsuite_writer import doubt, match, settle, write
+from ml_connector.netsuite_writer.adopt import match_rules
 from ml_connector.netsuite_writer.job import Ready, Told, Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient, Response
 from ml_connector.netsuite_writer.outcome import Ending
@@ -127,13 +128,15 @@ class Caller:
             verdict = settle.settle(response.answer, request.kind)
         if isinstance(verdict, settle.Written) and verdict.internal_id is None:
             verdict = await self._look_up(job, request)
+        elif isinstance(verdict, settle.Reject) and verdict.code == settle.DUPLICATE:
+            verdict = await self._with_candidates(job, verdict)
         return Told(verdict, request.payload, response.body, request.digest)
 
     async def _landed(self, job: Ready, request: write.Request) -> tuple[settle.Verdict, Response]:
         """Our external id exists: then the same state is an update now. Otherwise somebody else has the name."""
         found = await self._client.find(request, traceparent=job.traceparent)
         if found.answer.status == 404:
-            return settle.Reject("DUPLICATE", "This entity already exists, under another external id."), found
+            return settle.Reject(settle.DUPLICATE, "This entity already exists, under another external id."), found
         if found.answer.status != 200:
             return settle.settle(found.answer, request.kind), found
         again = await self._call(job, request.as_("update" if looks_up(job.desired, job.live) else "upsert"))
@@ -141,6 +144,18 @@ class Caller:
         if isinstance(verdict, settle.Landed):
             verdict = settle.Reject(again.answer.code, again.answer.detail)
         return verdict, again
+
+    async def _with_candidates(self, job: Ready, refused: settle.Reject) -> settle.Reject | settle.TryAgain:
+        """Whom NetSuite may mean, by the flow's match rules: a person decides (DESIGN section 6)."""
+        rules = match_rules(job.desired, job.live)
+        wanted = match.wanted(job.desired, rules)
+        if wanted is None:
+            return refused
+        answer, rows = await self._client.query(match.query_all(job.desired.record_type, rules, wanted))
+        if settle.fault_of(answer) is not None:
+            return settle.TryAgain(unknown=False)
+        candidates = match.others(wanted, rows)
+        return settle.Reject(refused.code, f"{refused.message} {match.listed(candidates)}") if candidates else refused
 
     async def _call(self, job: Ready, request: write.Request) -> Response:
         """One request, noted in the entry's tries, inside one span of the event's trace."""

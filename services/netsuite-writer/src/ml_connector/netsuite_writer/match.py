@@ -19,6 +19,7 @@ from ml_connector.common.wire import Desired
 
 MOST_WANTED: Final = 100  # records in one query; Oracle takes at most 1000 elements in an IN list
 MOST_ROWS: Final = 1000  # rows in one answer (facts/netsuite.md section 11)
+MOST_NAMED: Final = 20  # candidates in one text
 MOST_CHARS: Final = 300  # of one value; names have at most 83, addresses 254. 100 records stay under 35 KB per field
 
 _MATCHABLE: Final[frozenset[RecordType]] = frozenset({"customer", "contact"})  # each a table of its own name
@@ -97,6 +98,19 @@ def query(record_type: RecordType, fields: Sequence[str], wanteds: Sequence[Want
     )
 
 
+def query_all(record_type: RecordType, fields: Sequence[str], one: Wanted) -> str:
+    """Whoever fits, free or not: for a record that NetSuite has refused as a duplicate. Raises as `query`."""
+    free = query(record_type, fields, [one])
+    fits = " AND ".join(_one_of(field, [value]) for field, value in zip(fields, one.values, strict=True))
+    return f"{free.partition(' WHERE ')[0]} WHERE {fits} ORDER BY id"
+
+
+def others(one: Wanted, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Internal ids of those that are not the record itself."""
+    found = [row for row in map(_lower_names, rows) if _shown(row, "externalid").lower() != one.external_id.lower()]
+    return [internal_id for row in found if (internal_id := _shown(row, "id"))]
+
+
 def decide(
     fields: Sequence[str], wanteds: Sequence[Wanted], rows: Sequence[Mapping[str, Any]], *, claimed: Set[str]
 ) -> dict[str, Found]:
@@ -147,6 +161,14 @@ def _choose(candidates: Sequence[_Candidate]) -> Found:
             return Adopt(only.internal_id)
         case several:
             return Several(tuple(it.internal_id for it in several))
+
+
+def listed(internal_ids: Sequence[str]) -> str:
+    """Candidates, in words."""
+    matching = (
+        "1 record of NetSuite matches" if len(internal_ids) == 1 else f"{len(internal_ids)} records of NetSuite match"
+    )
+    return f"{matching}: {', '.join(internal_ids[:MOST_NAMED])}"
 
 
 def literal(text: str) -> str:

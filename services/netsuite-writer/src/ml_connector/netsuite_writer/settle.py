@@ -17,6 +17,7 @@ BUSY_TEXTS = ("record has been changed", "has been locked", "deleted since you r
 PERMISSION_CODES = frozenset({"INSUFFICIENT_PERMISSION"})
 PERMISSION_TEXT = "does not have permission"
 OWN_EXTERNAL_ID_TEXT = "this entity already exists"
+DUPLICATE = "DUPLICATE"
 DUPLICATE_TEXTS = ("already exists", "must have a unique name", "must enter a unique")
 
 
@@ -147,7 +148,7 @@ def settle(answer: Answer, kind: Kind) -> Verdict:
         case Answer(status=400) if OWN_EXTERNAL_ID_TEXT in text:
             return Landed()
         case Answer(status=400) if any(duplicate in text for duplicate in DUPLICATE_TEXTS):
-            return Reject("DUPLICATE", answer.detail)
+            return Reject(DUPLICATE, answer.detail)
         case Answer(status=400 | 403 | 404 | 405 | 409 | 413 | 422, code=code) if code:
             return Reject(code, answer.detail)
     return Reject("unclassified", f"status {answer.status}: {answer.detail}"[:300])
