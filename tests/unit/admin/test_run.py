@@ -115,7 +115,7 @@ class Bench:
             take_outcomes(connection, names)
 
 
-async def turn(bench: Bench, condition: Any, within: int = 400, runner: Runner | None = None) -> None:
+async def turn(bench: Bench, condition: Any, within: int = 4_000, runner: Runner | None = None) -> None:
     """Move the time until something holds."""
     task = asyncio.create_task(runner.run()) if runner is not None else None
     try:
