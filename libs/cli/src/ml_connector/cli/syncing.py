@@ -126,12 +126,14 @@ def show_plan(plan: Answer) -> None:
     """What each entity costs, all together, what that rests on, and what is in the way."""
     made = table("entity", "objects", "calls", "tokens", "NetSuite requests", rest="of them")
     for one in plan["entities"]:
-        bound = _BOUNDS[one["bound"]]
+        objects, requests = f"{_BOUNDS[one['bound']]} {one['objects']}", f"at most {one['netsuite_requests']}"
+        if not one["objects"]:
+            objects, requests = "not known yet", "one an object"
         unchanged = f"{one['unchanged']} written before: none where nothing changed" if one["unchanged"] else ""
-        requests = f"at most {one['netsuite_requests']}"
-        add(made, one["entity"], f"{bound} {one['objects']}", one["calls"], one["tokens"], requests, unchanged)
+        add(made, one["entity"], objects, one["calls"], one["tokens"], requests, unchanged)
     show(made)
     least, most = lasting(plan["seconds"]), lasting(plan["seconds_at_most"])
+    least = least if any(one["objects"] for one in plan["entities"]) else f"{least} or more"
     more = f", {most} if all has changed" if most != least else ""
     say(f"together: {plan['tokens']} tokens (up to {plan['tokens_a_day']} may be spent in a day), about {least}{more}")
     for text in plan["rests_on"]:
