@@ -15,6 +15,7 @@ from ml_connector.common import keys
 from ml_connector.common.clock import ManualClock
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.flows import parse_flow
+from ml_connector.common.wire import Desired
 from ml_connector.netsuite_writer.endings import Endings
 from ml_connector.netsuite_writer.job import Job
 from ml_connector.netsuite_writer.outcome import Ending
@@ -509,6 +510,45 @@ async def test_ten_thousand_children_of_one_parent_ask_for_it_once_and_are_writt
     assert office.calls[0] == "pd-org-7"
     assert sorted(office.calls[1:]) == sorted(person.external_id for person in people)
     assert len(office.messages.hydrates) == 1
+    await office.close()
+
+
+def merged_into(parent: str, into: str, *, version: int) -> Desired:
+    return desired("organization", parent, version=version, action="merged", merged_to=into, fields={})
+
+
+async def test_a_child_of_a_twice_merged_parent_is_asked_for_each_time() -> None:
+    office = Office(lambda _: written(), hydrate_again_s=300)
+    office.accept(merged_into("1", "2", version=5), merged_into("2", "3", version=5), desired("organization", "3"))
+    await office.pass_time(1)
+    office.accept(child("person", "1", of="1", version=5, fields={"lastName": "P"}))
+    await office.pass_time(1)
+    office.accept(child("person", "1", of="2", version=6, cause="hyd:1", fields={"lastName": "P"}))
+    await office.pass_time(1)
+
+    assert [(one.entity, one.reason) for one in office.messages.hydrates] == [("person", "merged parent")] * 2
+    await office.close()
+
+
+async def test_a_child_that_changed_just_before_it_was_read_is_asked_for_as_soon_as_a_read_counts_as_newer() -> None:
+    office = Office(lambda _: written(), hydrate_again_s=300)
+    office.accept(merged_into("1", "2", version=5), desired("organization", "2"))
+    await office.pass_time(1)
+    now_ms = office.clock.now_ms()
+    changed = child("person", "1", of="1", version=now_ms, fields={"lastName": "P"})
+    office.accept(changed)
+    await office.pass_time(1)
+    read = child("person", "1", of="2", version=now_ms - 4000, cause="hyd:1", fields={"lastName": "P"})
+    office.accept(read)
+    await office.pass_time(13)
+    assert len(office.messages.hydrates) == 1
+    await office.pass_time(1)
+    await office.pass_time(0)
+
+    assert len(office.messages.hydrates) == 2
+    office.accept(child("person", "1", of="2", version=now_ms + 10_000, cause="hyd:2", fields={"lastName": "P"}))
+    await office.pass_time(1)
+    assert office.calls[-1] == "pd-person-1"
     await office.close()
 
 

@@ -28,6 +28,10 @@ def of_hydrate(request_id: str) -> str:
     return f"hyd:{request_id}"
 
 
+def is_hydrate(cause: str) -> bool:
+    return cause.startswith("hyd:")
+
+
 def of_replay(job: str, number: int) -> str:
     return f"rpl:{job}:{number}"
 

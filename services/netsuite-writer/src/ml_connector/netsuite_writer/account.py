@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, get_args
 
-from ml_connector.common import keys
+from ml_connector.common import cause, keys
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import BatchJob, Desired, Lane, Member, Superseded
@@ -20,7 +20,7 @@ from ml_connector.netsuite_writer.adopt import Adoption, match_rules
 from ml_connector.netsuite_writer.batch import Batches, in_doubt
 from ml_connector.netsuite_writer.call import Caller, NotOurs, looks_up
 from ml_connector.netsuite_writer.comparing import Comparing
-from ml_connector.netsuite_writer.endings import Endings
+from ml_connector.netsuite_writer.endings import READ_AGAIN_MS, Endings
 from ml_connector.netsuite_writer.faults import Faults
 from ml_connector.netsuite_writer.follow import Follower
 from ml_connector.netsuite_writer.gate import Gate
@@ -77,6 +77,7 @@ class Account:
                 self._endings.repeated(entry)
             case Superseded() as newer:
                 self._endings.superseded(Job(entry, desired, waiting.trace), newer)
+                self._answered_in_vain(entry)
             case Apply(contested=contested):
                 entry.contested = contested
                 entry.way = self._way(desired)
@@ -87,6 +88,25 @@ class Account:
         winner = self._schedule.newest(entry.record)
         if loser is not None and winner is not None:
             self._lost(loser, winner)
+        if loser is entry:
+            self._answered_in_vain(entry)
+
+    def _answered_in_vain(self, answer: Entry) -> None:
+        """A read counts as older than it is, so a child that changed just before keeps its merged parent. It is asked
+        for again as soon as a read would be newer."""
+        waiting = self._schedule.newest(answer.record)
+        if waiting is not None and waiting.parent is not None and cause.is_hydrate(answer.cause):
+            self._jobs.add(task := self._spawn(self._look_at(waiting)))
+            task.add_done_callback(self._jobs.discard)
+
+    async def _look_at(self, child: Entry) -> None:
+        newer_ms = child.generation.source_version + READ_AGAIN_MS
+        await self._tools.clock.sleep(max(0, newer_ms - self._tools.clock.now_ms()) / 1000)
+        job = self._endings.job(child)
+        if job is not None and child.parent is not None:
+            self.hydrates.ask_again(job.desired)
+            self._schedule.release_record(child.parent, child.record)
+            self.pump()
 
     def _way(self, desired: Desired) -> Way:
         if desired.action != "upsert":

@@ -8,33 +8,42 @@ from ml_connector.common.wire import Attempt, Desired, Hydrate, Lane
 from ml_connector.netsuite_writer import doubt, parents
 from ml_connector.netsuite_writer.job import Tools
 
+# Of which object, and which parent it is asked for: a child whose parent was merged twice has two questions.
+_Question = tuple[Entity, str, str]
+
 
 class Hydrates:
     """The questions of one account; each is asked once in a while, however many wait for the answer."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._asked_s: dict[tuple[Entity, str], float] = {}
+        self._asked_s: dict[_Question, float] = {}
 
     async def for_decision(self, decision: parents.Decision, child: Desired) -> None:
         """What a child's decision asks for, if anything."""
         if isinstance(decision, parents.HydrateParent) and child.parent is not None:
-            await self.ask(child, child.parent.entity, child.parent.source_id, reason="unknown parent")
+            question = child.parent.entity, child.parent.source_id, ""
+            await self._ask(child, question, reason="unknown parent")
         elif isinstance(decision, parents.HydrateChild):
-            await self.ask(child, child.entity, child.source_id, reason="merged parent")
+            await self._ask(child, _merged(child), reason="merged parent")
 
-    async def ask(self, desired: Desired, entity: Entity, source_id: str, *, reason: str) -> None:
+    def ask_again(self, child: Desired) -> None:
+        """The answer was no use."""
+        self._asked_s.pop(_merged(child), None)
+
+    async def _ask(self, desired: Desired, question: _Question, *, reason: str) -> None:
         """Ask for one object, not again for a while."""
         now_s = self._tools.clock.monotonic_s()
-        if now_s - self._asked_s.get((entity, source_id), float("-inf")) < self._tools.settings.hydrate_again_s:
+        if now_s - self._asked_s.get(question, float("-inf")) < self._tools.settings.hydrate_again_s:
             return
-        self._asked_s[entity, source_id] = now_s
+        entity, source_id, _ = question
+        self._asked_s[question] = now_s
         asked = False
         try:
             asked = await self._send(desired.flow, desired.company, entity, source_id, lane=desired.lane, reason=reason)
         finally:
             if not asked:
-                self._asked_s.pop((entity, source_id), None)  # the timer asks again
+                self._asked_s.pop(question, None)  # the timer asks again
 
     async def end_doubt(self, attempt: Attempt) -> None:
         """The quiet time of an unanswered call is over: assert the newest state again if it could have been undone."""
@@ -84,3 +93,7 @@ class Hydrates:
         except TryLater:
             return False
         return True
+
+
+def _merged(child: Desired) -> _Question:
+    return child.entity, child.source_id, "" if child.parent is None else child.parent.record_key

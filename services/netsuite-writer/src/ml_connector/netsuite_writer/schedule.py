@@ -257,6 +257,12 @@ class Schedule:
         if not entries:
             self._blocked.pop(on, None)
 
+    def release_record(self, on: str, record: str) -> None:
+        """As `release`, for this record."""
+        entry = self._blocked.get(on, {}).pop(record, None)
+        if entry is not None and self._waiting.get(record) is entry:
+            self._ready[entry.lane].add(entry)
+
     def blocked_on(self) -> list[str]:
         return list(self._blocked)
 
