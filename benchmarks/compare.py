@@ -26,8 +26,10 @@ from ml_connector.common.keys import record_key
 from ml_connector.common.syncing import PAGE, SyncPage
 from ml_connector.common.wire import Observed
 from ml_connector.netsuite_writer.comparing import Comparing
+from ml_connector.netsuite_writer.netsuite.client import Response
 from ml_connector.netsuite_writer.settle import Answer
 from ml_connector.netsuite_writer.store import Store
+from ml_connector.netsuite_writer.write import Request
 from ml_connector.resolver.listing import Listed, Reading, resolve
 from ml_connector.resolver.message import Message
 from support.measuring import machine
@@ -95,6 +97,9 @@ class Answering:
         assert spare
         assert suiteql.startswith("SELECT")
         return Answer(200), msgspec.json.decode(self.body)["items"]
+
+    async def find(self, request: Request, *, traceparent: str, spare: bool) -> Response:
+        raise SystemExit(f"{request.address} was read singly, though SuiteQL shows all its fields")
 
 
 def known(records: int) -> Store:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 NOW_MS = 1_795_000_000_000
 FIELDS = {
     "companyName": "data.name", "phone": "data.phone", "creditLimit": "data.value", "isPerson": "false",
-    "currency": 'lookup("currency", data.currency)', "terms": "data.terms", "custentity_kickoff": "data.day",
+    "currency": 'lookup("currency", data.currency)', "autoName": "true", "custentity_kickoff": "data.day",
 }  # fmt: skip
 
 
@@ -93,7 +93,7 @@ class Acme:
 def organization(number: int, **changes: Any) -> dict[str, Any]:
     row = {
         "id": number, "name": f"Müller & Söhne {number}", "phone": None, "value": number * 10.5, "currency": "EUR",
-        "terms": None, "day": f"2026-{number % 12 + 1:02}-{number % 28 + 1:02}",
+        "day": f"2026-{number % 12 + 1:02}-{number % 28 + 1:02}",
     }  # fmt: skip
     return {**row, **changes}
 
@@ -108,7 +108,7 @@ async def test_exactly_what_was_edited_is_told(writing: Writing) -> None:
     assert set(await own.settled(within_s=90)) == {"written"}
     for number in range(1, 11):
         await acme.edit("PATCH", number, {"companyName": f"By hand {number}"})
-    await acme.edit("PATCH", 11, {"creditLimit": 1, "phone": "0"})
+    await acme.edit("PATCH", 11, {"creditLimit": 1, "phone": "0", "autoName": False})
     await acme.edit("PATCH", 12, {"custentity_kickoff": "2020-01-01"})
     for number in (20, 21):
         await acme.edit("DELETE", number)
@@ -133,12 +133,16 @@ async def test_exactly_what_was_edited_is_told(writing: Writing) -> None:
         "301": ("missing", ("never_written",)),
     }
     assert values(by_id["1"]) == {"companyName": ("Müller & Söhne 1", "By hand 1")}
-    assert values(by_id["11"]) == {"phone": (None, "0"), "creditLimit": (11 * 10.5, "1")}
+    assert values(by_id["11"]) == {"phone": (None, "0"), "creditLimit": (11 * 10.5, "1"), "autoName": (True, "F")}
     assert values(by_id["12"]) == {"custentity_kickoff": ("2026-01-13", "1/1/2020")}
     assert values(by_id["40"]) == {"companyName": ("Renamed in Pipedrive", "Müller & Söhne 40")}
     assert [one.source_id for one in told.unmapped] == ["41"]
-    assert told.not_comparable == {"terms": "ml-connector knows no SuiteQL column that shows it"}
-    assert {sort_of(line) for line in (await own.log())[len(before) :]} == {"query"}
+    assert told.not_comparable == {"autoName": "ml-connector knows no SuiteQL column that shows it"}
+    asked = [sort_of(line) for line in (await own.log())[len(before) :]]
+    assert set(asked) == {"query", "find"}
+    assert (
+        asked.count("find") == 15
+    )  # of those that differ or are inactive: their autoName, which SuiteQL does not show
     assert await own.dead_letters() == []
 
 

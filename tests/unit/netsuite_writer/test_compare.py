@@ -140,6 +140,17 @@ def test_an_edit_that_looks_alike_is_one(field: str, sent: Any, text: str) -> No
     assert found == FieldDifference(field, sent, text or None)
 
 
+def test_what_rest_shows_is_compared_as_well() -> None:
+    read = {"creditLimit": 12.5, "isPerson": True, "terms": {"id": "4", "refName": "30 days"}, "url": None, "links": []}
+    row = compare.row_of(read)
+
+    same = {"creditLimit": Decimal("12.50"), "isPerson": True, "terms": {"id": "4"}, "url": None, "fax": None}
+    other = {"creditLimit": 12, "isPerson": False, "terms": None, "url": "x"}
+
+    assert compare.differing("customer", same, row, {}) == []
+    assert [one.holds for one in compare.differing("customer", other, row, {})] == ["12.5", "T", "4", None]
+
+
 # -- one record --------------------------------------------------------------------------------------------------------
 
 NAMED = Should(expected(fields={"companyName": "A"}), {"companyName": "A"}, inactive=False)

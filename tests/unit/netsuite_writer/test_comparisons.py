@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
 from hypothesis import given, settings
@@ -72,6 +72,7 @@ class World:
     def __init__(self, requests: Mapping[int, int], lot: int = 5) -> None:
         self.log = Log(requests, lot)
         self.told: dict[int, list[int]] = defaultdict(list)
+        self.failed: Counter[str] = Counter()  # why nothing was compared
         self.stuck: set[int] = set()
         self.held = 0
         self.troubles = 0
@@ -90,15 +91,16 @@ class World:
             self.troubles -= 1
             raise TryLater("the broker is away")
         self.told[int(compared.account)].append(compared.page)
+        self.failed[compared.failed.partition(":")[0]] += 1
 
-    async def run(self, steps: Iterable[frozenset[int]]) -> None:
+    async def run(self, steps: Iterable[frozenset[int]], *, step_s: float = 2) -> None:
         """One process; each step lasts some turns of the loop."""
         clock = ManualClock()
         comparisons = Comparisons(self.log, self.compare, self.tell, clock)
         running = asyncio.create_task(comparisons.run())
         for owned in steps:
             comparisons.own(owned)
-            clock.advance(2)
+            clock.advance(step_s)
             for _ in range(30):
                 await asyncio.sleep(0)
                 self.held = max(self.held, *(len(place.held) for place in comparisons._places.values()), 0)
@@ -154,3 +156,13 @@ async def test_an_account_that_does_not_answer_holds_up_nobody_else() -> None:
     assert world.told == {1: list(range(50))}
     assert world.log.offsets == {1: 50}
     assert world.held == MOST_HELD
+
+
+async def test_what_is_not_answered_in_an_hour_is_told_as_not_compared() -> None:
+    world = World({0: 2})
+    world.stuck = {0}
+
+    await world.run([frozenset({0})] * 20, step_s=1_000)
+
+    assert world.told == {0: [0, 1]}
+    assert world.failed == {"given up after an hour": 2}

@@ -123,7 +123,7 @@ class Compared(Wire, frozen=True):
     equal: int = 0
     differences: tuple[Difference, ...] = ()
     unmapped: tuple[Unmapped, ...] = ()
-    not_comparable: dict[str, str] = {}  # field -> why
+    not_comparable: dict[str, str] = {}  # field -> why; of the first that differ it was read singly
     failed: str = ""  # why nothing could be compared
 
 

@@ -119,6 +119,11 @@ def differing(
     return found
 
 
+def row_of(record: Mapping[str, Any]) -> dict[str, str]:
+    """A record that was read over REST, as SuiteQL would show it."""
+    return {name.lower(): _as_text(value) for name, value in record.items()}
+
+
 def is_as_it_should(should: Should, row: Row | None, differences: Sequence[FieldDifference]) -> bool:
     if row is None:
         return not should.there
@@ -232,6 +237,15 @@ def _same_text(record_type: RecordType, field: str, sent: str, text: str, displa
     if _CANONICAL.match(sent) and _CANONICAL.match(text):
         return Decimal(sent) == Decimal(text)
     return readback.may_be_day(sent, text, displays)
+
+
+def _as_text(value: Any) -> str:
+    match value:
+        case bool():
+            return "T" if value else "F"
+        case {"id": internal_id}:
+            return str(internal_id)
+    return "" if value is None else str(value)
 
 
 def _plain(text: str) -> str:

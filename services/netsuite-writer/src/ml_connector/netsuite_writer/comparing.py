@@ -19,19 +19,25 @@ from ml_connector.common.directory import LiveFlow
 from ml_connector.common.errors import VendorUnavailable
 from ml_connector.common.keys import RecordType
 from ml_connector.common.logs import get_logger
+from ml_connector.common.telemetry import new_traceparent
 from ml_connector.common.wire import Observed
 from ml_connector.netsuite_writer import compare, parents, readback, write
 from ml_connector.netsuite_writer.compare import Row, Should, Written
+from ml_connector.netsuite_writer.netsuite.client import Response
+from ml_connector.netsuite_writer.netsuite.reading import read_json
 from ml_connector.netsuite_writer.parents import PARENT_FIELD
 from ml_connector.netsuite_writer.readback import Displays
 from ml_connector.netsuite_writer.references import References, Unknown
 from ml_connector.netsuite_writer.settle import Answer, fault_of
 from ml_connector.netsuite_writer.store import Store
+from ml_connector.netsuite_writer.write import Request
 
 log = get_logger()
 
 REFUSED_FOR_S: Final = 3600.0  # then a column that NetSuite refused is asked for again
 TURN: Final = 50  # records that are compared in a row: a millisecond, while which nothing is written
+READ_SINGLY: Final = 20  # of one request's records that differ
+_WORTH_READING: Final = frozenset({"different", "inactive"})
 REFUSED: Final = "NetSuite refuses a query with its column"
 UNDEFINED: Final = "Pipedrive's definitions lack it"
 
@@ -49,16 +55,18 @@ class Refused(Exception):
     """NetSuite does not answer the query, whichever columns it names."""
 
 
-class Queries(Protocol):
+class Client(Protocol):
     """A NetsuiteClient."""
 
     async def query(self, suiteql: str, *, spare: bool) -> tuple[Answer, list[dict[str, Any]]]: ...
+
+    async def find(self, request: Request, *, traceparent: str, spare: bool) -> Response: ...
 
 
 class _Spare:
     """Queries that can wait for all others. Raises VendorUnavailable for what will pass."""
 
-    def __init__(self, client: Queries) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
 
     async def query(self, suiteql: str) -> tuple[Answer, list[dict[str, Any]]]:
@@ -71,8 +79,9 @@ class _Spare:
 class Comparing:
     """The comparisons of one account."""
 
-    def __init__(self, name: str, *, client: Queries, store: Store, clock: Clock) -> None:
+    def __init__(self, name: str, *, client: Client, store: Store, clock: Clock) -> None:
         self._name = name
+        self._client = client
         self._queries = _Spare(client)
         self._references = References(self._queries, clock)
         self._store = store
@@ -101,13 +110,14 @@ class Comparing:
         shoulds = [await self._should(expected, live) for expected in asked.records]
         began_ms = self._clock.now_ms()
         held = await self._read(record_type, shoulds)
-        differences = []
+        differences: list[Difference] = []
         for number, should in enumerate(shoulds):
             if number % TURN == 0:
                 await asyncio.sleep(0)
             difference = self._difference(should, held, asked.account, began_ms)
             if difference is not None:
-                differences.append(difference)
+                reads = len(differences) < READ_SINGLY and difference.found in _WORTH_READING
+                differences.append(await self._read_singly(should, difference, held) if reads else difference)
         return len(shoulds) - len(differences), differences, held.columns
 
     def _difference(self, should: Should, held: _Held, account: str, began_ms: int) -> Difference | None:
@@ -123,6 +133,20 @@ class Comparing:
         observed = self._store.observed(record)
         waits = self._waits(record, should.expected, observed, began_ms)
         return compare.judge(should, row, fields, Written(observed, waits, compare.is_same(should, observed)))
+
+    async def _read_singly(self, should: Should, difference: Difference, held: _Held) -> Difference:
+        """The fields that SuiteQL does not show, of a record that differs anyway."""
+        hidden = {field: value for field, value in should.body.items() if field not in held.columns}
+        if not hidden:
+            return difference
+        expected = should.expected
+        request = Request("upsert", expected.record_type, expected.external_id, b"")
+        response = await self._client.find(request, traceparent=new_traceparent(), spare=True)
+        record = read_json(response.body) if response.answer.status == 200 else None
+        if not isinstance(record, dict):
+            return difference
+        more = compare.differing(expected.record_type, hidden, compare.row_of(record), {})
+        return msgspec.structs.replace(difference, fields=(*difference.fields, *more))
 
     # -- what they should be -----------------------------------------------------------------------------------------
 
@@ -191,7 +215,7 @@ class Comparing:
         wanted = list(dict.fromkeys((compare.MODIFIED, *inactive, *displayed, *columns.values())))
         shown = self._not_refused(record_type, wanted)
         answer, rows = await self._queries.query(compare.query(record_type, ids, shown))
-        if answer.status == 400:
+        if answer.status == 400 and await self._takes(record_type, ids[0], ()):
             await self._find_refused(record_type, ids[0], shown)
             shown = self._not_refused(record_type, wanted)
             answer, rows = await self._queries.query(compare.query(record_type, ids, shown))
@@ -219,8 +243,7 @@ class Comparing:
 
     async def _find_refused(self, record_type: RecordType, external_id: str, columns: Sequence[str]) -> None:
         """By halves: few columns are refused, if any."""
-        answer, _ = await self._queries.query(compare.query(record_type, [external_id], columns))
-        if answer.status != 400:
+        if not columns or await self._takes(record_type, external_id, columns):
             return
         if len(columns) == 1:
             self._refused[record_type, columns[0]] = self._clock.monotonic_s() + REFUSED_FOR_S
@@ -229,6 +252,10 @@ class Comparing:
         middle = len(columns) // 2
         await self._find_refused(record_type, external_id, columns[:middle])
         await self._find_refused(record_type, external_id, columns[middle:])
+
+    async def _takes(self, record_type: RecordType, external_id: str, columns: Sequence[str]) -> bool:
+        answer, _ = await self._queries.query(compare.query(record_type, [external_id], columns))
+        return answer.status != 400
 
     def _not_comparable(self, asked: Compare, columns: Mapping[str, str]) -> dict[str, str]:
         if not asked.records:

@@ -1,8 +1,9 @@
 """Take up comparisons for the accounts whose partitions are ours: `netsuite.requests` in, `audit` out.
 
 Unlike what `asked.py` answers, none may get lost: a partition's position is committed once the answer is in the audit,
-and the next owner goes on from there. One after another in each partition; an account that does not answer holds up
-nobody else's. A few are kept in memory; a partition with more is read on when it has worked these off.
+and the next owner goes on from there. One after another in each partition, which does not wait for others; one that
+NetSuite does not answer in an hour is told as not compared, and can be asked for again. A few are kept in memory; a
+partition with more is read on when it has worked these off.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ log = get_logger()
 
 MOST_HELD: Final = 8  # requests of one partition; each has a mebibyte at most
 AGAIN_S: Final = 2.0
+GIVES_UP_S: Final = 3600.0  # others of the partition wait, and what should be was read before that
 
 Answers = Callable[[Compare, int], Awaitable[Compared]]  # to a request of this partition; raises TryLater
 Tell = Callable[[Compared], Awaitable[None]]  # once it returns it is in the audit; raises TryLater
@@ -142,14 +144,17 @@ class Comparisons:
         except BadInput as error:
             log.error("request_refused", partition=record.partition, offset=record.offset, problem=str(error))
             return
-        while (told := await self._compared(asked, record.partition)) is None or not await self._is_told(told):
+        until_s = self._clock.monotonic_s() + GIVES_UP_S
+        while (told := await self._compared(asked, record.partition, until_s)) is None or not await self._is_told(told):
             await self._clock.sleep(AGAIN_S)
 
-    async def _compared(self, asked: Compare, partition: int) -> Compared | None:
+    async def _compared(self, asked: Compare, partition: int, until_s: float) -> Compared | None:
         """None: not now."""
         try:
             return await self._compare(asked, partition)
         except TryLater as error:
+            if self._clock.monotonic_s() >= until_s:
+                return not_compared(asked, self._clock.now_ms(), f"given up after an hour: {error}")
             log.info("comparison_waits", id=asked.job_id, entity=asked.entity, problem=str(error))
             return None
         except Exception as error:  # the top of a task: a fault of ours in a comparison must not end the writing

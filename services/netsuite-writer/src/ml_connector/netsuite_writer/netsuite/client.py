@@ -75,10 +75,10 @@ class NetsuiteClient:
         headers = {**_JSON, **_STRICT, TRACEPARENT: traceparent}
         return await self._send(request.method, request.path, request.payload, headers, changes=True, urgent=False)
 
-    async def find(self, request: Request, *, traceparent: str) -> Response:
-        """The record under the request's external id; its internal id, or status 404."""
+    async def find(self, request: Request, *, traceparent: str, spare: bool = False) -> Response:
+        """The record under the request's external id; its internal id, or status 404. `spare`: as of a query."""
         path = request.as_("upsert").path
-        found = await self._send("GET", path, b"", {TRACEPARENT: traceparent}, urgent=False)
+        found = await self._send("GET", path, b"", {TRACEPARENT: traceparent}, urgent=False, spare=spare)
         return replace(found, answer=looked_up(found.answer))
 
     async def submit(
