@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Table, event, select, update
+from structlog.testing import capture_logs
 
 from ml_connector.admin.database import Database
 from ml_connector.admin.explain import letter_id
@@ -35,6 +36,7 @@ from ml_connector.admin.tables import (
     waiting,
 )
 from ml_connector.common import keys, topics
+from ml_connector.common.comparing import Compared, compared_key
 from ml_connector.common.generation import Generation
 from ml_connector.common.wire import Attempt, ReplayItem, ReplayItems, ReplayJob, Standing
 from support import admin_messages as m
@@ -289,6 +291,18 @@ def test_what_cannot_be_read_is_left_out_alone(tables: Tables, unreadable: m.Giv
     tables.together(unreadable, given)
 
     assert len(tables.rows(table, table.c.keys()[0])) == (0 if given is unreadable else 1)
+
+
+def test_comparison_is_of_no_cause_and_refused_by_nobody(tables: Tables) -> None:
+    told = Compared(
+        job_id="j1", flow=m.FLOW, account=m.ACCOUNT, entity="deal", page=1, part=1, parts=1, at_ms=1, records=1, equal=1
+    )
+
+    with capture_logs() as logs:
+        tables.fold((topics.AUDIT, compared_key(told).encode(), told.encode(), {}))
+
+    assert logs == []
+    assert tables.rows(cause, "cause") == tables.rows(step, "cause") == tables.rows(accepted, "cause") == []
 
 
 # -- work --------------------------------------------------------------------------------------------------------------
