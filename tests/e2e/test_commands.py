@@ -81,7 +81,14 @@ async def test_tail_prints_readable_messages_but_no_secret(living: Living) -> No
 async def test_flow_is_applied_with_the_next_version_or_refused_with_lines(living: Living, tmp_path: Path) -> None:
     text = resources.files("ml_connector.cli.demo").joinpath("flow.yaml").read_text()
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
-    good.write_text(text.replace("flow: acme-eu", "flow: acme-us").replace("external_ids: pd", "external_ids: us"))
+    tokens = (
+        f"pipedrive:\n  oauth_url: {living.stack.urls['pipedrive']}/oauth/token\n"  # as the other flow of the company
+    )
+    good.write_text(
+        text.replace("flow: acme-eu", "flow: acme-us")
+        .replace("external_ids: pd", "external_ids: us")
+        .replace("pipedrive:\n", tokens)
+    )
     bad.write_text(
         text.replace("title: cut(data.title, 99)", "title: cut(data.title").replace("flow: acme-eu", "flow: x")
     )
@@ -209,6 +216,7 @@ async def test_connect_prints_an_address_at_once_and_ends_when_somebody_agreed(l
 
     async with asyncio.timeout(60), httpx2.AsyncClient(follow_redirects=True) as browser:
         address = (await process.stdout.readline()).decode().strip()
+        assert address.startswith("http"), (await process.communicate())[1].decode()
         app = {**client, "redirect_uri": callback, "scopes": ["base"]}
         await browser.post(f"{urls['pipedrive']}/_sandbox/companies/{COMPANY}/apps", json=app)
         page = await browser.get(address)
