@@ -36,7 +36,8 @@ demo: setup  ## play a believable company through the whole product and compare 
 	@$(RUN)/mlc demo
 
 test: setup  ## all that a developer runs before a commit
-	@$(RUN)/pytest tests -n 2 --dist loadfile --no-loadscope-reorder
+	@$(RUN)/pytest tests --ignore=tests/e2e -n 2 --dist loadfile --no-loadscope-reorder
+	@$(RUN)/pytest tests/e2e
 
 check: setup  ## format, lint, types, import rules
 	@$(RUN)/ruff format --check $(SOURCES)

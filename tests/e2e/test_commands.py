@@ -81,13 +81,11 @@ async def test_tail_prints_readable_messages_but_no_secret(living: Living) -> No
 async def test_flow_is_applied_with_the_next_version_or_refused_with_lines(living: Living, tmp_path: Path) -> None:
     text = resources.files("ml_connector.cli.demo").joinpath("flow.yaml").read_text()
     good, bad = tmp_path / "good.yaml", tmp_path / "bad.yaml"
-    tokens = (
-        f"pipedrive:\n  oauth_url: {living.stack.urls['pipedrive']}/oauth/token\n"  # as the other flow of the company
-    )
+    tokens = f"oauth_url: '{living.stack.urls['pipedrive']}/oauth/token'"  # as the company's other flow
     good.write_text(
         text.replace("flow: acme-eu", "flow: acme-us")
         .replace("external_ids: pd", "external_ids: us")
-        .replace("pipedrive:\n", tokens)
+        .replace("{company: acme-eu, ", f"{{company: acme-eu, {tokens}, ")
     )
     bad.write_text(
         text.replace("title: cut(data.title, 99)", "title: cut(data.title").replace("flow: acme-eu", "flow: x")
