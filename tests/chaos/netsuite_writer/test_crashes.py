@@ -16,13 +16,17 @@ WRITER, SECOND = "netsuite-writer", "netsuite-writer#2"
 SHORT_SESSION = {"MLC_SESSION_TIMEOUT_S": "3", "MLC_BACKOFF_FIRST_S": "0.1"}
 CRASHING = Path(__file__).parents[2] / "support" / "crashing"
 
+# It proves by a transaction that a partition is its own, half a session after it last did: not in so short a test.
+LONG_SESSION = SHORT_SESSION | {"MLC_SESSION_TIMEOUT_S": "12"}
+
 # Where the writer is killed, and how often NetSuite is asked in all.
+IN_A_TRANSACTION = "settlement and tombstone sent, not committed"
 POINTS = {
     "before the attempt": ("app:KafkaMessages.attempt:before", 1),
     "after the attempt, before the call": ("netsuite.client:NetsuiteClient.write:before", 1),
     "after the call": ("netsuite.client:NetsuiteClient.write:after", 2),
     "before settling": ("settlement:Settler._commit:before", 2),
-    "settlement and tombstone sent, not committed": ("settlement:TransactionalProducer._finish:before", 2),
+    IN_A_TRANSACTION: ("settlement:TransactionalProducer._finish:before", 2),
     "committed, not in the local store": ("settlement:Settler._keep:before", 1),
     "after everything": ("settlement:Settler._keep:after", 1),
 }
@@ -67,7 +71,8 @@ async def test_killed_at_each_line_it_calls_again_only_what_may_not_have_been_se
         "CRASH_AT": f"ml_connector.netsuite_writer.{where}",
         "CRASH_MARK": str(tmp_path / "crashed"),
     }
-    async with Writing(environment=SHORT_SESSION | crash) as writing:
+    session = LONG_SESSION if point == IN_A_TRANSACTION else SHORT_SESSION
+    async with Writing(environment=session | crash) as writing:
         await writing.emit(state("1"))
         await writing.stack.until_ended(WRITER)
         await writing.stack.start_one(WRITER)
