@@ -12,7 +12,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ml_connector.cli import dlq, flows, pipedrive, records, replays, secrets, syncing, syncs, webhooks
+from ml_connector.cli import dlq, flows, following, pipedrive, records, replays, secrets, syncing, syncs, webhooks
 from ml_connector.cli.admin_api import AdminApi, Credentials
 from ml_connector.cli.doctor import doctor
 
@@ -137,9 +137,7 @@ Mlc = Callable[..., Ran]
 def service(monkeypatch: pytest.MonkeyPatch) -> Service:
     made = Service()
     monkeypatch.setattr(AdminApi, "here", made.api)
-    monkeypatch.setattr(replays, "LOOK_S", 0.0)
-    monkeypatch.setattr(syncs, "LOOK_S", 0.0)
-    monkeypatch.setattr(pipedrive, "LOOK_S", 0.0)
+    monkeypatch.setattr(following, "LOOK_S", 0.0)
     return made
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 import pytest
 
-from ml_connector.cli import replays
+from ml_connector.cli import following
 from ml_connector.cli.replays import exit_code
 from unit.cli.conftest import BEHIND, LETTER, REPLAY, Mlc, Service
 
@@ -88,7 +88,7 @@ def test_service_that_is_started_again_meanwhile_is_waited_for(service: Service,
 
 
 def test_service_that_stays_away_is_given_up(service: Service, mlc: Mlc, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replays, "PATIENCE_S", 0.0)
+    monkeypatch.setattr(following, "PATIENCE_S", 0.0)
     service.put(PATH, {**REPLAY, "state": "running"}, httpx2.ConnectError("gone"))
 
     ran = mlc("replay", "watch", ID)

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_connector.common.errors import Malformed
-from ml_connector.common.syncing import SyncControl, SyncPage, SyncState
+from ml_connector.common.syncing import MAX_IDS, SyncControl, SyncPage, SyncState
 from ml_connector.resolver import walk
 from ml_connector.resolver.walk import Found
 
@@ -179,7 +179,7 @@ def test_failed_one_goes_on_when_somebody_wants_that() -> None:
         {"token_share": 1.5},
         {"ids": ("0",)},
         {"ids": ("x",)},
-        {"ids": ("1",) * (walk.MAX_IDS + 1)},
+        {"ids": ("1",) * (MAX_IDS + 1)},
     ],
 )
 def test_what_cannot_be_walked_is_refused(wrong: dict[str, Any]) -> None:

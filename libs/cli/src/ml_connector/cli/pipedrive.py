@@ -7,10 +7,11 @@ Exit codes: 0 connected, or not waited for; 1 not connected in time; 2 the comma
 from __future__ import annotations
 
 import time
-from typing import Annotated, Final, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from ml_connector.cli import following
 from ml_connector.cli.admin_api import AdminApi, Answer
 from ml_connector.cli.options import Json, flow_name
 from ml_connector.cli.say import err, fail, out, plainly
@@ -20,8 +21,6 @@ from ml_connector.common.errors import ConnectorError, TryLater
 
 app = typer.Typer(help="What Pipedrive needs of us.", no_args_is_help=True)
 
-LOOK_S = 1.0
-INTERRUPTED: Final = 130  # as a shell reports SIGINT
 
 Where = Literal["sandbox", "production"]
 
@@ -82,9 +81,11 @@ def _wait(api: AdminApi, company: str, asked: Answer) -> int:
                 version = _stored(api, company)
                 if version > asked["version"]:
                     return version
-                time.sleep(LOOK_S)
+                time.sleep(following.LOOK_S)
     except KeyboardInterrupt:
-        raise fail("the address stays good; mlc secrets list shows whether it was used", INTERRUPTED) from None
+        raise fail(
+            "the address stays good; mlc secrets list shows whether it was used", following.INTERRUPTED
+        ) from None
     raise ConnectorError(f"{one_line(company)} was not connected in time: run mlc pipedrive connect again")
 
 

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any, Final, Literal
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ml_connector.cli.admin_api import AdminApi, Answer
+from ml_connector.cli.following import INTERRUPTED, until_still
 from ml_connector.cli.options import Id, Json, Reason, id_of
 from ml_connector.cli.say import err, fail, plainly
 from ml_connector.cli.showing import add, age, counted, facts, hint, one_line, say, show, table, tell, tell_behind, when
-from ml_connector.common.errors import TryLater
 from ml_connector.common.wire import JobState
 
 app = typer.Typer(help="Replays of dead letters.", no_args_is_help=True)
 
-LOOK_S = 1.0
-PATIENCE_S: Final = 60.0  # as long as the service may not answer while somebody watches
 LISTED: Final = 20  # records that failed are named; the rest is counted
-INTERRUPTED: Final = 130  # as a shell reports SIGINT
 
 UNDER_WAY: Final = frozenset({"waiting", "issued"})
 FINE: Final = frozenset(
@@ -145,21 +141,17 @@ def see_through(api: AdminApi, replay: Answer, *, as_json: bool) -> None:
 
 def follow(api: AdminApi, replay: Answer) -> Answer:
     """Until it is not running any more. A service that is started again meanwhile is waited for."""
-    misses = 0
     with _progress() as bar:
         task = bar.add_task(
             f"replay {replay['id']}", total=replay["total"], completed=_ended(replay), counts=_counts(replay)
         )
-        while replay["state"] == "running":
-            time.sleep(LOOK_S)
-            try:
-                replay, misses = api.get(f"replays/{replay['id']}"), 0
-            except TryLater:
-                misses += 1
-                if misses * LOOK_S >= PATIENCE_S:
-                    raise
-            bar.update(task, completed=_ended(replay), counts=_counts(replay))
-    return replay
+        return until_still(
+            api,
+            f"replays/{replay['id']}",
+            replay,
+            moves=lambda one: bool(one["state"] == "running"),
+            tell=lambda one: bar.update(task, completed=_ended(one), counts=_counts(one)),
+        )
 
 
 def exit_code(replay: Answer) -> int:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated, Any, Final, Literal
 
 import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from ml_connector.cli.admin_api import AdminApi, Answer
+from ml_connector.cli.following import INTERRUPTED, until_still
 from ml_connector.cli.options import Id, Json, Reason, id_of
-from ml_connector.cli.replays import INTERRUPTED, PATIENCE_S
 from ml_connector.cli.say import err, fail, plainly
 from ml_connector.cli.showing import (
     add,
@@ -27,12 +26,10 @@ from ml_connector.cli.showing import (
     tell_behind,
     when,
 )
-from ml_connector.common.errors import TryLater
 from ml_connector.common.sync_job import SyncJobState
 
 app = typer.Typer(help="Syncs of flows: what Pipedrive holds, brought to NetSuite.", no_args_is_help=True)
 
-LOOK_S = 1.0
 FAULTS: Final = 5  # reasons that are named
 
 State = Annotated[SyncJobState | None, typer.Option(help="Only these.")]
@@ -139,19 +136,15 @@ def see_through(api: AdminApi, sync: Answer, *, as_json: bool) -> None:
 
 def follow(api: AdminApi, sync: Answer) -> Answer:
     """Until it stands still, and what it read is settled. A service that is started again meanwhile is waited for."""
-    misses = 0
     with _progress() as bar:
         task = bar.add_task(f"sync {sync['id']}", total=None, now=now(sync))
-        while sync["state"] == "running" or (sync["state"] == "done" and not sync["settled"]):
-            time.sleep(LOOK_S)
-            try:
-                sync, misses = api.get(f"syncs/{sync['id']}"), 0
-            except TryLater:
-                misses += 1
-                if misses * LOOK_S >= PATIENCE_S:
-                    raise
-            bar.update(task, now=now(sync))
-    return sync
+        return until_still(
+            api,
+            f"syncs/{sync['id']}",
+            sync,
+            moves=lambda one: one["state"] == "running" or (one["state"] == "done" and not one["settled"]),
+            tell=lambda one: bar.update(task, now=now(one)),
+        )
 
 
 def exit_code(sync: Answer) -> int:

@@ -7,6 +7,7 @@ they are only compared (`comparing.py`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -23,6 +24,11 @@ CONTROL: Final = b"sync-control"
 Shelf = Literal["current", "archived"]
 # Write what the objects should be, or compare it with what NetSuite holds.
 Purpose = Literal["sync", "compare"]
+LIST_TOKENS: Final[Mapping[Shelf, int]] = {"current": 10, "archived": 20}  # of a page (facts/pipedrive.md section 8)
+PAGE_OBJECTS: Final = 500  # as many as Pipedrive gives
+PAGE_IDS: Final = 100  # as many as it takes
+MAX_IDS: Final = 10_000  # of one walk
+
 SyncStatus = Literal["running", "paused", "cancelled", "done", "failed"]
 
 

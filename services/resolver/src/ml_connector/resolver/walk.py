@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -17,17 +16,22 @@ import msgspec
 
 from ml_connector.common.errors import Malformed
 from ml_connector.common.keys import is_source_id
-from ml_connector.common.syncing import Progress, Shelf, SyncControl, SyncPage, SyncState, SyncStatus
+from ml_connector.common.syncing import (
+    LIST_TOKENS,
+    MAX_IDS,
+    PAGE_IDS,
+    PAGE_OBJECTS,
+    Progress,
+    SyncControl,
+    SyncPage,
+    SyncState,
+    SyncStatus,
+)
 
-PAGE_OBJECTS: Final = 500  # as many as Pipedrive gives
-PAGE_IDS: Final = 100  # as many as it takes
-MAX_IDS: Final = 10_000
 MAX_RESTARTS: Final = 3
 MAX_FAULTS: Final = 10
 MAX_FAULT_CHARS: Final = 300
 
-# API tokens of one request (facts/pipedrive.md section 8).
-_TOKENS: Final[Mapping[Shelf, int]] = {"current": 10, "archived": 20}
 _JOB: Final = re.compile(r"[A-Za-z0-9_.-]{1,60}\Z")  # it is part of causes
 _EVERY_DEAL: Final = "open,won,lost,deleted"  # without it those that were deleted in the last 30 days are missing
 
@@ -76,7 +80,7 @@ def begun(page: SyncPage, now_ms: int) -> SyncState:
 def query_of(page: SyncPage) -> tuple[str, dict[str, str | int], int]:
     """Path, query and API tokens of the page's request."""
     path = f"/api/v2/{page.entity}s" + ("/archived" if page.shelf == "archived" else "")
-    tokens = _TOKENS[page.shelf]
+    tokens = LIST_TOKENS[page.shelf]
     if page.ids:
         return path, {"ids": ",".join(page.ids[:PAGE_IDS]), "limit": PAGE_IDS}, tokens
     given = {"updated_since": page.updated_since, "updated_until": page.updated_until, "cursor": page.cursor}

@@ -18,7 +18,7 @@ from ml_connector.common.codec import encode_json
 from ml_connector.common.errors import BadInput, ConnectorError, TryLater, VendorUnavailable
 from ml_connector.common.generation import of_rest_read
 from ml_connector.common.logs import get_logger
-from ml_connector.common.syncing import CONTROL, SyncControl, SyncPage, SyncState, sync_key
+from ml_connector.common.syncing import CONTROL, PAGE_IDS, SyncControl, SyncPage, SyncState, sync_key
 from ml_connector.resolver import emit, listing, walk
 from ml_connector.resolver.core import FLOW_AGAIN_S, FLOW_COMES_WITHIN_MS, Core
 from ml_connector.resolver.decode import id_of
@@ -219,7 +219,7 @@ class Walks:
 def _missing(page: SyncPage, read: Page) -> list[str]:
     """Asked for by id, and not in the list: archived, deleted, or gone for good."""
     found = {id_of(bytes(row)) for row in read.rows}
-    return [source_id for source_id in page.ids[: walk.PAGE_IDS] if source_id not in found]
+    return [source_id for source_id in page.ids[:PAGE_IDS] if source_id not in found]
 
 
 def _as_listed(source_id: str, read: Read) -> Listed:

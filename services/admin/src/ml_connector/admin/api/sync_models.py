@@ -9,10 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ml_connector.admin.api import models as m
 from ml_connector.admin.api.flows import Why
-from ml_connector.admin.sync.ask import MAX_IDS
 from ml_connector.admin.sync.progress import Step
 from ml_connector.common.keys import Entity
 from ml_connector.common.sync_job import SyncJobState, SyncMode
+from ml_connector.common.syncing import MAX_IDS
 
 
 class NewSync(m.In):

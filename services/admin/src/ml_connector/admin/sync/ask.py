@@ -15,9 +15,9 @@ from ml_connector.common.errors import BadInput
 from ml_connector.common.flows import Flow
 from ml_connector.common.keys import Entity, is_source_id
 from ml_connector.common.sync_job import SyncMode
+from ml_connector.common.syncing import MAX_IDS
 
 ORDER: Final[tuple[Entity, ...]] = ("organization", "person", "deal")  # parents first
-MAX_IDS: Final = 10_000  # the owner takes no more
 _AGO: Final = re.compile(r"(\d{1,6})([smhdw])\Z")
 _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 

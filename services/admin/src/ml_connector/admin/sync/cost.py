@@ -16,12 +16,9 @@ from ml_connector.admin.sync.ask import Scope
 from ml_connector.common.errors import BadInput
 from ml_connector.common.flows import Flow
 from ml_connector.common.keys import Entity
+from ml_connector.common.syncing import LIST_TOKENS, PAGE_IDS, PAGE_OBJECTS
 
 DAY_S: Final = 86_400
-PAGE_OBJECTS: Final = 500
-PAGE_IDS: Final = 100
-LIST_TOKENS: Final = 10  # of one page (facts/pipedrive.md section 8)
-ARCHIVED_TOKENS: Final = 20
 OBJECT_TOKENS: Final = 1  # of an object that a list by ids leaves out: archived or deleted
 PAGE_S: Final = 1.0  # assumed: a page is read, mapped and acknowledged before the next one
 BURST_S: Final = 2.0  # the window of a flow's `burst`
@@ -111,7 +108,7 @@ def slots_of(flow: Flow) -> int:
 
 
 def _refuse_poverty(scope: Scope, a_day: int) -> None:
-    page = ARCHIVED_TOKENS if "deal" in scope.entities and scope.mode != "ids" else LIST_TOKENS
+    page = LIST_TOKENS["archived" if "deal" in scope.entities and scope.mode != "ids" else "current"]
     if a_day < page:
         raise BadInput(
             f"token_share: syncs could spend {a_day} tokens a day, and a page costs {page}: give a larger share, "
@@ -147,11 +144,11 @@ def _reads(entity: Entity, scope: Scope, known: Known) -> tuple[int, int, int]:
     """Objects, calls, tokens."""
     if scope.mode == "ids":
         count, pages = len(scope.ids), math.ceil(len(scope.ids) / PAGE_IDS)
-        return count, pages + count, pages * LIST_TOKENS + count * OBJECT_TOKENS
+        return count, pages + count, pages * LIST_TOKENS["current"] + count * OBJECT_TOKENS
     objects = max(known.records, known.seen if scope.mode == "full" else 0)
     pages = max(1, math.ceil(objects / PAGE_OBJECTS))
     archived = 1 if entity == "deal" else 0  # archived deals have a list of their own
-    return objects, pages + archived, pages * LIST_TOKENS + archived * ARCHIVED_TOKENS
+    return objects, pages + archived, pages * LIST_TOKENS["current"] + archived * LIST_TOKENS["archived"]
 
 
 def _reading_s(calls: int, flow: Flow, tokens: int, a_day: int) -> float:
