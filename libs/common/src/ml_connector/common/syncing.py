@@ -25,6 +25,7 @@ Shelf = Literal["current", "archived"]
 # Write what the objects should be, or compare it with what NetSuite holds.
 Purpose = Literal["sync", "compare"]
 LIST_TOKENS: Final[Mapping[Shelf, int]] = {"current": 10, "archived": 20}  # of a page (facts/pipedrive.md section 8)
+OBJECT_TOKENS: Final = 1  # of one object that is asked for by its id
 PAGE_OBJECTS: Final = 500  # as many as Pipedrive gives
 PAGE_IDS: Final = 100  # as many as it takes
 MAX_IDS: Final = 10_000  # of one walk

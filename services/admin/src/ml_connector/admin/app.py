@@ -7,6 +7,7 @@ import signal
 import sys
 import uuid
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from typing import Any
 
 from ml_connector.admin.api.services import Services
@@ -55,109 +56,160 @@ from ml_connector.common.vault_keys import VaultKeys
 log = get_logger()
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What everything else stands on."""
+
+    settings: AdminSettings
+    clock: Clock
+    database: Database
+    producer: Producer
+    materializer: Materializer
+    outbox: Outbox
+    letters: LetterBytes
+    ingests: Ingests
+    owners: Owners
+    previews: Previews
+
+
+def _ground(settings: AdminSettings, clock: Clock) -> Ground:
+    database = Database(settings.admin_database_url)
+    producer = Producer(settings.kafka(), linger_ms=2, message_timeout_s=10)
+    lease_ms = int(settings.admin_lease_s * 1000)
+    lease = Lease(database, "outbox", uuid.uuid4().hex, clock, lease_ms)
+    ingests = Ingests(clock)
+    owners = Owners(settings, producer, hear=ingests.hear)
+    return Ground(
+        settings=settings,
+        clock=clock,
+        database=database,
+        producer=producer,
+        materializer=Materializer(settings, database, clock, lease_ms=lease_ms),
+        outbox=Outbox(settings, database, producer, lease, clock),
+        letters=LetterBytes(settings),
+        ingests=ingests,
+        owners=owners,
+        previews=Previews(owners),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Jobs:
+    """What is asked for, and who works on it."""
+
+    replays: Replays
+    runner: Runner
+    syncs: Syncs
+    driver: Driver
+
+
+def _jobs(on: Ground) -> Jobs:
+    settings, database, materializer = on.settings, on.database, on.materializer
+    replays = Replays(database, on.clock, same_failures=settings.admin_same_failures)
+    syncs = Syncs(database, materializer, on.clock)
+    return Jobs(
+        replays=replays,
+        runner=Runner(settings, database, replays, on.letters, on.producer, on.previews, materializer, on.clock),
+        syncs=syncs,
+        driver=Driver(settings, syncs, on.producer, on.outbox.publish, materializer, on.clock),
+    )
+
+
+def _services(on: Ground, jobs: Jobs, books: Books) -> Services:
+    settings, database, materializer, clock = on.settings, on.database, on.materializer, on.clock
+    vault = _vault(settings, clock)
+    looks = FlowLooks(database)
+    secrets = Secrets(database, materializer, vault, clock)
+    webhooks = FlowWebhooks(looks, on.owners)
+    parts = Parts(
+        flows=looks,
+        secrets=secrets,
+        webhooks=webhooks,
+        ingests=on.ingests,
+        database=database,
+        level=materializer,
+        publish=on.outbox.publish,
+    )
+    return Services(
+        database=database,
+        materializer=materializer,
+        outbox=on.outbox,
+        letters=on.letters,
+        letter_acts=LetterActs(database, on.letters, on.previews, clock),
+        replays=jobs.replays,
+        syncs=jobs.syncs,
+        books=books,
+        flows=Flows(database, materializer, Fits(on.owners).of, clock),
+        flow_looks=looks,
+        flow_previews=FlowPreviews(looks, on.previews, clock),
+        secrets=secrets,
+        secret_looks=SecretLooks(database),
+        rotation=Rotation(database, materializer, vault, clock),
+        checks=Checks(looks, on.owners, looks=(Stops(database).look, Refusals(on.ingests, clock).look)),
+        webhooks=webhooks,
+        webhook_rotation=WebhookRotation(parts, clock, old_key_s=settings.admin_old_key_s),
+        connects=Connects(
+            database,
+            secrets,
+            level=materializer,
+            vault=vault,
+            exchange=Exchange(settings, clock),
+            public_url=settings.admin_public_url,
+            clock=clock,
+        ),
+        clock=clock,
+    )
+
+
 class Admin:
     """The process."""
 
     def __init__(self, settings: AdminSettings, clock: Clock) -> None:
         self.settings = settings
-        owner = uuid.uuid4().hex
-        self._database = Database(settings.admin_database_url)
-        self._producer = Producer(settings.kafka(), linger_ms=2, message_timeout_s=10)
-        lease_ms = int(settings.admin_lease_s * 1000)
-        self._materializer = Materializer(settings, self._database, clock, lease_ms=lease_ms)
-        lease = Lease(self._database, "outbox", owner, clock, lease_ms)
-        self._outbox = Outbox(settings, self._database, self._producer, lease, clock)
-        self._letters = LetterBytes(settings)
-        self._ingests = Ingests(clock)
-        self._owners = Owners(settings, self._producer, hear=self._ingests.hear)
-        previews = Previews(self._owners)
+        self._ground = _ground(settings, clock)
+        self._jobs = _jobs(self._ground)
         self._keys = _keys(settings, clock)
         self.verifier = _verifier(settings, self._keys, clock)
-        self._books = Books(settings, self._database, self._materializer, clock)
-        jobs = Replays(self._database, clock, same_failures=settings.admin_same_failures)
-        self._runner = Runner(
-            settings, self._database, jobs, self._letters, self._producer, previews, self._materializer, clock
-        )
-        sync_jobs = Syncs(self._database, self._materializer, clock)
-        self._driver = Driver(settings, sync_jobs, self._producer, self._outbox.publish, self._materializer, clock)
-        looks = FlowLooks(self._database)
-        vault = _vault(settings, clock)
-        credentials = Secrets(self._database, self._materializer, vault, clock)
-        flow_webhooks = FlowWebhooks(looks, self._owners)
-        parts = Parts(
-            flows=looks,
-            secrets=credentials,
-            webhooks=flow_webhooks,
-            ingests=self._ingests,
-            database=self._database,
-            level=self._materializer,
-            publish=self._outbox.publish,
-        )
-        self.services = Services(
-            database=self._database,
-            materializer=self._materializer,
-            outbox=self._outbox,
-            letters=self._letters,
-            letter_acts=LetterActs(self._database, self._letters, previews, clock),
-            replays=jobs,
-            syncs=sync_jobs,
-            books=self._books,
-            flows=Flows(self._database, self._materializer, Fits(self._owners).of, clock),
-            flow_looks=looks,
-            flow_previews=FlowPreviews(looks, previews, clock),
-            secrets=credentials,
-            secret_looks=SecretLooks(self._database),
-            rotation=Rotation(self._database, self._materializer, vault, clock),
-            checks=Checks(looks, self._owners, looks=(Stops(self._database).look, Refusals(self._ingests, clock).look)),
-            webhooks=flow_webhooks,
-            webhook_rotation=WebhookRotation(parts, clock, old_key_s=settings.admin_old_key_s),
-            connects=Connects(
-                self._database,
-                credentials,
-                level=self._materializer,
-                vault=vault,
-                exchange=Exchange(settings, clock),
-                public_url=settings.admin_public_url,
-                clock=clock,
-            ),
-            clock=clock,
-        )
+        self._books = Books(settings, self._ground.database, self._ground.materializer, clock)
+        self.services = _services(self._ground, self._jobs, self._books)
 
     async def start(self) -> None:
         settings = self.settings
         declared = topics.with_prefix(settings.topic_prefix, settings.partitions)
         specs = [TopicSpec(name, count, {}) for name, count, _ in declared]
         await asyncio.to_thread(refuse_other_partitions, settings.kafka(), specs)
-        await asyncio.to_thread(self._database.migrate)
-        self._producer.start()
-        self._letters.start()
-        await self._owners.start()
-        self._ingests.begin()
-        await self._materializer.start()
-        metrics.gauge("ml_connector.admin.behind", lambda: [(self._materializer.behind().messages, {})])
+        on = self._ground
+        await asyncio.to_thread(on.database.migrate)
+        on.producer.start()
+        on.letters.start()
+        await on.owners.start()
+        on.ingests.begin()
+        await on.materializer.start()
+        metrics.gauge("ml_connector.admin.behind", lambda: [(on.materializer.behind().messages, {})])
 
     def work(self) -> list[Coroutine[Any, Any, None]]:
         """What runs until the end."""
         return [
-            self._materializer.run(),
-            self._outbox.run(),
-            self._owners.run(),
-            self._runner.run(),
-            self._driver.run(),
+            self._ground.materializer.run(),
+            self._ground.outbox.run(),
+            self._ground.owners.run(),
+            self._jobs.runner.run(),
+            self._jobs.driver.run(),
             self._books.run(self.settings.admin_accounting_every_s),
         ]
 
     async def close(self) -> None:
-        await self._materializer.close()
-        await self._owners.close()
-        await self._letters.close()
-        await self._producer.close()
+        on = self._ground
+        await on.materializer.close()
+        await on.owners.close()
+        await on.letters.close()
+        await on.producer.close()
         if isinstance(self._keys, DiscoveredKeys):
             await self._keys.close()
-        self._database.close()
+        on.database.close()
 
     def not_ready(self) -> str | None:
-        return None if self._materializer.ready else "the topics are not read to their ends"
+        return None if self._ground.materializer.ready else "the topics are not read to their ends"
 
 
 def _vault(settings: AdminSettings, clock: Clock) -> Callable[[], Vault] | None:

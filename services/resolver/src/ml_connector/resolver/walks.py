@@ -18,13 +18,13 @@ from ml_connector.common.codec import encode_json
 from ml_connector.common.errors import BadInput, ConnectorError, TryLater, VendorUnavailable
 from ml_connector.common.generation import of_rest_read
 from ml_connector.common.logs import get_logger
-from ml_connector.common.syncing import CONTROL, PAGE_IDS, SyncControl, SyncPage, SyncState, sync_key
+from ml_connector.common.syncing import CONTROL, OBJECT_TOKENS, PAGE_IDS, SyncControl, SyncPage, SyncState, sync_key
 from ml_connector.resolver import emit, listing, walk
 from ml_connector.resolver.core import FLOW_AGAIN_S, FLOW_COMES_WITHIN_MS, Core
 from ml_connector.resolver.decode import id_of
 from ml_connector.resolver.listing import Listed, Reading
 from ml_connector.resolver.message import Defer, Message, Page, Read
-from ml_connector.resolver.pipedrive.client import OBJECT_TOKENS, ListRefused
+from ml_connector.resolver.pipedrive.client import ListRefused
 from ml_connector.resolver.plan import FlowPlan
 from ml_connector.resolver.refresh import Clients, Emit, Refresher
 

@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 from sqlalchemy import Connection, RowMapping, bindparam, func, select, update
 
 from ml_connector.admin.database import Database
+from ml_connector.admin.leading import AGAIN_S, LEVEL_S, LOOK_S, Leading
 from ml_connector.admin.letter_bytes import LetterBytes
 from ml_connector.admin.replay.control import Replays, tell
 from ml_connector.admin.replay.issue import Impossible, Issued, issue
@@ -37,24 +38,12 @@ log = get_logger()
 CHUNK: Final = 2_000  # items that are read, issued and noted together
 PREVIEWS: Final = 50
 TURN_S: Final = 0.2  # of a paced replay: so much of a second's items at once
-LOOK_S: Final = 0.5
-LEVEL_S: Final = 600.0
-AGAIN_S: Final = 2.0
 _NONE: Final = Generation(0)
 
 
 _CHANGE: Final = update(job_item).where(
     job_item.c.job_id == bindparam("of_job"), job_item.c.number == bindparam("of_number"), job_item.c.state == WAITING
 )
-
-
-class Level(Protocol):
-    """`leads`: of several replicas this one works. Level: what the topics held when it was asked has been read."""
-
-    @property
-    def leads(self) -> bool: ...
-
-    async def until_level(self, deadline: Deadline) -> None: ...
 
 
 class Runner:
@@ -68,7 +57,7 @@ class Runner:
         letters: LetterBytes,
         producer: Producer,
         previews: Previews,
-        level: Level,
+        leading: Leading,
         clock: Clock,
     ) -> None:
         self._database = database
@@ -76,7 +65,7 @@ class Runner:
         self._letters = letters
         self._producer = producer
         self._previews = previews
-        self._level = level
+        self._leading = leading
         self._clock = clock
         self._topic = topics.EVENTS.full_name(settings.topic_prefix)
         self._partitions = settings.partitions
@@ -85,7 +74,7 @@ class Runner:
     async def run(self) -> None:
         try:
             while True:
-                for job_id in await asyncio.to_thread(self._replays.running) if self._level.leads else ():
+                for job_id in await asyncio.to_thread(self._replays.running) if self._leading.leads else ():
                     if job_id not in self._tasks:
                         self._tasks[job_id] = asyncio.create_task(self._see_through(job_id))
                 await self._clock.sleep(LOOK_S)
@@ -101,7 +90,7 @@ class Runner:
         while running or not level:
             try:
                 if not level:  # what was issued before a crash is known by now, or will be issued again
-                    await self._level.until_level(Deadline.after(self._clock, LEVEL_S))
+                    await self._leading.until_level(Deadline.after(self._clock, LEVEL_S))
                     level = True
                 running = await self._turn(job_id)
             except Exception as error:
@@ -112,7 +101,7 @@ class Runner:
     async def _turn(self, job_id: str) -> bool:
         """One chunk, or one look at the outcomes; whether the job is still running."""
         job = await asyncio.to_thread(self._replays.get, job_id)
-        if job.state != "running" or not self._level.leads:
+        if job.state != "running" or not self._leading.leads:
             return False
         started_s = self._clock.monotonic_s()
         shall_take_s = await self._chunk(job) if job.issued < job.total else await self._follow(job)

@@ -16,10 +16,9 @@ from ml_connector.admin.sync.ask import Scope
 from ml_connector.common.errors import BadInput
 from ml_connector.common.flows import Flow
 from ml_connector.common.keys import Entity
-from ml_connector.common.syncing import LIST_TOKENS, PAGE_IDS, PAGE_OBJECTS
+from ml_connector.common.syncing import LIST_TOKENS, OBJECT_TOKENS, PAGE_IDS, PAGE_OBJECTS
 
 DAY_S: Final = 86_400
-OBJECT_TOKENS: Final = 1  # of an object that a list by ids leaves out: archived or deleted
 PAGE_S: Final = 1.0  # assumed: a page is read, mapped and acknowledged before the next one
 BURST_S: Final = 2.0  # the window of a flow's `burst`
 TURNAROUND_S: Final = 1.0  # assumed where nothing was written yet; Oracle publishes no figure

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from ml_connector.admin.replay.run import AGAIN_S, LEVEL_S, LOOK_S, Level
+from ml_connector.admin.leading import AGAIN_S, LEVEL_S, LOOK_S, Leading
 from ml_connector.admin.sync.control import Syncs, UnderWay
 from ml_connector.admin.sync.decide import decide
 from ml_connector.common import headers as h
@@ -40,13 +40,13 @@ class Driver:
         syncs: Syncs,
         producer: Producer,
         publish: Callable[[], Awaitable[bool]],
-        level: Level,
+        leading: Leading,
         clock: Clock,
     ) -> None:
         self._syncs = syncs
         self._producer = producer
         self._publish = publish
-        self._level = level
+        self._leading = leading
         self._clock = clock
         self._topic = topics.PIPEDRIVE_REQUESTS.full_name(settings.topic_prefix)
         self._partitions = settings.partitions
@@ -65,12 +65,12 @@ class Driver:
 
     async def look(self) -> None:
         """One look at all that is under way."""
-        if not self._level.leads:
+        if not self._leading.leads:
             self._is_level = False
             return
         found = await asyncio.to_thread(self._syncs.under_way)
         if found and not self._is_level:  # what another replica has done, or this database forgot
-            await self._level.until_level(Deadline.after(self._clock, LEVEL_S))
+            await self._leading.until_level(Deadline.after(self._clock, LEVEL_S))
             self._is_level = True
             found = await asyncio.to_thread(self._syncs.under_way)
         for one in found:

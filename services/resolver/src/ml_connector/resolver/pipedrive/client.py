@@ -19,6 +19,7 @@ from ml_connector.common.codec import decode_json
 from ml_connector.common.errors import BadInput, Malformed, SecretUnreadable, VendorUnavailable
 from ml_connector.common.flows import PipedriveLimits
 from ml_connector.common.keys import Entity
+from ml_connector.common.syncing import OBJECT_TOKENS
 from ml_connector.resolver.message import Page, Read
 from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.budget import Budget
@@ -33,7 +34,6 @@ PAGE: Final = 500
 MAX_PAGES: Final = 50  # of definitions; a cursor that never ends is a fault of theirs
 
 # API tokens of one request (facts/pipedrive.md section 8).
-OBJECT_TOKENS: Final = 1
 FIELDS_TOKENS: Final = 10
 STAGES_TOKENS: Final = 5
 
