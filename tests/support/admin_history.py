@@ -73,6 +73,7 @@ def histories(draw: st.DrawFn) -> dict[Lane, list[Record]]:
             history.audit(discard, draw(st.integers(0, 1)))
     _job(history, replayed)
     _sync(history)
+    _compare(history)
     _secrets(history)
     _stops(history)
     for given, partition in history.audited:
@@ -185,6 +186,22 @@ def _sync(history: History) -> None:
             job_id="s1", flow="acme-eu", entity="deal", state="running", started_at_ms=1, changed_at_ms=version
         )
         history.put((topics.STATE, place, None if version == 3 else walk.encode(), {}), 0)
+
+
+def _compare(history: History) -> None:
+    """Pages of one walk, some read again (in more or fewer parts) or begun anew, told in order."""
+    page = first = 1
+    for _ in range(history.draw(st.integers(0, 4))):
+        parts = history.draw(st.integers(1, 2))
+        for part in range(1, parts + 1):
+            different = history.draw(st.integers(0, 2))
+            told = m.compared(page=page, part=part, parts=parts, first_page=first, different=different)
+            history.several(lambda told=told: history.audit(told, 0))  # type: ignore[misc]
+        match history.draw(st.sampled_from(["next", "again", "anew"])):
+            case "next":
+                page += 1
+            case "anew":
+                first = page = page + 1
 
 
 def _stops(history: History) -> None:

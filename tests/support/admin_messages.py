@@ -10,6 +10,8 @@ import msgspec
 
 from ml_connector.common import headers as h
 from ml_connector.common import keys, topics
+from ml_connector.common.comparing import Compared, Difference, compared_key
+from ml_connector.common.covering import pack
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.flows import ActiveFlow, FlowVersion
 from ml_connector.common.generation import Generation
@@ -71,6 +73,21 @@ def flow_version(flow: str = FLOW, *, company: str = COMPANY, account: str = ACC
 def active_flow(flow: str = FLOW, *, version: int = 1, revision: int = 1, paused: bool = False) -> Given:
     entry = ActiveFlow(flow=flow, version=version, revision=revision, paused=paused)
     return topics.FLOWS, flow.encode(), entry.encode(), {}
+
+
+def compared(
+    job_id: str = "r1", *, page: int = 1, part: int = 1, parts: int = 1, different: int = 0, **told: Any
+) -> Given:
+    """`different`: so many records, by the numbers after a hundred for each page and ten for each part."""
+    entity, equal, start = told.get("entity", "organization"), told.get("equal", 1), page * 100 + part * 10
+    numbers = map(str, range(start, start + different))
+    planted = tuple(Difference(one, external_id(entity, one), "different") for one in numbers)
+    differences = planted + told.get("differences", ())
+    usual = {"flow": FLOW, "account": ACCOUNT, "entity": entity, "at_ms": START_MS, "equal": equal}
+    usual |= {"records": equal + len(differences), "covered": pack(int(one.source_id) for one in differences)}
+    more = {**usual, **told, "differences": differences}
+    entry = Compared(job_id=job_id, page=page, part=part, parts=parts, **more)
+    return topics.AUDIT, compared_key(entry).encode(), entry.encode(), {}
 
 
 def secret(

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, TopicPartition
 from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.codec import encode_json
-from ml_connector.common.comparing import Compared, Difference, is_compared
+from ml_connector.common.comparing import Compared, ComparedKey, Difference
 from ml_connector.common.generation import Generation
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.syncing import PAGE, Purpose, SyncPage
@@ -76,7 +76,7 @@ class Acme:
 
         async def told() -> bool:
             entries = [
-                one for one in await self.own.writing.read(topics.AUDIT) if is_compared((one.key or b"").decode())
+                one for one in await self.own.writing.read(topics.AUDIT) if ComparedKey.parse((one.key or b"").decode())
             ]
             found.extend(Compared.decode(one.value or b"") for one in entries)
             return any((one.job_id, one.page) == (job, page) for one in found)

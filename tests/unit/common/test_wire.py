@@ -130,7 +130,7 @@ EXAMPLES: dict[str, Wire] = {
         part=1,
         parts=2,
         at_ms=9,
-        restarts=1,
+        first_page=2,
         records=(
             Expected(
                 source_id="7",
@@ -155,9 +155,10 @@ EXAMPLES: dict[str, Wire] = {
         part=1,
         parts=2,
         at_ms=10,
-        restarts=1,
+        first_page=2,
         records=2,
         equal=1,
+        covered=b"packed",
         differences=(
             Difference(
                 source_id="7",

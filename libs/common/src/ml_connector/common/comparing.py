@@ -8,18 +8,22 @@ compared twice is told under the same key.
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+import re
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
 from ml_connector.common.codec import Wire
+from ml_connector.common.covering import pack
 from ml_connector.common.generation import Generation
-from ml_connector.common.keys import Entity, RecordType, record_key
+from ml_connector.common.keys import Entity, RecordType, is_source_id, record_key
 from ml_connector.common.wire import Action, Parent, Reference
 
 COMPARE: Final = b"compare"
 MOST_RECORDS: Final = 500  # of one request: so many ids are asked for in one query
 MOST_BYTES: Final = 1024 * 1024  # of one request
+
+_KEY: Final = re.compile(r"([^/]+)/compared/(\w+)/(-?[0-9]{1,9})/([0-9]{1,9})\Z")
 
 # What is wrong with one record. Who is equal is only counted.
 Found = Literal[
@@ -27,6 +31,7 @@ Found = Literal[
     "different",  # some field
     "inactive",  # and should not be; fields may differ, too
     "active",  # though its object is deleted in Pipedrive
+    "extra",  # a record of the flow's external ids whose object is not in Pipedrive
     "waiting",  # not all that is to be written has been: it says nothing yet
     "unknown",  # it cannot be compared (`reason`)
 ]
@@ -37,6 +42,7 @@ Cause = Literal[
     "edited",  # in NetSuite, after it was last written
     "filled",  # empty by Pipedrive, so left out of its creation: by NetSuite then, or by somebody since
     "not_sent",  # other than what was last sent: the mapping has changed, or an event was missed
+    "not_deleted",  # written, and never inactivated: no event of its object's deletion came
 ]
 
 
@@ -75,7 +81,7 @@ class Compare(Wire, frozen=True, tag_field="kind", tag="compare"):
     part: int  # counts from 1
     parts: int
     at_ms: int  # when the page was read
-    restarts: int = 0  # of the walk; what was told of pages before the last one is void
+    first_page: int = 1  # with which the walk has last begun: what was told of pages before it is void
     records: tuple[Expected, ...] = ()
     unmapped: tuple[Unmapped, ...] = ()
     held_back: tuple[str, ...] = ()  # custom fields that Pipedrive's definitions lack; what they give is not compared
@@ -107,7 +113,7 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
 class Compared(Wire, frozen=True):
     """Audit `compared_key`: what came of a Compare. `records` = `equal` + the differences, unless it `failed`.
 
-    A part above `parts` is of an earlier try of the page, which was read again.
+    A part above the `parts` that part 1 tells of is of an earlier try of the page, which was read again.
     """
 
     job_id: str
@@ -118,9 +124,10 @@ class Compared(Wire, frozen=True):
     part: int
     parts: int
     at_ms: int
-    restarts: int = 0
+    first_page: int = 1
     records: int = 0
     equal: int = 0
+    covered: bytes = b""  # the objects that the part is about, as `covering` packs them
     differences: tuple[Difference, ...] = ()
     unmapped: tuple[Unmapped, ...] = ()
     not_comparable: dict[str, str] = {}  # field -> why; of the first that differ it was read singly
@@ -128,6 +135,7 @@ class Compared(Wire, frozen=True):
 
 
 def not_compared(asked: Compare, at_ms: int, why: str) -> Compared:
+    ids = [*(one.source_id for one in asked.records), *(one.source_id for one in asked.unmapped)]
     return Compared(
         job_id=asked.job_id,
         flow=asked.flow,
@@ -137,17 +145,31 @@ def not_compared(asked: Compare, at_ms: int, why: str) -> Compared:
         part=asked.part,
         parts=asked.parts,
         at_ms=at_ms,
-        restarts=asked.restarts,
+        first_page=asked.first_page,
         records=len(asked.records),
+        covered=pack(int(one) for one in ids if is_source_id(one)),
         unmapped=asked.unmapped,
         failed=why,
     )
 
 
 def compared_key(asked: Compare | Compared) -> str:
-    return f"{asked.job_id}/compared/{asked.entity}/{asked.page}/{asked.part}"
+    return str(ComparedKey(asked.job_id, asked.entity, asked.page, asked.part))
 
 
-def is_compared(key: str) -> bool:
-    """Whether an audit entry is a `Compared`."""
-    return key.partition("/")[2].startswith("compared/")
+class ComparedKey(NamedTuple):
+    """Of an audit entry that is a `Compared`."""
+
+    job_id: str
+    entity: str
+    page: int
+    part: int
+
+    def __str__(self) -> str:
+        return f"{self.job_id}/compared/{self.entity}/{self.page}/{self.part}"
+
+    @classmethod
+    def parse(cls, text: str) -> ComparedKey | None:
+        """None: it is another entry's."""
+        found = _KEY.match(text)
+        return None if found is None else cls(found[1], found[2], int(found[3]), int(found[4]))

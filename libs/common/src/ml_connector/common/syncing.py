@@ -45,6 +45,8 @@ class Progress(msgspec.Struct, frozen=True, omit_defaults=True):
     rejected: int = 0  # each is a dead letter, but for an object without an id
     tokens: int = 0  # of Pipedrive's daily budget
     restarts: int = 0  # from the first page, because Pipedrive refused the cursor
+    first_page: int = 1  # with which it last began
+    last_page: int = 0  # that was read
     faults: dict[str, int] = {}  # why objects were rejected: the most frequent reasons
 
 

@@ -395,6 +395,48 @@ sync_walk: Final = Table(
     Column("value", LargeBinary, nullable=False),
 )
 
+# -- comparisons -------------------------------------------------------------------------------------------------------
+
+# `audit`: a part of a page that was compared with NetSuite, of whichever job. Void are a page before the newest
+# `first_page` of its walk, and a part above the `parts` that the page's part 1 tells of: see `compared.valid`.
+compared: Final = Table(
+    "compared",
+    metadata,
+    _text("job_id", primary_key=True),
+    _text("entity", primary_key=True),
+    Column("page", Integer, primary_key=True, autoincrement=False),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("parts", Integer, nullable=False),
+    Column("first_page", Integer, nullable=False),
+    _text("flow"),
+    _text("account"),
+    _ms("at_ms"),
+    Column("records", Integer, nullable=False),
+    Column("equal", Integer, nullable=False),
+    Column("unmapped", Integer, nullable=False),
+    Column("failed", Text, nullable=False),
+    Column("covered", LargeBinary, nullable=False),
+    Column("not_comparable", LargeBinary, nullable=False),  # JSON: field -> why
+    Index("compared_by_time", "at_ms", "job_id"),
+)
+
+# One record of such a part that is not as it should be; `found`: `comparing.Found`, or `unmapped`.
+difference: Final = Table(
+    "difference",
+    metadata,
+    _text("job_id", primary_key=True),
+    _text("entity", primary_key=True),
+    Column("page", Integer, primary_key=True, autoincrement=False),
+    Column("part", Integer, primary_key=True, autoincrement=False),
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    _text("flow"),
+    _text("source_id"),
+    _text("external_id"),
+    _text("found"),
+    Column("value", LargeBinary, nullable=False),  # JSON: a `comparing.Difference`
+    Index("differences_of_object", "flow", "entity", "source_id"),
+)
+
 # -- of this database only ---------------------------------------------------------------------------------------------
 
 # Messages that follow from what was committed here, until the broker has them.

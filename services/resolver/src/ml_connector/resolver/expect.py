@@ -103,7 +103,7 @@ class Expecting:
                 part=number,
                 parts=len(parts),
                 at_ms=at_ms,
-                restarts=page.progress.restarts,
+                first_page=page.progress.first_page,
                 records=records,
                 unmapped=tuple(self._unmapped) if number == 1 else (),
                 held_back=tuple(sorted(self._held_back)),

@@ -96,7 +96,7 @@ def share_of(page: SyncPage, daily_spendable: int) -> int:
 
 def advanced(state: SyncState, page: SyncPage, found: Found, now_ms: int) -> SyncState:
     """After this page. If the walk still runs, its `next` is to be asked for first."""
-    progress = _added(page.progress, found)
+    progress = _added(page, found)
     if found.cursor and found.cursor == page.cursor:
         return failed(state, _first(page, now_ms), "Pipedrive gave a page's own cursor as that of the next one", now_ms)
     following = _following(page, found, progress, now_ms)
@@ -120,7 +120,7 @@ def cursor_refused(state: SyncState, page: SyncPage, tokens: int, now_ms: int) -
         return failed(state, _first(page, now_ms), reason, now_ms)
     spent = Progress(pages=was.pages, tokens=was.tokens + tokens, restarts=was.restarts + 1)
     again = _first(msgspec.structs.replace(page, page=page.page + 1), now_ms, progress=spent)
-    return _moved(state, "running", now_ms, progress=spent, next=again)
+    return _moved(state, "running", now_ms, progress=again.progress, next=again)
 
 
 def failed(state: SyncState, again: SyncPage, reason: str, now_ms: int) -> SyncState:
@@ -165,7 +165,8 @@ def _moved(
     )
 
 
-def _added(was: Progress, found: Found) -> Progress:
+def _added(page: SyncPage, found: Found) -> Progress:
+    was = page.progress
     faults = Counter(was.faults)
     for reason, count in found.faults.items():
         faults[reason[:MAX_FAULT_CHARS]] += count
@@ -176,6 +177,8 @@ def _added(was: Progress, found: Found) -> Progress:
         rejected=was.rejected + found.faults.total(),
         tokens=was.tokens + found.tokens,
         restarts=was.restarts,
+        first_page=was.first_page,
+        last_page=page.page,
         faults=dict(faults.most_common(MAX_FAULTS)),
     )
 
@@ -196,4 +199,5 @@ def _first(page: SyncPage, now_ms: int, *, progress: Progress | None = None) -> 
     """As if the walk began with it."""
     if progress is None:
         progress = Progress(pages=page.progress.pages, tokens=page.progress.tokens)
+    progress = msgspec.structs.replace(progress, first_page=page.page)
     return msgspec.structs.replace(page, shelf="current", cursor="", at_ms=now_ms, rejected_before=0, progress=progress)

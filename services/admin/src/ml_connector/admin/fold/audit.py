@@ -1,4 +1,5 @@
-"""`audit`: steps, and what follows from them: causes, outcomes, names, the newest state of each record; and acts.
+"""`audit`: steps, and what follows from them: causes, outcomes, names, the newest state of each record; acts, and what
+was compared.
 
 A tombstone (erasure) deletes its step; what had been derived from it is derived anew from the steps that are left.
 """
@@ -16,12 +17,13 @@ from sqlalchemy import Connection, delete, select, tuple_
 
 from ml_connector.admin.fold import states
 from ml_connector.admin.fold.acts import drop_acts, put_acts
+from ml_connector.admin.fold.compared import fold_compared
 from ml_connector.admin.fold.letters import object_of
 from ml_connector.admin.fold.reading import MOST_CHARS, drop, last_by_key, put, read, refuse, some
 from ml_connector.admin.fold.work import put_synced
 from ml_connector.admin.replay import keep
 from ml_connector.admin.tables import cause, named, newest, outcome, step
-from ml_connector.common.comparing import is_compared
+from ml_connector.common.comparing import ComparedKey
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.keys import NO_RECORD
 from ml_connector.common.wire import Act, Outcome, Received, Resolved
@@ -126,6 +128,7 @@ def fold_audit(connection: Connection, records: Sequence[Record]) -> None:
     erased_acts: list[str] = []
     entries: dict[StepKey, tuple[Entry, Record]] = {}
     erased: list[StepKey] = []
+    compared: dict[ComparedKey, Record] = {}
     for text, record in last_by_key(records).items():
         key = StepKey.parse(text)
         if text.startswith(_ACT):
@@ -133,14 +136,15 @@ def fold_audit(connection: Connection, records: Sequence[Record]) -> None:
                 erased_acts.append(text.removeprefix(_ACT))
             elif (act := read(Act, record)) is not None:
                 acts.append(act)
-        elif is_compared(text):
-            continue  # of no cause, and no step
+        elif (of := ComparedKey.parse(text)) is not None:
+            compared[of] = record
         elif key is None:
             refuse(record, "its key is none of the audit's")
         elif record.value is None:
             erased.append(key)
         elif (entry := read(_KINDS[key.kind], record)) is not None:
             entries[key] = (entry, record)
+    fold_compared(connection, compared)
     letters = [*put_acts(connection, acts), *drop_acts(connection, erased_acts)]
     touched = _put_entries(connection, entries) | _erase(connection, erased)
     records_, causes = {one.record_key for one in touched}, {one.replay_of for one in touched}
