@@ -9,13 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final, get_args
+from zoneinfo import available_timezones
 
 from cronsim import CronSim, CronSimError
 
 from ml_connector.common.keys import Entity, RecordType
 from ml_connector.common.netsuite_fields import problem_of
+from ml_connector.common.schedule_job import ScheduleKind
 from ml_connector.common.suggesting import did_you_mean
 
 RECORD_OF: Final[dict[Entity, RecordType]] = {
@@ -24,6 +26,7 @@ RECORD_OF: Final[dict[Entity, RecordType]] = {
     "deal": "opportunity",
 }
 _STAGE: Final = re.compile(r"[0-9]{1,19}|[^/]+/.+", re.DOTALL)
+CRON_FIELDS: Final = 5
 _EXAMPLE: Final = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -79,14 +82,26 @@ def _without_expression(path: str, names: Any, given: set[str]) -> Iterator[str]
 
 
 def _schedule(schedule: Mapping[str, Any]) -> Iterator[str]:
-    for name, expression in schedule.items():
+    for name in get_args(ScheduleKind):
+        expression = schedule.get(name)
         problem = _cron_problem(expression) if isinstance(expression, str) else None
         if problem is not None:
             yield f"schedule.{name}: {problem}; five fields are needed, as in */15 * * * * (every quarter of an hour)"
+    zone = schedule.get("time_zone")
+    if isinstance(zone, str) and zone not in _time_zones():
+        hint = did_you_mean(zone, _time_zones())
+        yield f"schedule.time_zone: {zone!r} is no time zone of the IANA database, as Europe/Berlin is{hint}"
+
+
+@cache
+def _time_zones() -> frozenset[str]:
+    return frozenset(available_timezones() - {"localtime"})  # that one is whatever the machine is set to
 
 
 @lru_cache(maxsize=4096)
 def _cron_problem(expression: str) -> str | None:
+    if (fields := len(expression.split())) != CRON_FIELDS:
+        return f"not a cron expression (it has {fields} fields)"
     try:
         next(CronSim(expression, _EXAMPLE))
     except CronSimError as error:

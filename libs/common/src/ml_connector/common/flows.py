@@ -19,6 +19,7 @@ from ml_connector.common.expressions import compile_expression
 from ml_connector.common.flow_lines import lines_of
 from ml_connector.common.flow_rules import broken_rules
 from ml_connector.common.keys import Entity, RecordType
+from ml_connector.common.schedule_job import ScheduleKind
 
 Environment = Literal["sandbox", "production"]
 Verification = Literal["hmac-sha256", "basic", "both"]
@@ -162,6 +163,22 @@ class EntityMapping(_Part):
     on_delete: Literal["inactivate", "ignore"] = "inactivate"
 
 
+class Schedule(_Part):
+    """When jobs begin by themselves: cron expressions of five fields, in `time_zone`."""
+
+    sync: str | None = None
+    reconcile: str | None = None
+    netsuite_poll: str | None = None
+    time_zone: str = "UTC"
+    jitter: Annotated[int, Field(ge=0, le=3600)] = 60  # s; each flow begins its own part of them later
+    first: Literal["full", "changes"] = "full"  # of syncs, the one that has none before it
+    after_mapping_change: Literal["changes", "full"] = "changes"  # of syncs, the next one
+    token_share: Annotated[float, Field(gt=0, le=1)] = 0.5  # of syncs; as `mlc sync --token-share`
+
+    def cron_of(self, kind: ScheduleKind) -> str | None:
+        return {"sync": self.sync, "reconcile": self.reconcile, "netsuite_poll": self.netsuite_poll}[kind]
+
+
 class Flow(_Part):
     """A validated flow. Make one with `parse_flow`."""
 
@@ -174,7 +191,7 @@ class Flow(_Part):
     stages: dict[str, StatusId] = {}
     statuses: dict[Literal["open", "won", "lost", "deleted"], StatusId] = {}
     entities: Annotated[dict[Entity, EntityMapping], Field(min_length=1)]
-    schedule: dict[Literal["sync", "reconcile"], str] = {}
+    schedule: Schedule = Schedule()
 
     def mapping_of(self, entity: Entity) -> EntityMapping | None:
         return self.entities.get(entity)

@@ -437,6 +437,18 @@ difference: Final = Table(
     Index("differences_of_object", "flow", "entity", "source_id"),
 )
 
+# -- schedules ---------------------------------------------------------------------------------------------------------
+
+# What schedules have begun, and what not.
+schedule: Final = Table(
+    "schedule",
+    metadata,
+    _text("flow", primary_key=True),
+    _text("kind", primary_key=True),
+    Column("version", Integer, nullable=False),  # of its entry in `connector.jobs`: the higher one counts
+    Column("value", LargeBinary, nullable=False),  # the entry
+)
+
 # -- of this database only ---------------------------------------------------------------------------------------------
 
 # Messages that follow from what was committed here, until the broker has them.

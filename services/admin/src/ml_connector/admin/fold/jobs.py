@@ -1,4 +1,4 @@
-"""`connector.jobs`: replays, their items, edited copies, syncs. What the API has kept already is told once more."""
+"""`connector.jobs`: replays, their items, edited copies, syncs, schedules. What the API has kept already is told once more."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ from sqlalchemy import Connection
 
 from ml_connector.admin.fold.reading import drop, last_by_key, read
 from ml_connector.admin.replay import keep
+from ml_connector.admin.schedule.keep import put_schedule
 from ml_connector.admin.sync.keep import put_sync
-from ml_connector.admin.tables import edited, job, job_item, sync
+from ml_connector.admin.tables import edited, job, job_item, schedule, sync
 from ml_connector.common.kafka.record import Record
+from ml_connector.common.schedule_job import ScheduleEntry
 from ml_connector.common.sync_job import SyncJob
 from ml_connector.common.wire import Edited, ReplayItems, ReplayJob
 
 _EDIT: Final = "edit/"
 _ITEMS: Final = "/items/"
 _SYNC: Final = "sync/"
+_SCHEDULE: Final = "schedule/"
 
 
 def fold_jobs(connection: Connection, records: Sequence[Record]) -> None:
@@ -30,6 +33,9 @@ def fold_jobs(connection: Connection, records: Sequence[Record]) -> None:
         elif key.startswith(_SYNC):
             if (found := read(SyncJob, record)) is not None:
                 put_sync(connection, found)
+        elif key.startswith(_SCHEDULE):
+            if (kept := read(ScheduleEntry, record)) is not None:
+                put_schedule(connection, kept)
         elif _ITEMS in key:
             if (items := read(ReplayItems, record)) is not None:
                 keep.put_items(connection, items)
@@ -43,6 +49,9 @@ def _forget(connection: Connection, key: str) -> None:
         drop(connection, edited, [{"letter_id": key.removeprefix(_EDIT)}])
     elif key.startswith(_SYNC):
         drop(connection, sync, [{"job_id": key.removeprefix(_SYNC)}])
+    elif key.startswith(_SCHEDULE):
+        name, _, kind = key.removeprefix(_SCHEDULE).rpartition("/")
+        drop(connection, schedule, [{"flow": name, "kind": kind}])
     elif _ITEMS not in key:
         drop(connection, job, [{"job_id": key}])
         drop(connection, job_item, [{"job_id": key}])

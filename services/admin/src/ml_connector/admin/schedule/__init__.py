@@ -1,0 +1,1 @@
+"""Schedules: judge what is due, begin it, tell what became of it."""

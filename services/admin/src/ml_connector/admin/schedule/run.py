@@ -1,0 +1,100 @@
+"""Look what is due, and begin it, on the one replica that materializes. `due.py` decides, `turn.py` does it once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple, get_args
+
+from sqlalchemy import select
+
+from ml_connector.admin.changing import alone
+from ml_connector.admin.database import Database
+from ml_connector.admin.flows.look import find_version
+from ml_connector.admin.replay.run import AGAIN_S, LEVEL_S, Level
+from ml_connector.admin.schedule.due import Timing, judge, timing_of
+from ml_connector.admin.schedule.keep import read_schedules
+from ml_connector.admin.schedule.kinds import Kinds
+from ml_connector.admin.schedule.turn import take_turn
+from ml_connector.admin.tables import active_flow
+from ml_connector.common.clock import Clock, Deadline
+from ml_connector.common.errors import InvalidFlow
+from ml_connector.common.logs import get_logger
+from ml_connector.common.schedule_job import ScheduleKind
+
+log = get_logger()
+
+LOOK_S: Final = 1.0  # so much later than due a job begins at most, unless much is due at once
+KINDS: Final[tuple[ScheduleKind, ...]] = get_args(ScheduleKind)
+
+
+class _Place(NamedTuple):
+    flow: str
+    kind: ScheduleKind
+
+
+class Scheduler:
+    """`run` until cancelled. `publish` writes what was committed."""
+
+    def __init__(
+        self, database: Database, kinds: Kinds, publish: Callable[[], Awaitable[bool]], level: Level, clock: Clock
+    ) -> None:
+        self._database = database
+        self._kinds = kinds
+        self._publish = publish
+        self._level = level
+        self._clock = clock
+        self._is_level = False
+        self._timings: dict[tuple[str, int], dict[ScheduleKind, Timing | None]] = {}
+
+    async def run(self) -> None:
+        while True:
+            wait_s = LOOK_S
+            try:
+                await self.look()
+            except Exception as error:  # the broker, the database: it is the same to look again
+                log.warning("schedules_wait", exc_info=error)
+                wait_s = AGAIN_S
+            await self._clock.sleep(wait_s)
+
+    async def look(self) -> None:
+        """One look at all flows."""
+        if not self._level.leads:
+            self._is_level = False
+            return
+        if not self._is_level:  # what another replica has begun, or this database forgot
+            await self._level.until_level(Deadline.after(self._clock, LEVEL_S))
+            self._is_level = True
+        for place in await asyncio.to_thread(self._ripe):
+            await self._take(place)
+
+    async def _take(self, place: _Place) -> None:
+        now_ms = self._clock.now_ms()
+        turn = await alone(
+            self._database, lambda connection: take_turn(connection, self._kinds, place.flow, place.kind, now_ms)
+        )
+        if turn is not None:
+            log.info("schedule_turn", flow=place.flow, action=place.kind, state=turn.fate, id=turn.job_id)
+        await self._publish()
+
+    def _ripe(self) -> list[_Place]:
+        """Where something is to be done now; judged once more by whoever does it."""
+        now_ms = self._clock.now_ms()
+        with self._database.read() as connection:
+            active = connection.execute(select(active_flow.c.flow, active_flow.c.version)).all()
+            kept = read_schedules(connection)
+            known = {(row.flow, row.version) for row in active}
+            self._timings = {key: timings for key, timings in self._timings.items() if key in known}
+            for name, version in known - self._timings.keys():
+                try:
+                    flow = find_version(connection, name, version).read()
+                    self._timings[name, version] = {kind: timing_of(flow, kind) for kind in KINDS}
+                except InvalidFlow as error:  # of another release: doctor tells
+                    log.warning("schedule_refused", flow=name, problem=str(error))
+                    self._timings[name, version] = {}
+        return [
+            _Place(name, kind)
+            for (name, _), timings in sorted(self._timings.items())
+            for kind, timing in timings.items()
+            if judge(timing, kept.get((name, kind)), now_ms) is not None
+        ]
