@@ -93,8 +93,12 @@ DEAL, ORG = "entities|deal", "entities|organization"
         # stages and schedule
         ("stages|Qualified", "8", "stages.Qualified: a stage is written as <pipeline>/<stage>, or by its id"),
         ("schedule|sync", "61 * * * *", "schedule.sync: not a cron expression (bad minute); five fields are needed"),
-        ("schedule|sync", "@daily", "schedule.sync: not a cron expression (wrong number of fields)"),
-        ("schedule|synk", "0 2 * * *", "schedule.synk: Input should be 'sync' or 'reconcile'; did you mean 'sync'?"),
+        ("schedule|sync", "@daily", "schedule.sync: not a cron expression (it has 1 fields)"),
+        ("schedule|reconcile", "0 0 2 * * *", "schedule.reconcile: not a cron expression (it has 6 fields)"),
+        ("schedule|time_zone", "Europe/Berlyn", "schedule.time_zone: 'Europe/Berlyn' is no time zone of the IANA database, as Europe/Berlin is; did you mean 'Europe/Berlin'?"),
+        ("schedule|time_zone", "localtime", "schedule.time_zone: 'localtime' is no time zone"),
+        ("schedule|jitter", 3601, "schedule.jitter: "),
+        ("schedule|synk", "0 2 * * *", "schedule.synk: "),
     ],
 )  # fmt: skip
 def test_each_problem_says_where_it_is_and_what_was_meant(path: str, value: Any, line: str) -> None:

@@ -5,6 +5,7 @@ In: a document as YAML or JSON has it. Out: a `Flow`, or `InvalidFlow` with ever
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Final, Literal, Self, get_args
@@ -23,6 +24,8 @@ from ml_connector.common.schedule_job import ScheduleKind
 
 Environment = Literal["sandbox", "production"]
 Verification = Literal["hmac-sha256", "basic", "both"]
+
+_MAPPED_BY: Final = ("entities", "defaults", "stages", "statuses")
 
 MAX_PROBLEMS: Final = 100  # told at once
 
@@ -223,6 +226,12 @@ class ActiveFlow(Wire, frozen=True):
 def document_of(flow: Flow) -> dict[str, Any]:
     """As a version keeps it: what is like the default is left out. `parse_flow` makes the same flow of it."""
     return flow.model_dump(mode="json", exclude_defaults=True, by_alias=True)
+
+
+def mapping_digest(flow: Flow) -> str:
+    """Of all that decides what a record becomes."""
+    document = document_of(flow)
+    return hashlib.sha256(msgspec.json.encode([document.get(one) for one in _MAPPED_BY], order="sorted")).hexdigest()
 
 
 def parse_flow(document: Any) -> Flow:

@@ -32,6 +32,9 @@ from ml_connector.admin.owners import Owners
 from ml_connector.admin.replay.control import Replays
 from ml_connector.admin.replay.preview import Previews
 from ml_connector.admin.replay.run import Runner
+from ml_connector.admin.schedule.kinds import Kinds
+from ml_connector.admin.schedule.run import Scheduler
+from ml_connector.admin.schedule.syncs import ScheduledSyncs
 from ml_connector.admin.secrets.change import Secrets
 from ml_connector.admin.secrets.look import SecretLooks
 from ml_connector.admin.secrets.rotate import Rotation
@@ -101,13 +104,18 @@ class Jobs:
     runner: Runner
     syncs: Syncs
     driver: Driver
+    kinds: Kinds
+    scheduler: Scheduler
 
 
 def _jobs(on: Ground) -> Jobs:
     settings, database, materializer = on.settings, on.database, on.materializer
     replays = Replays(database, on.clock, same_failures=settings.admin_same_failures)
     syncs = Syncs(database, materializer, on.clock)
+    kinds: Kinds = {"sync": ScheduledSyncs(syncs)}
     return Jobs(
+        kinds=kinds,
+        scheduler=Scheduler(database, kinds, on.outbox.publish, materializer, on.clock),
         replays=replays,
         runner=Runner(settings, database, replays, on.letters, on.producer, on.previews, materializer, on.clock),
         syncs=syncs,
@@ -195,6 +203,7 @@ class Admin:
             self._ground.owners.run(),
             self._jobs.runner.run(),
             self._jobs.driver.run(),
+            self._jobs.scheduler.run(),
             self._books.run(self.settings.admin_accounting_every_s),
         ]
 

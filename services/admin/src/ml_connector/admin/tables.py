@@ -384,6 +384,7 @@ sync: Final = Table(
     Column("value", LargeBinary, nullable=False),  # the entry
     Index("syncs_by_time", "created_at_ms", "job_id"),
     Index("syncs_by_state", "state"),
+    Index("syncs_of_flow", "flow", "created_at_ms"),
 )
 
 # `pipedrive.state`: how far the owner's walk over one entity is; gone once the sync has its result.

@@ -1,4 +1,4 @@
-"""`connector.jobs`: replays, their items, edited copies, syncs, schedules. What the API has kept already is told once more."""
+"""`connector.jobs`: replays, their items, edited copies, syncs, schedules. What is kept already is told once more."""
 
 from __future__ import annotations
 

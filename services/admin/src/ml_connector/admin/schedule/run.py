@@ -11,7 +11,7 @@ from sqlalchemy import select
 from ml_connector.admin.changing import alone
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.look import find_version
-from ml_connector.admin.replay.run import AGAIN_S, LEVEL_S, Level
+from ml_connector.admin.leading import AGAIN_S, LEVEL_S, Leading
 from ml_connector.admin.schedule.due import Timing, judge, timing_of
 from ml_connector.admin.schedule.keep import read_schedules
 from ml_connector.admin.schedule.kinds import Kinds
@@ -37,7 +37,7 @@ class Scheduler:
     """`run` until cancelled. `publish` writes what was committed."""
 
     def __init__(
-        self, database: Database, kinds: Kinds, publish: Callable[[], Awaitable[bool]], level: Level, clock: Clock
+        self, database: Database, kinds: Kinds, publish: Callable[[], Awaitable[bool]], level: Leading, clock: Clock
     ) -> None:
         self._database = database
         self._kinds = kinds
@@ -66,7 +66,10 @@ class Scheduler:
             await self._level.until_level(Deadline.after(self._clock, LEVEL_S))
             self._is_level = True
         for place in await asyncio.to_thread(self._ripe):
-            await self._take(place)
+            try:
+                await self._take(place)
+            except Exception as error:  # it is tried again at the next look; the others do not wait for it
+                log.warning("schedule_waits", flow=place.flow, action=place.kind, exc_info=error)
 
     async def _take(self, place: _Place) -> None:
         now_ms = self._clock.now_ms()

@@ -24,7 +24,7 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w":
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """As it came in. `entities` empty: all that the flow maps."""
+    """As it came in. `entities` empty: all that the flow maps. `covers`, `mapping`: as of the job."""
 
     flow: str
     mode: SyncMode
@@ -35,6 +35,8 @@ class Asked:
     token_share: float = 0.5
     force: bool = False
     stop_after: int = 0
+    covers: bool = False
+    mapping: str = ""
 
 
 @dataclass(frozen=True, slots=True)

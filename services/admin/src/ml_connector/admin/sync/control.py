@@ -29,7 +29,7 @@ from ml_connector.admin.sync.known import known_of
 from ml_connector.admin.tables import sync, sync_walk
 from ml_connector.common import topics
 from ml_connector.common.clock import Clock, Deadline
-from ml_connector.common.flows import Flow
+from ml_connector.common.flows import Flow, mapping_digest
 from ml_connector.common.sync_job import SyncJob, SyncJobState, sync_job_key
 from ml_connector.common.syncing import SyncState
 from ml_connector.common.wire import ActKind
@@ -75,9 +75,10 @@ class Syncs:
     async def create(self, asked: Asked, said: Said) -> SyncJob:
         """It runs from now on. Raises as `plan`; TryLater while the topic is not read to its end."""
         await self._level.until_level(Deadline.after(self._clock, LEVEL_S), of=topics.JOBS)
-        return await alone(self._database, lambda connection: self._create(connection, asked, said))
+        return await alone(self._database, lambda connection: self.begin(connection, asked, said))
 
-    def _create(self, connection: Connection, asked: Asked, said: Said) -> SyncJob:
+    def begin(self, connection: Connection, asked: Asked, said: Said) -> SyncJob:
+        """Within a transaction of `alone`. Raises as `plan`, before anything is written."""
         now_ms = self._clock.now_ms()
         checked = _check(connection, asked, now_ms)
         _refuse_second(connection, asked.flow)
@@ -101,6 +102,8 @@ class Syncs:
             token_share=asked.token_share,
             force=asked.force,
             stop_after=asked.stop_after,
+            covers=asked.covers,
+            mapping=asked.mapping or (mapping_digest(checked.flow) if asked.mode == "full" else ""),
             plan=asdict(checked.plan),
         )
         _keep(connection, entry)

@@ -26,3 +26,4 @@ def upgrade() -> None:
         sa.Column("value", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("flow", "kind"),
     )
+    op.create_index("syncs_of_flow", "sync", ["flow", "created_at_ms"], unique=False)
