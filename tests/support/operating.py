@@ -18,7 +18,7 @@ from ml_connector.common import topics
 from ml_connector.common.codec import encode_json
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import Producer
-from ml_connector.common.telemetry import new_traceparent
+from ml_connector.common.traceparent import new_traceparent
 from ml_connector.common.vault import Vault
 from support.allowed_requests import refuse_strays
 from support.writing import until

@@ -1,9 +1,10 @@
-"""What ingest tells of itself over OTLP, to a receiver of ours."""
+"""What ingest tells of itself: over OTLP, to a receiver of ours, and to Prometheus."""
 
 from __future__ import annotations
 
 import httpx2
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
+from prometheus_client.parser import text_string_to_metric_families
 
 from ml_connector.cli.stack import FLOW, Stack, StackOptions
 from support.door import Door
@@ -44,4 +45,18 @@ async def test_deliveries_are_counted_by_flow_and_result() -> None:
                 return sum(counted(exports).values()) == 5
 
             await until(told, within_s=20)
+            page = (await http.get(stack.facts.metrics["ingest"])).text
+            hidden = await http.get(f"{stack.urls['ingest']}/metrics")
+    assert hidden.status_code == 404  # the public port has none
+    samples = {
+        (sample.name, *sample.labels.values()): sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+    }
+    assert samples["ml_connector_ingest_deliveries_total", FLOW, "accepted"] == 3
+    assert samples["ml_connector_ingest_answers_total", "204"] == 3
+    assert samples["ml_connector_ingest_answers_total", "401"] == 2
+    assert samples["ml_connector_ingest_in_flight",] == 0
+    assert 0 < samples["ml_connector_ingest_answering_seconds_total",] < 60
+    assert samples["ml_connector_kafka_produced_total",] >= 3
     assert counted(exports) == {(FLOW, "accepted"): 3, (FLOW, "refused"): 2, (FLOW, "unavailable"): 0}

@@ -40,6 +40,8 @@ ALL: Final = (*FLOWING, ADMIN)
 # Whoever sends stops first, whoever is needed by others last.
 STOP_ORDER: Final = ("pipedrive", ADMIN, "ingest", "resolver", "netsuite-writer", "netsuite", BROKER)
 
+OWN_METRICS_PORT: Final = ("ingest", ADMIN)  # the others have no public port
+
 READY_DEADLINE_S: Final = 90.0
 STOP_DEADLINE_S: Final = 30.0
 RESTART_PAUSE_S: Final = 1.0
@@ -78,6 +80,7 @@ class Facts:
     company: str = COMPANY
     company_id: str = COMPANY_ID
     urls: dict[str, str] = field(default_factory=dict)
+    metrics: dict[str, str] = field(default_factory=dict)
     pids: dict[str, int] = field(default_factory=dict)
 
 
@@ -218,6 +221,10 @@ class Stack:
         port = free_port()
         environment = self.environment(MLC_HTTP_PORT=str(port), MLC_STORE_DIR=str(self._home / name / "store"))
         self.urls[name] = f"http://127.0.0.1:{port}"
+        if _kind(name) in OWN_METRICS_PORT:
+            port = free_port()
+            environment["MLC_METRICS_PORT"] = str(port)
+        self.facts.metrics[name] = f"http://127.0.0.1:{port}/metrics"
         if _kind(name) == ADMIN:
             environment |= {**self._admin_environment(), "MLC_ADMIN_PUBLIC_URL": self.urls[name]}
         module = f"ml_connector.{_kind(name).replace('-', '_')}"

@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     ] = None
     http_host: Annotated[str, Field(description="address to listen on")] = "127.0.0.1"
     http_port: Annotated[int, Field(ge=0, le=65535, description="port to listen on; 0 takes a free one")] = 0
+    metrics_port: Annotated[
+        int | None,
+        Field(ge=0, le=65535, description="port of `/metrics` at ingest and admin, whose own is public; unset: none"),
+    ] = None
     log_level: Annotated[
         str, Field(pattern=r"^(debug|info|warning|error)$", description="the least level that is printed")
     ] = "info"

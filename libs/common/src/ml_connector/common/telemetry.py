@@ -7,7 +7,6 @@ either way.
 from __future__ import annotations
 
 import os
-import random
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Final
@@ -16,7 +15,9 @@ from opentelemetry import metrics, trace
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from ml_connector.common import measuring
 from ml_connector.common.headers import TRACEPARENT
+from ml_connector.common.traceparent import new_traceparent
 
 Attributes = Mapping[str, str | int | bool]
 
@@ -26,23 +27,21 @@ _TRACER: Final = trace.get_tracer("ml_connector")
 
 
 def configure(service: str) -> None:
-    """Export spans and metrics by OTLP over HTTP if the standard environment variables ask for it."""
+    """Measure; and export spans and metrics by OTLP over HTTP if the standard environment variables ask for it."""
+    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
+
+    named = "OTEL_SERVICE_NAME" in os.environ or f"{SERVICE_NAME}=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
+    resource = Resource.create({} if named else {SERVICE_NAME: f"ml-connector-{service}"})
+    measuring.begin(service, resource, exported=RECORDING)
     if not RECORDING:
         return
-    from opentelemetry.exporter.otlp.proto.http.metric_exporter import OTLPMetricExporter
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import PeriodicExportingMetricReader
-    from opentelemetry.sdk.resources import SERVICE_NAME, Resource
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-    resource = Resource.create({SERVICE_NAME: f"ml-connector-{service}"})
     tracing = TracerProvider(resource=resource)
     tracing.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
     trace.set_tracer_provider(tracing)
-    reader = PeriodicExportingMetricReader(OTLPMetricExporter())
-    metrics.set_meter_provider(MeterProvider([reader], resource=resource))
 
 
 def shutdown() -> None:
@@ -50,19 +49,6 @@ def shutdown() -> None:
     for provider in (trace.get_tracer_provider(), metrics.get_meter_provider()):
         if hasattr(provider, "shutdown"):
             provider.shutdown()
-
-
-def new_traceparent() -> str:
-    """A fresh, unsampled W3C trace context, for an event that came without one."""
-    digits = random.randbytes(24).hex()  # noqa: S311  ids, no secrets; all zeros, which would be no id, never come
-    return f"00-{digits[:32]}-{digits[32:]}-00"
-
-
-def trace_id(traceparent: str | bytes | None) -> str:
-    """The 32 hex digits of a traceparent; empty when there is none."""
-    text = traceparent.decode("ascii", "replace") if isinstance(traceparent, bytes) else traceparent or ""
-    parts = text.split("-")
-    return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""
 
 
 class Carried:

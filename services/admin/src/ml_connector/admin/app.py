@@ -41,14 +41,16 @@ from ml_connector.admin.secrets.rotate import Rotation
 from ml_connector.admin.settings import AdminSettings
 from ml_connector.admin.sync.control import Syncs
 from ml_connector.admin.sync.drive import Driver
+from ml_connector.admin.watch import Watch
 from ml_connector.admin.web import make_asgi, make_server
 from ml_connector.admin.webhooks.ask import FlowWebhooks
 from ml_connector.admin.webhooks.ingests import Ingests
 from ml_connector.admin.webhooks.refusals import Refusals
 from ml_connector.admin.webhooks.rotate import Parts, WebhookRotation
-from ml_connector.common import logs, metrics, telemetry, topics
+from ml_connector.common import logs, measuring, metrics, telemetry, topics
 from ml_connector.common.clock import Clock, SystemClock
 from ml_connector.common.errors import ConnectorError, InvalidSettings
+from ml_connector.common.health import serving_metrics
 from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
@@ -179,6 +181,7 @@ class Admin:
         self._keys = _keys(settings, clock)
         self.verifier = _verifier(settings, self._keys, clock)
         self._books = Books(settings, self._ground.database, self._ground.materializer, clock)
+        self._watch = Watch(settings, self._ground.database, self._ground.materializer, clock)
         self.services = _services(self._ground, self._jobs, self._books)
 
     async def start(self) -> None:
@@ -193,7 +196,7 @@ class Admin:
         await on.owners.start()
         on.ingests.begin()
         await on.materializer.start()
-        metrics.gauge("ml_connector.admin.behind", lambda: [(on.materializer.behind().messages, {})])
+        measuring.read(metrics.BEHIND, lambda: [(on.materializer.behind().messages, {})])
 
     def work(self) -> list[Coroutine[Any, Any, None]]:
         """What runs until the end."""
@@ -205,6 +208,7 @@ class Admin:
             self._jobs.driver.run(),
             self._jobs.scheduler.run(),
             self._books.run(self.settings.admin_accounting_every_s),
+            self._watch.run(),
         ]
 
     async def close(self) -> None:
@@ -265,7 +269,8 @@ async def serve(settings: AdminSettings) -> None:
         works: list[Coroutine[Any, Any, Any]] = [*admin.work(), server.serve(), stop.wait()]
         tasks = [asyncio.create_task(work) for work in works]
         log.info("serving", host=settings.http_host, port=port)
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        async with serving_metrics(settings, ready=admin.not_ready):
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()
     finally:

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, and_, exists, func, or_, selec
 
 from ml_connector.admin.database import Database
 from ml_connector.admin.tables import accepted, cause, outcome, parked, waiting
-from ml_connector.common import metrics, topics
+from ml_connector.common import measuring, metrics, topics
 from ml_connector.common.clock import Clock, Deadline
 from ml_connector.common.errors import ConnectorError
 from ml_connector.common.kafka.admin import committed_offsets
@@ -84,7 +84,7 @@ class Books:
         self._clock = clock
         self._one = asyncio.Lock()
         self.last: Closing | None = None
-        metrics.gauge("ml_connector.admin.accounting_difference", self._readings)
+        measuring.read(metrics.DIFFERENCE, self._readings)
 
     async def run(self, every_s: float) -> None:
         """Until cancelled."""
@@ -132,7 +132,7 @@ class Books:
         with self._database.read() as connection:
             return sums(connection, done, now_ms=now_ms)
 
-    def _readings(self) -> list[metrics.Reading]:
+    def _readings(self) -> list[measuring.Reading]:
         if self.last is None:
             return []
         return [(one.differences, {"account": name}) for name, one in self.last.accounts.items()]
@@ -165,7 +165,7 @@ def _count_accepted(connection: Connection, found: dict[str, Sum]) -> None:
 
 def _judge_open(connection: Connection, found: dict[str, Sum], done: dict[Place, int]) -> None:
     """Of what has no outcome: what waits, and what is nowhere."""
-    lag = or_(*(_beyond(topic, partition, offset) for (topic, partition), offset in done.items()))
+    lag = or_(*(beyond(topic, partition, offset) for (topic, partition), offset in done.items()))
     aside = [
         and_(parked.c.topic_partition == partition, parked.c.topic_offset >= offset)
         for (topic, partition), offset in done.items()
@@ -186,7 +186,7 @@ def _judge_open(connection: Connection, found: dict[str, Sum], done: dict[Place,
             found[account].lost.append(name)
 
 
-def _beyond(topic: str, partition: int, offset: int) -> ColumnElement[bool]:
+def beyond(topic: str, partition: int, offset: int) -> ColumnElement[bool]:
     return and_(accepted.c.topic == topic, accepted.c.topic_partition == partition, accepted.c.topic_offset >= offset)
 
 

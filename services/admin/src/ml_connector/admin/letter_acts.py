@@ -25,7 +25,7 @@ from ml_connector.common.clock import Clock
 from ml_connector.common.codec import decode_json, encode_json
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.errors import BadInput, Malformed, TryLater
-from ml_connector.common.telemetry import new_traceparent
+from ml_connector.common.traceparent import new_traceparent
 from ml_connector.common.wire import Edited, Preview
 
 MOST_BYTES: Final = 5 * 1024 * 1024  # as ingest takes at most

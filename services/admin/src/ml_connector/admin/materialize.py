@@ -105,6 +105,11 @@ class Materializer:
         """The tables have been level with the topics once."""
         return self._level_at_ms is not None
 
+    @property
+    def ends(self) -> Mapping[Place, int]:
+        """Where the topics ended at the last look, a second ago."""
+        return self._look.ends
+
     def behind(self) -> Behind:
         """As of the last look, a second ago."""
         lags = [max(0, end - self._next.get(place, 0)) for place, end in self._look.ends.items()]

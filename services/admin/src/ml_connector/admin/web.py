@@ -49,7 +49,11 @@ def make_api(services: Services) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         openapi_url="/v1/openapi.json",
-        telemetry={"tracing": False, "logs": False},  # it would export queries: a customer's name, a state, a code
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # it would export queries: a customer's name, a state, a code
     )
     api.state.services = services
     problems.install(api)

@@ -14,10 +14,11 @@ from granian.constants import HTTPModes, Interfaces
 from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
-from ml_connector.common import logs, metrics, telemetry, topics
+from ml_connector.common import logs, measuring, metrics, telemetry, topics
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.directory import Directory
 from ml_connector.common.errors import ConnectorError, InvalidSettings, MustStop
+from ml_connector.common.health import serving_metrics
 from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
@@ -63,7 +64,9 @@ class Ingest:
         events = TopicSpec(topics.EVENTS.full_name(settings.topic_prefix), settings.partitions, {})
         await asyncio.to_thread(refuse_other_partitions, settings.kafka(), [events])
         self._producer.start()
-        metrics.count("ml_connector.ingest.deliveries", self._doors.readings)
+        measuring.read(metrics.DELIVERIES, self._doors.readings)
+        measuring.read(metrics.ANSWERING, lambda: [(self.receiver.answering_s, {})])
+        measuring.read(metrics.IN_FLIGHT, lambda: [(self.receiver.in_flight, {})])
         await self._directory.start(Deadline.after(self._clock, START_DEADLINE_S))
         await self.reporter.tell()  # before the first delivery: who rotates a key must know whom to wait for
         self.receiver.ready = True
@@ -120,7 +123,7 @@ class Ingest:
 def make_asgi(ingest: Ingest) -> Any:
     """The hot route first; everything else is FastAPI's."""
     around = FastAPI(
-        openapi_url=None, telemetry={"tracing": False, "logs": False}
+        openapi_url=None, telemetry={"tracing": False, "metrics": False, "logs": False}
     )  # no spans of probes, and of no query
 
     @around.get("/livez")
@@ -186,8 +189,10 @@ async def serve(settings: IngestSettings) -> None:
         aside.append(asyncio.create_task(ingest.reporter.run()))
         rarely_collect()
         log.info("serving", host=settings.http_host, port=port)
-        await asyncio.wait([serving, asyncio.create_task(ingest.stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-        await ingest.say_farewell(port)
+        async with serving_metrics(settings, ready=ingest.not_ready):
+            stopped = asyncio.create_task(ingest.stop.wait())
+            await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
+            await ingest.say_farewell(port)
     finally:
         server.stop()  # type: ignore[no-untyped-call]  # granian declares no types here
         await asyncio.gather(serving, return_exceptions=True)

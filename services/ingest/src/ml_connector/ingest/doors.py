@@ -12,7 +12,7 @@ from ml_connector.common.credentials import WebhookBasic, WebhookHmac
 from ml_connector.common.directory import Directory, LiveFlow
 from ml_connector.common.errors import SecretUnreadable
 from ml_connector.common.headers import Headers
-from ml_connector.common.metrics import Reading
+from ml_connector.common.measuring import Reading
 from ml_connector.ingest.address import Network
 from ml_connector.ingest.verify import BasicProof, HmacProof, Proof
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from opentelemetry.trace import SpanKind
 
-from ml_connector.common import telemetry
+from ml_connector.common import measuring, metrics, telemetry
 from ml_connector.common.clock import Clock
 from ml_connector.common.errors import MustStop, TryLater
 from ml_connector.common.logs import get_logger
@@ -80,19 +80,24 @@ class Receiver:
         self._body_timeouts = Timeouts(limits.body_deadline_s)
         self._buffered = 0
         self.in_flight = 0
+        self.answering_s = 0.0  # of all requests together
         self.ready = False
         self.stopping = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.in_flight += 1
+        began_s = self._clock.monotonic_s()
         try:
             await self._accept(scope, receive)
+            measuring.count(metrics.ANSWERS, "204")
             await send(LAST_ACCEPTED if self.stopping else ACCEPTED)
             await send(NO_BODY)
         except Refusal as refusal:
+            measuring.count(metrics.ANSWERS, str(refusal.status))
             await _answer(send, refusal.status, refusal.text, (*refusal.headers, *self._farewell()))
         finally:
             self.in_flight -= 1
+            self.answering_s += self._clock.monotonic_s() - began_s
 
     def _farewell(self) -> tuple[tuple[bytes, bytes], ...]:
         """Once it is stopping, no second request shall come over a connection that will be closed."""

@@ -46,7 +46,7 @@ class Account:
         self.name = name
         self.hydrates = Hydrates(tools)
         self._tools = tools
-        self._gate = gate
+        self.gate = gate
         self._schedule = Schedule(
             {"live": settings.turns_live, "replay": settings.turns_replay, "backfill": settings.turns_backfill}
         )
@@ -157,7 +157,7 @@ class Account:
         now_s = self._now_s()  # one moment for all: whatever is not due at it, the timer comes back for
         if self._may_start():
             self._fill_batches(now_s)
-            room = self._gate.room()
+            room = self.gate.room()
             while self._calls < room:
                 entry = self._schedule.next(now_s, self._closed(now_s))
                 if entry is None:
@@ -330,7 +330,7 @@ class Account:
         """Of the most urgent lane whose queue is too deep for single calls."""
         if self._tools.settings.jobs_at_once == 0 or len(self._schedule) < self._tools.settings.batch_from:
             return
-        calls_per_s = self._gate.limit() / self._gate.write_s if self._gate.write_s else 0.0
+        calls_per_s = self.gate.limit() / self.gate.write_s if self.gate.write_s else 0.0
         closed = self._closed(now_s)
         for lane in _LANES:
             for kind in KINDS:
@@ -437,7 +437,7 @@ class Account:
         """Pump again when the next delayed entry is due, or a record type may be probed that was closed at `now_s`."""
         moments = (self._schedule.due_s(), *self._suspensions.opens_at_s(now_s))
         due_s = min((at_s for at_s in moments if at_s is not None), default=None)
-        has_room = self._calls < self._gate.room()
+        has_room = self._calls < self.gate.room()
         self._wake_in(max(0.0, due_s - self._now_s()) if due_s is not None and has_room else None)
 
     def _wake_in(self, pause_s: float | None) -> None:

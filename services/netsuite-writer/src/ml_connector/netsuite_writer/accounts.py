@@ -61,6 +61,7 @@ class Accounts:
         self._clock = clock
         self._chance = random.Random()  # noqa: S311  jitter, not a secret
         self._doors: dict[str, _Door] = {}
+        self._spelled: dict[str, str] = {}
         self._granted: dict[str, int] = {}  # as governanceLimits said
         self._read_at_s: dict[str, float] = {}  # when they are read next
         self._tls = settings.tls()
@@ -75,6 +76,10 @@ class Accounts:
         self._hold(name, door.gate, tools)
         self.read_limits()
         return Account(name, gate=door.gate, client=door.client, tools=tools)
+
+    def spelled(self, name: str) -> str:
+        """As the flow has it that it was opened for."""
+        return self._spelled.get(name, name)
 
     def names(self) -> frozenset[str]:
         """Those that were written to or looked at, in small letters."""
@@ -121,6 +126,7 @@ class Accounts:
     def _door(self, name: str, flow: Flow) -> _Door:
         if name not in self._doors:
             self._doors[name] = self._open(name, flow)
+            self._spelled[name] = flow.netsuite.account
         self._follow(name, self._doors[name])
         return self._doors[name]
 

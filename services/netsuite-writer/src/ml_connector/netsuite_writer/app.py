@@ -13,7 +13,7 @@ from typing import Final
 from confluent_kafka import OFFSET_BEGINNING
 from confluent_kafka.admin import AdminClient
 
-from ml_connector.common import logs, metrics, telemetry, topics
+from ml_connector.common import logs, measuring, metrics, telemetry, topics
 from ml_connector.common.asking import Checked
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.codec import Wire
@@ -34,6 +34,7 @@ from ml_connector.netsuite_writer.accounts import Accounts
 from ml_connector.netsuite_writer.asked import Asked
 from ml_connector.netsuite_writer.comparisons import Comparisons
 from ml_connector.netsuite_writer.expiry import Expiry
+from ml_connector.netsuite_writer.gauges import Gauges
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.partition import Partition
 from ml_connector.netsuite_writer.settings import WriterSettings
@@ -137,7 +138,8 @@ class Writer:
         client = AdminClient(client_config(settings.kafka()))
         self._identity = await asyncio.to_thread(identity, client, [self._desired, self._observed])
         self._producer.start()
-        metrics.gauge("ml_connector.netsuite_writer.certificate_left", self._expiry.readings)
+        measuring.read(metrics.CERTIFICATE_LEFT, self._expiry.readings)
+        Gauges(self._partitions.values, self._accounts.spelled)
         await self._directory.start(Deadline.after(self._clock, START_DEADLINE_S))
         self._directory.on_change(self._flows_changed)
         self._companion.start()

@@ -19,6 +19,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from ml_connector.common import measuring, metrics
 from ml_connector.common.errors import TryLater
 from ml_connector.common.keys import DesiredKey
 from ml_connector.common.logs import get_logger
@@ -193,6 +194,7 @@ class Batches:
         failures, refusals, may_arrive = 0, 0, not batch.known_order
         while items:
             answer = await self._submit(stored, items)
+            measuring.count(metrics.ATTEMPTS, batch.members[0].job.desired.account, answer.shown)
             if answer.location and (answer.status == 202 or answer.code == IDEMPOTENCY_ERROR):
                 job_id = last_segment(answer.location)
                 await self._note(msgspec.structs.replace(stored, job_id=job_id))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from opentelemetry.trace import SpanKind
 
-from ml_connector.common import telemetry
+from ml_connector.common import measuring, metrics, telemetry
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.errors import TryLater
 from ml_connector.common.wire import Attempt, Desired, Try
@@ -169,6 +169,7 @@ class Caller:
             span.tell("http.response.status_code", response.answer.status)
         took_ms = self._tools.clock.now_ms() - started_ms
         answer = response.answer
+        measuring.count(metrics.ATTEMPTS, job.desired.account, answer.shown)
         job.entry.tries.append(
             Try(started_ms, took_ms, request.method, request.address, answer.status, answer.code, answer.detail)
         )

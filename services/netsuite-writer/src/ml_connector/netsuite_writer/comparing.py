@@ -19,7 +19,7 @@ from ml_connector.common.directory import LiveFlow
 from ml_connector.common.errors import VendorUnavailable
 from ml_connector.common.keys import RecordType
 from ml_connector.common.logs import get_logger
-from ml_connector.common.telemetry import new_traceparent
+from ml_connector.common.traceparent import new_traceparent
 from ml_connector.common.wire import Observed
 from ml_connector.netsuite_writer import compare, parents, readback, write
 from ml_connector.netsuite_writer.compare import Row, Should, Written

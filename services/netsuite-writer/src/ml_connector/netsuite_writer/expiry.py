@@ -14,7 +14,7 @@ from ml_connector.common.directory import Directory
 from ml_connector.common.errors import SecretUnreadable
 from ml_connector.common.flows import Flow
 from ml_connector.common.logs import get_logger
-from ml_connector.common.metrics import Reading
+from ml_connector.common.measuring import Reading
 
 log = get_logger()
 

@@ -9,7 +9,7 @@ import msgspec
 
 from ml_connector.common.dead_letters import MAX_TRACE_BYTES, DeadLetter
 from ml_connector.common.generation import Generation
-from ml_connector.common.telemetry import trace_id
+from ml_connector.common.traceparent import trace_id
 from ml_connector.common.wire import (
     NO_JSON,
     Desired,

@@ -8,7 +8,7 @@ woke up, and puts its record in doubt.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from ml_connector.common.comparing import Compare, Compared, not_compared
@@ -24,7 +24,7 @@ from ml_connector.netsuite_writer.batch import in_doubt
 from ml_connector.netsuite_writer.call import prove
 from ml_connector.netsuite_writer.faults import Postponed
 from ml_connector.netsuite_writer.job import Tools
-from ml_connector.netsuite_writer.store import Waiting
+from ml_connector.netsuite_writer.store import Store, Waiting
 
 log = get_logger()
 
@@ -84,6 +84,14 @@ class Partition:
     @property
     def waiting(self) -> int:
         return sum(len(account) for account in self._accounts.values())
+
+    @property
+    def accounts(self) -> Collection[Account]:
+        return self._accounts.values()
+
+    @property
+    def store(self) -> Store:
+        return self._tools.store
 
     def position(self) -> int | None:
         """The next offset of `netsuite.desired` that is not in the store yet."""

@@ -37,6 +37,11 @@ class Answer:
     location: str = ""  # of a job
     retry_after_s: float = 0.0  # what it asks for; 0: nothing
 
+    @property
+    def shown(self) -> str:
+        """The status as metrics name it."""
+        return str(self.status) if self.status else "none"
+
 
 # What an answer says about the account rather than about one record.
 Fault = Literal["overloaded", "unauthorized", "unavailable"]

@@ -10,7 +10,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-from ml_connector.common import keys, topics
+from ml_connector.common import keys, measuring, metrics, topics
 from ml_connector.common.clock import Clock
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.errors import Fenced, TryLater
@@ -176,6 +176,7 @@ class Settler:
             for settlement in group:
                 for one in (settlement, *settlement.losses):
                     self._store.put_desired(one.desired_key, None)
+                    _count(one)
                 if settlement.observed is not None:
                     self._store.put_observed(settlement.record, settlement.observed.encode())
                 if settlement.clears_attempt:
@@ -184,3 +185,11 @@ class Settler:
             self._queue.task_done()
             if not settlement.done.done():
                 settlement.done.set_result(None)
+
+
+def _count(settlement: Settlement) -> None:
+    outcome, letter = settlement.outcome, settlement.dead_letter
+    if outcome is not None:
+        measuring.count(metrics.OUTCOMES, outcome.account, outcome.outcome)
+    if letter is not None:
+        measuring.count(metrics.DEAD_LETTERS, letter.account, letter.stage)

@@ -191,6 +191,10 @@ class Store:
     def standing(self, key: str) -> Standing | None:
         return self._standings.get(key)
 
+    def standings(self) -> list[str]:
+        """Keys of what is suspended or halted."""
+        return list(self._standings)
+
     def _load(self) -> None:
         for kind, key, body in self._db.execute("SELECT kind, key, body FROM open"):
             into, decode = self._open_tables()[kind]

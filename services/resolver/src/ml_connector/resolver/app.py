@@ -14,7 +14,7 @@ from typing import Any, Final
 from opentelemetry.trace import SpanKind
 
 from ml_connector.common import headers as h
-from ml_connector.common import logs, telemetry, topics
+from ml_connector.common import logs, measuring, metrics, telemetry, topics
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.directory import Directory
 from ml_connector.common.errors import BadInput, ConnectorError, InvalidSettings, MustStop
@@ -34,6 +34,7 @@ from ml_connector.resolver.checks import Checks, asks_for_check
 from ml_connector.resolver.companions import Companion, Handle, Patience
 from ml_connector.resolver.core import Core
 from ml_connector.resolver.drafts import Drafts
+from ml_connector.resolver.gauges import Gauges
 from ml_connector.resolver.message import Defer, Message, Output
 from ml_connector.resolver.pipedrive.clients import PipedriveClients
 from ml_connector.resolver.preview import answer, asks_for_preview, preview_of, with_stages
@@ -90,6 +91,9 @@ class Resolver:
         self._drafts = Drafts(self._state.get, self._clients, clock)
         self._prober = Prober(self._directory.flows, self._core.plan, self._clients, self._standings.of, clock)
         self._checks = Checks(self._core.plan, self._clients, self._sender.send, clock)
+        self._owned: frozenset[int] = frozenset()
+        companions = {topics.PIPEDRIVE_REQUESTS.name: self._requests, topics.DEFERRED.name: self._deferred}
+        Gauges(self._clients, self._standings, companions, self._owns, clock)
         self._joined = False
         self._came_round_s = clock.monotonic_s()
 
@@ -159,16 +163,15 @@ class Resolver:
     async def _own(self, partitions: frozenset[int]) -> None:
         """Faust's assignment has changed: the companions follow."""
         self._joined = True
-        count = self._settings.partitions
-
-        def owned(company: str) -> bool:
-            return partition_for(company.encode(), count) in partitions
-
-        self._book.forget(owned)
-        self._walks.forget(owned)
-        self._prober.own(owned)
+        self._owned = partitions
+        self._book.forget(self._owns)
+        self._walks.forget(self._owns)
+        self._prober.own(self._owns)
         await self._requests.own(partitions)
         await self._deferred.own(partitions)
+
+    def _owns(self, company: str) -> bool:
+        return partition_for(company.encode(), self._settings.partitions) in self._owned
 
     # -- messages ----------------------------------------------------------------------------------------------------
 
@@ -180,9 +183,11 @@ class Resolver:
                 found = self._core.event(traced)
             outputs += [self._put_aside(traced, found, kind="event")] if isinstance(found, Defer) else found
         await self._sender.send(outputs)
+        measuring.count(metrics.MESSAGES, topics.EVENTS.name, by=len(messages))
 
     async def _handle_request(self, message: Message) -> Defer | None:
         """A request that must wait goes to the deferred ones, so that it holds nobody up."""
+        measuring.count(metrics.MESSAGES, topics.PIPEDRIVE_REQUESTS.name)
         if asks_for_check(message):
             self._checks.begin(message)
             return None
@@ -198,6 +203,7 @@ class Resolver:
         return None
 
     async def _handle_deferred(self, message: Message) -> Defer | None:
+        measuring.count(metrics.MESSAGES, topics.DEFERRED.name)
         if is_sync(message.headers):
             return await self._walk(message)
         if h.text(message.headers, h.KIND) == "request" or asks_for_preview(message):

@@ -21,8 +21,8 @@ from ml_connector.common.errors import Malformed, MappingFailed
 from ml_connector.common.flows import Flow
 from ml_connector.common.generation import Generation, is_from_the_future, of_rest_read
 from ml_connector.common.keys import NO_RECORD
-from ml_connector.common.telemetry import trace_id
 from ml_connector.common.topics import MAX_MESSAGE_BYTES
+from ml_connector.common.traceparent import trace_id
 from ml_connector.common.wire import Action, Desired, Hydrate, Lane, Origin, Outcome, Source
 from ml_connector.resolver import emit
 from ml_connector.resolver.decode import MAPPED, Event, cause_of, decode_object, decode_rest, decode_webhook

@@ -12,7 +12,7 @@ from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.headers import Headers
 from ml_connector.common.keys import DesiredKey
 from ml_connector.common.syncing import PAGE, SyncPage, SyncState, sync_key
-from ml_connector.common.telemetry import trace_id
+from ml_connector.common.traceparent import trace_id
 from ml_connector.common.vault import SecretEntry
 from ml_connector.common.wire import NO_JSON, Desired, Origin, Outcome, Received, Resolved, Stage
 from ml_connector.resolver.decode import Event

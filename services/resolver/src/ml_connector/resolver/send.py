@@ -12,6 +12,7 @@ from ml_connector.common.errors import ConnectorError, MustStop, QueueFull, TryL
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import Delivered, Producer
 from ml_connector.common.logs import get_logger
+from ml_connector.resolver.gauges import count
 from ml_connector.resolver.message import Output
 
 log = get_logger()
@@ -41,6 +42,7 @@ class Sender:
         """Those that are still to be written."""
         waiting = []
         left: list[Output] = []
+        written: list[Output] = []
         problem: ConnectorError | None = None
         for position, output in enumerate(outputs):
             try:
@@ -54,6 +56,9 @@ class Sender:
             except TryLater as error:
                 problem = error
                 left.append(output)
+            else:
+                written.append(output)
+        count(written)
         if problem is not None:
             if deadline.expired:
                 raise MustStop(f"the broker took nothing for {DEADLINE_S:.0f} s") from problem

@@ -81,6 +81,9 @@ class Standings:
             found = self._of[company] = self._make(company)
         return found
 
+    def suspended(self) -> list[str]:
+        return [company for company, one in self._of.items() if one.now is not None]
+
 
 def _read(stored: bytes) -> Standing | None:
     """What another release wrote is written anew, if it still is so."""

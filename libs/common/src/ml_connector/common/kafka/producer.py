@@ -16,6 +16,7 @@ from typing import Any, Final, NamedTuple
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 from confluent_kafka import Producer as ConfluentProducer
 
+from ml_connector.common import measuring, metrics
 from ml_connector.common.errors import ConnectorError, DeliveryFailed, Fenced, ProducerFatal, QueueFull
 from ml_connector.common.headers import Headers
 from ml_connector.common.kafka.record import place_of
@@ -178,6 +179,7 @@ class Producer:
         while self._done:
             future, error, where = self._done.popleft()
             self.failing = error is not None
+            measuring.count(metrics.PRODUCED if error is None else metrics.PRODUCE_ERRORS)
             if future.done():
                 continue  # the caller's deadline was earlier
             if error is not None:

@@ -16,6 +16,7 @@ from typing import Final
 from confluent_kafka import KafkaError, KafkaException, Message
 from confluent_kafka import Producer as ConfluentProducer
 
+from ml_connector.common import measuring, metrics
 from ml_connector.common.errors import ConnectorError, DeliveryFailed
 from ml_connector.common.headers import Headers
 from ml_connector.common.kafka.producer import Delivered, base_config, connect, error_of
@@ -98,6 +99,7 @@ class TransactionalProducer:
                 self._produce(topic, key, value, headers, partition, places, number)
             self._finish()
         except (KafkaException, BufferError) as error:
+            measuring.count(metrics.PRODUCE_ERRORS)
             raise self._abort(error) from error
         transaction.delivered = [place for place in places if place is not None]
 

@@ -17,7 +17,7 @@ from ml_connector.common.clock import Clock
 from ml_connector.common.codec import encode_json
 from ml_connector.common.errors import BadInput
 from ml_connector.common.flows import Flow, document_of, parse_flow
-from ml_connector.common.telemetry import new_traceparent
+from ml_connector.common.traceparent import new_traceparent
 from ml_connector.common.wire import Preview
 
 MOST_BYTES: Final = 5 * 1024 * 1024  # as ingest takes at most

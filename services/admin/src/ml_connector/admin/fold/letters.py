@@ -17,7 +17,7 @@ from ml_connector.common import topics
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.generation import Generation
 from ml_connector.common.kafka.record import Record
-from ml_connector.common.telemetry import trace_id
+from ml_connector.common.traceparent import trace_id
 
 KEPT_MS: Final = int(topics.DEAD_LETTERS.config["retention.ms"])
 _EXTERNAL_ID: Final = re.compile(r"-(org|person|deal)-([0-9]{1,19})\Z")

@@ -30,7 +30,7 @@ from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
 from ml_connector.common.settings import Settings
-from ml_connector.common.telemetry import new_traceparent
+from ml_connector.common.traceparent import new_traceparent
 from ml_connector.common.wire import Preview, ReplayItem, ReplayItems, ReplayJob
 
 log = get_logger()

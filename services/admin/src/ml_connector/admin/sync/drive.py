@@ -22,7 +22,7 @@ from ml_connector.common.logs import get_logger
 from ml_connector.common.settings import Settings
 from ml_connector.common.sync_job import SyncJob
 from ml_connector.common.syncing import CONTROL, PAGE, SyncControl, SyncPage
-from ml_connector.common.telemetry import new_traceparent
+from ml_connector.common.traceparent import new_traceparent
 
 log = get_logger()
 

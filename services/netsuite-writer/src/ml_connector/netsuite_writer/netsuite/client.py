@@ -8,12 +8,14 @@ Every request passes the account's gate. Never: retries, limits, decisions; thos
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import httpx2
 import msgspec
 
+from ml_connector.common import measuring
 from ml_connector.common.errors import ConnectorError, SecretUnreadable, TryLater
 from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.keys import RecordType
@@ -164,9 +166,12 @@ class NetsuiteClient:
         return response
 
     async def _once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Response:
+        began_s = time.perf_counter()
+        status = "none"
         try:
             url = f"{self._base_url}{path}"
             answer = await self._connections.request(method, url, content=body or None, headers=headers)
+            status = str(answer.status_code)
         except _NOT_SENT as error:
             return Response(Answer(0, detail=type(error).__name__, sent=False))
         except httpx2.HTTPError as error:
@@ -174,6 +179,8 @@ class NetsuiteClient:
         except asyncio.CancelledError:
             self._gate.given_up()
             raise
+        finally:
+            measuring.took("netsuite", method, status, time.perf_counter() - began_s)
         return Response(read_answer(answer), answer.content)
 
 

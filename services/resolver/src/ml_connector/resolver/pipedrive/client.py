@@ -7,6 +7,7 @@ go better is VendorUnavailable, which says when (facts/pipedrive.md section 10).
 from __future__ import annotations
 
 import asyncio
+import time
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Literal
 
@@ -14,6 +15,7 @@ import httpx2
 import msgspec
 from pyrate_limiter import Limiter, Rate
 
+from ml_connector.common import measuring
 from ml_connector.common.clock import Clock
 from ml_connector.common.codec import decode_json
 from ml_connector.common.errors import BadInput, Malformed, SecretUnreadable, VendorUnavailable
@@ -150,7 +152,7 @@ class PipedriveClient:
         signed = await self._signed()
         self.budget.spend(tokens, self._clock.now_ms())
         headers = {"accept": "application/json", **signed.headers}
-        return await self._http.request(method, f"{signed.base_url}{path}", json=body, headers=headers)
+        return await self._request(method, f"{signed.base_url}{path}", json=body, headers=headers)
 
     async def _pages(self, path: str, *, tokens: int) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
@@ -220,7 +222,17 @@ class PipedriveClient:
 
     async def _ask(self, path: str, query: dict[str, str | int], signed: Signed) -> httpx2.Response:
         headers = {"accept": "application/json", **signed.headers}
-        return await self._http.get(f"{signed.base_url}{path}", params=query, headers=headers)
+        return await self._request("GET", f"{signed.base_url}{path}", headers=headers, params=query)
+
+    async def _request(self, method: str, url: str, **more: Any) -> httpx2.Response:
+        began_s = time.perf_counter()
+        status = "none"
+        try:
+            answer = await self._http.request(method, url, **more)
+            status = str(answer.status_code)
+        finally:
+            measuring.took("pipedrive", method, status, time.perf_counter() - began_s)
+        return answer
 
     def _refuse_while_closed(self, tokens: int) -> None:
         """No call while the breaker is open or the budget is spent."""

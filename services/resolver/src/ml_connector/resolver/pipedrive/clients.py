@@ -71,6 +71,10 @@ class PipedriveClients:
             found.obey(_strictest(list(of_flows.values())))
         return found
 
+    def by_company(self) -> dict[str, PipedriveClient]:
+        """Of each company the client that was made last."""
+        return {key[0]: client for key, client in self._clients.items()}
+
     def basic(self, plan: FlowPlan) -> BasicKey:
         """What deliveries to this flow shall carry: of two keys the last, which is the new one. Raises
         SecretUnreadable."""
