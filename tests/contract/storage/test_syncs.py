@@ -207,14 +207,14 @@ def test_pause_resume_and_cancel_reach_the_owner(office: Office) -> None:
     office.look()
     office.tell(job.job_id, "running")
 
-    office.act(job, "sync.pause")
+    office.act(job, "pause")
     assert office.look() == [("organization", "paused")]
     office.tell(job.job_id, "paused")
     assert office.look() == []
-    office.act(job, "sync.resume")
+    office.act(job, "resume")
     assert office.look() == [("organization", "running")]
     office.tell(job.job_id, "running")
-    office.act(job, "sync.cancel")
+    office.act(job, "cancel")
     assert office.look() == [("organization", "cancelled")]
     office.tell(job.job_id, "cancelled")
     office.look()
@@ -235,7 +235,7 @@ def test_walk_that_stopped_by_itself_waits_for_somebody_and_says_why(office: Off
     found = office.syncs.get(job.job_id).job
     assert (found.state, found.why) == ("failed", "Pipedrive answers 403")
     assert office.look() == []
-    office.act(job, "sync.resume")
+    office.act(job, "resume")
     assert office.look() == [("organization", "running")]  # and it does not fail by the same word again
     assert office.look() == []
     assert office.syncs.get(job.job_id).job.state == "running"
@@ -252,16 +252,16 @@ def test_flow_has_one_sync_at_a_time(office: Office) -> None:
     office.look()
     second = office.create()
     with pytest.raises(Conflict, match=second.job_id):
-        office.act(first, "sync.resume")
+        office.act(first, "resume")
 
 
 @pytest.mark.parametrize(
     ("before", "what"),
     [
-        ("sync.cancel", "sync.resume"),
-        ("sync.cancel", "sync.cancel"),
-        ("sync.pause", "sync.pause"),
-        (None, "sync.resume"),
+        ("cancel", "resume"),
+        ("cancel", "cancel"),
+        ("pause", "pause"),
+        (None, "resume"),
     ],
 )
 def test_act_that_is_not_possible_now_names_the_state(office: Office, before: str | None, what: str) -> None:
@@ -275,7 +275,7 @@ def test_act_that_is_not_possible_now_names_the_state(office: Office, before: st
 
 def test_note_of_somebody_who_saw_an_older_version_is_dropped(office: Office) -> None:
     job = office.create()
-    office.act(job, "sync.pause")
+    office.act(job, "pause")
 
     asyncio.run(office.syncs.note(job, {"state": "done"}))
 
@@ -302,7 +302,7 @@ def test_database_made_anew_knows_the_same_syncs(empty: Database, tmp_path: Path
     """The newest entry counts, in whatever order they come; a walk's state is gone when the topic says so."""
     before = Office(new_database(tmp_path))
     job = before.create()
-    before.act(job, "sync.pause")
+    before.act(job, "pause")
     entries = before.told()
     anew = Office(empty)
 

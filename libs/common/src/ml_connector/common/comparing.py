@@ -20,6 +20,7 @@ from ml_connector.common.keys import Entity, RecordType, is_source_id, record_ke
 from ml_connector.common.wire import Action, Parent, Reference
 
 COMPARE: Final = b"compare"
+CENSUS: Final = b"census"
 MOST_RECORDS: Final = 500  # of one request: so many ids are asked for in one query
 MOST_BYTES: Final = 1024 * 1024  # of one request
 
@@ -58,6 +59,7 @@ class Expected(msgspec.Struct, frozen=True, omit_defaults=True):
     references: dict[str, Reference] = {}
     parent: Parent | None = None
     default_parent: str | None = None
+    updated_ms: int = 0  # when Pipedrive says that the object last changed, in whole seconds; 0: it does not say
 
     def record_key(self, account: str) -> str:
         return record_key(account, self.record_type, self.external_id)
@@ -87,6 +89,26 @@ class Compare(Wire, frozen=True, tag_field="kind", tag="compare"):
     held_back: tuple[str, ...] = ()  # custom fields that Pipedrive's definitions lack; what they give is not compared
 
 
+class Census(Wire, frozen=True, tag_field="kind", tag="census"):
+    """Kind `census`: which records of the flow's external ids NetSuite holds though no object is behind them.
+
+    Told by a `Compared` of this `page`, which is not above 0, as it is none of the walk's: its `records` are all that
+    NetSuite was found to hold. Several requests share a large entity: each is about ids above `above`, up to `up_to`
+    (0: no limit).
+    """
+
+    job_id: str
+    flow: str
+    account: str
+    entity: Entity
+    page: int
+    at_ms: int
+    began_ms: int  # what was written since then says nothing
+    above: int = 0
+    up_to: int = 0
+    covered: bytes = b""  # the ids of objects that were looked at, as `covering` packs them
+
+
 class FieldDifference(msgspec.Struct, frozen=True, omit_defaults=True):
     """`should` as it would be sent, `holds` as SuiteQL shows it; both cut. `cut`: there was no room for them."""
 
@@ -108,6 +130,7 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
     modified: str = ""  # last, as NetSuite's own clock shows it
     written_at_ms: int = 0  # by us, last
     reason: str = ""
+    updated_ms: int = 0  # as of `Expected`
 
 
 class Compared(Wire, frozen=True):

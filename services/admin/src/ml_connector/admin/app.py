@@ -29,6 +29,7 @@ from ml_connector.admin.letter_bytes import LetterBytes
 from ml_connector.admin.materialize import Materializer
 from ml_connector.admin.outbox import Outbox
 from ml_connector.admin.owners import Owners
+from ml_connector.admin.reconcile.finish import Finishing
 from ml_connector.admin.replay.control import Replays
 from ml_connector.admin.replay.preview import Previews
 from ml_connector.admin.replay.run import Runner
@@ -115,13 +116,14 @@ def _jobs(on: Ground) -> Jobs:
     replays = Replays(database, on.clock, same_failures=settings.admin_same_failures)
     syncs = Syncs(database, materializer, on.clock)
     kinds: Kinds = {"sync": ScheduledSyncs(syncs)}
+    finishing = Finishing(settings, database, on.producer, on.clock)
     return Jobs(
         kinds=kinds,
         scheduler=Scheduler(database, kinds, on.outbox.publish, materializer, on.clock),
         replays=replays,
         runner=Runner(settings, database, replays, on.letters, on.producer, on.previews, materializer, on.clock),
         syncs=syncs,
-        driver=Driver(settings, syncs, on.producer, on.outbox.publish, materializer, on.clock),
+        driver=Driver(settings, syncs, on.producer, on.outbox.publish, materializer, on.clock, finishing),
     )
 
 

@@ -371,7 +371,7 @@ job_item: Final = Table(
     Index("items_of_letter", "letter_id"),
 )
 
-# -- syncs -------------------------------------------------------------------------------------------------------------
+# -- syncs, reconciles ------------------------------------------------------------------------------------------------
 
 sync: Final = Table(
     "sync",
@@ -380,11 +380,14 @@ sync: Final = Table(
     Column("version", Integer, nullable=False),  # of its entry in `connector.jobs`: the higher one counts
     _text("flow"),
     _text("state"),
+    _text("purpose"),  # sync, compare
+    _text("of"),  # the reconcile that it mends
     _ms("created_at_ms"),
     Column("value", LargeBinary, nullable=False),  # the entry
     Index("syncs_by_time", "created_at_ms", "job_id"),
     Index("syncs_by_state", "state"),
     Index("syncs_of_flow", "flow", "created_at_ms"),
+    Index("syncs_of", "of"),
 )
 
 # `pipedrive.state`: how far the owner's walk over one entity is; gone once the sync has its result.

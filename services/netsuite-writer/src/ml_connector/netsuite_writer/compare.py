@@ -146,6 +146,7 @@ def judge(should: Should, row: Row | None, differences: Sequence[FieldDifference
         modified=modified,
         written_at_ms=0 if observed is None or observed.internal_id is None else observed.at_ms,
         reason=reason,
+        updated_ms=should.expected.updated_ms,
     )
 
 

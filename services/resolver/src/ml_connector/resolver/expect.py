@@ -14,9 +14,9 @@ from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.codec import encode_json
 from ml_connector.common.comparing import COMPARE, MOST_BYTES, MOST_RECORDS, Compare, Expected, Unmapped
-from ml_connector.common.errors import MappingFailed
+from ml_connector.common.errors import Malformed, MappingFailed
 from ml_connector.common.syncing import SyncPage
-from ml_connector.resolver.decode import Event
+from ml_connector.resolver.decode import Event, timestamp_ms
 from ml_connector.resolver.map import Mapped, external_id_of, map_event
 from ml_connector.resolver.message import Defer, Output
 from ml_connector.resolver.plan import FlowPlan
@@ -56,8 +56,16 @@ def expect(
         references=mapped.references,
         parent=mapped.parent,
         default_parent=mapped.default_parent,
+        updated_ms=_updated_ms(event),
     )
     return Expectation(expected, mapped.held_back)
+
+
+def _updated_ms(event: Event) -> int:
+    try:
+        return timestamp_ms(event.data.get("update_time"))
+    except Malformed:
+        return 0
 
 
 class Expecting:

@@ -104,6 +104,8 @@ class Sync(BaseModel):
     since: Annotated[str, Field(description="from when on it reads: a minute before what was asked for")]
     until: str
     ids: Annotated[list[str], Field(description="the first hundred")]
+    each: Annotated[dict[str, int], Field(description="instead of `ids`: how many of each entity")]
+    of: Annotated[str, Field(description="the reconcile whose differences it mends", examples=["9f2c7d09ab41"])]
     token_share: float
     force: bool
     stop_after: int

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 from sqlalchemy import and_, or_, select
@@ -17,18 +17,16 @@ from ml_connector.admin.api.services import Given, Operator, Services, Viewer
 from ml_connector.admin.changing import Said
 from ml_connector.admin.look.letters import make_cursor, read_cursor
 from ml_connector.admin.sync.ask import Asked
-from ml_connector.admin.sync.control import UnderWay, walks_of
-from ml_connector.admin.sync.cost import Plan
+from ml_connector.admin.sync.control import UnderWay, Verb, walks_of
 from ml_connector.admin.sync.known import Outcomes, outcomes_of
 from ml_connector.admin.sync.progress import Stretch, left_of, stretches_of
 from ml_connector.admin.tables import sync
 from ml_connector.common.sync_job import SyncJob
-from ml_connector.common.wire import ActKind
+from ml_connector.common.syncing import Purpose
 
 router = APIRouter(prefix="/syncs", tags=["syncs"])
 
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", examples=["41c7d09ab2f5"])]
-_ACTS: dict[str, ActKind] = {"pause": "sync.pause", "resume": "sync.resume", "cancel": "sync.cancel"}
 
 
 @router.post(
@@ -41,7 +39,7 @@ async def create(given: Given, actor: Operator, body: s.NewSync, response: Respo
     asked = Asked(**body.model_dump(exclude={"reason", "dry_run"}))
     if body.dry_run:
         response.status_code = 200
-        return s.Begun(plan=_plan(await asyncio.to_thread(given.syncs.plan, asked)), sync=None)
+        return s.Begun(plan=plan_of(asdict(await asyncio.to_thread(given.syncs.plan, asked))), sync=None)
     made = await given.syncs.create(asked, Said(actor, body.reason))
     await given.outbox.publish()
     found = await asyncio.to_thread(_told, given, UnderWay(made, {}))
@@ -51,9 +49,15 @@ async def create(given: Given, actor: Operator, body: s.NewSync, response: Respo
 @router.get("", responses=answers())
 def list_syncs(given: Given, _: Viewer, query: Annotated[s.SyncQuery, Query()]) -> s.Syncs:
     """Newest first."""
-    conditions = [] if query.state is None else [sync.c.state == query.state]
-    if query.flow is not None:
-        conditions.append(sync.c.flow == query.flow)
+    shown, after = page_of(given, query, "sync")
+    return s.Syncs(syncs=[_sync(one) for one in shown], next=after, behind=behind(given))
+
+
+def page_of(given: Services, query: s.SyncQuery, purpose: Purpose) -> tuple[list[UnderWay], str | None]:
+    """Jobs of this purpose, and the cursor of those that follow."""
+    conditions = [sync.c.purpose == purpose]
+    conditions += [] if query.state is None else [sync.c.state == query.state]
+    conditions += [] if query.flow is None else [sync.c.flow == query.flow]
     if query.cursor is not None:
         at_ms, after = read_cursor(query.cursor)
         conditions.append(or_(sync.c.created_at_ms < at_ms, and_(sync.c.created_at_ms == at_ms, sync.c.job_id < after)))
@@ -61,12 +65,9 @@ def list_syncs(given: Given, _: Viewer, query: Annotated[s.SyncQuery, Query()]) 
     with given.database.read() as connection:
         found = [SyncJob.decode(value) for value in connection.scalars(wanted.limit(query.limit + 1))]
         walks = walks_of(connection, [one.job_id for one in found])
-    shown = found[: query.limit]
-    return s.Syncs(
-        syncs=[_sync(UnderWay(one, walks[one.job_id])) for one in shown],
-        next=make_cursor(shown[-1].created_at_ms, shown[-1].job_id) if len(found) > query.limit else None,
-        behind=behind(given),
-    )
+    shown = [UnderWay(one, walks[one.job_id]) for one in found[: query.limit]]
+    last = shown[-1].job if len(found) > query.limit else None
+    return shown, None if last is None else make_cursor(last.created_at_ms, last.job_id)
 
 
 @router.get("/{job_id}", responses=answers(404))
@@ -76,11 +77,9 @@ def show(given: Given, _: Viewer, job_id: Id) -> s.Sync:
 
 
 @router.post("/{job_id}/{act}", responses=answers(404, 409))
-async def change(
-    given: Given, actor: Operator, job_id: Id, act: Literal["pause", "resume", "cancel"], body: s.SyncReason
-) -> s.Sync:
+async def change(given: Given, actor: Operator, job_id: Id, act: Verb, body: s.SyncReason) -> s.Sync:
     """`pause` before the next page; `resume`, also what has failed; `cancel`. What was read is still written."""
-    await given.syncs.act(job_id, _ACTS[act], Said(actor, body.reason))
+    await given.syncs.act(job_id, act, Said(actor, body.reason))
     await given.outbox.publish()
     return await asyncio.to_thread(lambda: _told(given, given.syncs.get(job_id)))
 
@@ -102,7 +101,20 @@ def _sync(one: UnderWay, outcomes: Outcomes | None = None, *, settled: bool = Fa
     job = one.job
     stretches = stretches_of(job, one.walks)
     left = left_of(job, stretches)
-    same = ("flow", "state", "why", "reason", "actor", "mode", "since", "until", "token_share", "force", "stop_after")
+    same = (
+        "flow",
+        "state",
+        "why",
+        "reason",
+        "actor",
+        "mode",
+        "of",
+        "since",
+        "until",
+        "token_share",
+        "force",
+        "stop_after",
+    )
     counts = (
         {}
         if outcomes is None
@@ -113,8 +125,9 @@ def _sync(one: UnderWay, outcomes: Outcomes | None = None, *, settled: bool = Fa
         created_at=m.at(job.created_at_ms),
         changed_at=m.at(job.changed_at_ms),
         ids=list(job.ids[:100]),
-        plan=_kept_plan(job.plan),
-        walks=[_walk(stretch) for stretch in stretches],
+        each={entity: len(ids) for entity, ids in job.each.items()},
+        plan=plan_of(job.plan),
+        walks=[walk_of(stretch) for stretch in stretches],
         seconds_left=left.seconds,
         rests_on=left.rests_on,
         outcomes=counts,
@@ -123,7 +136,7 @@ def _sync(one: UnderWay, outcomes: Outcomes | None = None, *, settled: bool = Fa
     )
 
 
-def _walk(stretch: Stretch) -> s.Walk:
+def walk_of(stretch: Stretch) -> s.Walk:
     progress = stretch.progress
     same = ("pages", "read", "desired", "rejected", "tokens", "restarts", "faults")
     return s.Walk(
@@ -138,9 +151,5 @@ def _walk(stretch: Stretch) -> s.Walk:
     )
 
 
-def _plan(plan: Plan) -> s.SyncPlan:
-    return _kept_plan(asdict(plan))
-
-
-def _kept_plan(plan: dict[str, Any]) -> s.SyncPlan:
+def plan_of(plan: dict[str, Any]) -> s.SyncPlan:
     return s.SyncPlan(**{**plan, "tokens": sum(one["tokens"] for one in plan["entities"])})

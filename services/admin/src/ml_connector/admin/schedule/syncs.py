@@ -32,15 +32,20 @@ class ScheduledSyncs:
         return self._syncs.begin(connection, asked, due.said).job_id
 
     def state(self, connection: Connection, job_id: str) -> str:
-        try:
-            return read_sync(connection, job_id).state
-        except NotFound:
-            return ""
+        return state_of(connection, job_id)
+
+
+def state_of(connection: Connection, job_id: str) -> str:
+    """Empty for one that is not known."""
+    try:
+        return read_sync(connection, job_id).state
+    except NotFound:
+        return ""
 
 
 def _ended_well(connection: Connection, flow: str) -> Iterator[SyncJob]:
     """Newest first."""
-    wanted = select(sync.c.value).where(sync.c.flow == flow, sync.c.state == "done")
+    wanted = select(sync.c.value).where(sync.c.flow == flow, sync.c.state == "done", sync.c.purpose == "sync")
     wanted = wanted.order_by(sync.c.created_at_ms.desc(), sync.c.job_id)
     start, values = 0, list(connection.scalars(wanted.limit(PART)))
     while values:

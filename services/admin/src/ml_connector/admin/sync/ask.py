@@ -6,8 +6,8 @@ In: what was asked for, the flow, the time. Out: a `Scope` that can be walked, o
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -15,7 +15,7 @@ from ml_connector.common.errors import BadInput
 from ml_connector.common.flows import Flow
 from ml_connector.common.keys import Entity, is_source_id
 from ml_connector.common.sync_job import SyncMode
-from ml_connector.common.syncing import MAX_IDS
+from ml_connector.common.syncing import MAX_IDS, Purpose
 
 ORDER: Final[tuple[Entity, ...]] = ("organization", "person", "deal")  # parents first
 _AGO: Final = re.compile(r"(\d{1,6})([smhdw])\Z")
@@ -24,7 +24,8 @@ _UNITS: Final = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w":
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """As it came in. `entities` empty: all that the flow maps. `covers`, `mapping`: as of the job."""
+    """As it came in. `entities` empty: all that the flow maps. `each`: instead of `ids`, by entity. `covers`,
+    `mapping`: as of the job."""
 
     flow: str
     mode: SyncMode
@@ -37,6 +38,9 @@ class Asked:
     stop_after: int = 0
     covers: bool = False
     mapping: str = ""
+    purpose: Purpose = "sync"
+    of: str = ""  # the reconcile whose differences are mended
+    each: Mapping[Entity, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +52,18 @@ class Scope:
     since_ms: int | None = None
     until_ms: int | None = None
     ids: tuple[str, ...] = ()
+    each: Mapping[Entity, tuple[str, ...]] = field(default_factory=dict)
+
+    def ids_of(self, entity: Entity) -> tuple[str, ...]:
+        return self.each.get(entity, self.ids)
 
 
 def scope_of(asked: Asked, flow: Flow, now_ms: int) -> Scope:
     """Raises BadInput."""
     entities = _entities(asked.entities, flow)
     _refuse_strangers(asked)
+    if asked.each:
+        return Scope("ids", entities, each=asked.each)
     if asked.mode == "ids":
         return Scope("ids", entities, ids=_ids(asked.ids, entities))
     if asked.mode == "full":

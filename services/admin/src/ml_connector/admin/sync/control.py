@@ -1,7 +1,7 @@
-"""What can be done with a sync: say what it costs, start it, pause, go on, cancel, and note how far it is.
+"""What can be done with a sync or a reconcile: say what it costs, start it, pause, go on, cancel, note how far it is.
 
-Each is one transaction: the job's next version, the act, and the messages that tell of both. A flow has one sync at a
-time: two walks over the same objects would only spend tokens twice.
+Each is one transaction: the job's next version, the act, and the messages that tell of both. A flow has one of
+either at a time: two walks over the same objects would only spend tokens twice.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import uuid
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple, cast
 
 import msgspec
-from sqlalchemy import Connection, or_, select
+from sqlalchemy import Connection, and_, or_, select
 
 from ml_connector.admin.acts import record_act
 from ml_connector.admin.changing import LEVEL_S, Level, Said, alone
@@ -30,17 +30,19 @@ from ml_connector.admin.tables import sync, sync_walk
 from ml_connector.common import topics
 from ml_connector.common.clock import Clock, Deadline
 from ml_connector.common.flows import Flow, mapping_digest
-from ml_connector.common.sync_job import SyncJob, SyncJobState, sync_job_key
-from ml_connector.common.syncing import SyncState
+from ml_connector.common.sync_job import NOUN, SyncJob, SyncJobState, sync_job_key
+from ml_connector.common.syncing import Purpose, SyncState
 from ml_connector.common.wire import ActKind
+
+Verb = Literal["pause", "resume", "cancel"]
 
 LIVE: Final[tuple[SyncJobState, ...]] = ("running", "paused")
 
 # From which states each act is possible, and where it leads.
-_ACTS: Final[dict[ActKind, tuple[frozenset[SyncJobState], SyncJobState]]] = {
-    "sync.pause": (frozenset({"running"}), "paused"),
-    "sync.resume": (frozenset({"paused", "failed"}), "running"),
-    "sync.cancel": (frozenset({"running", "paused", "failed"}), "cancelled"),
+_ACTS: Final[dict[Verb, tuple[frozenset[SyncJobState], SyncJobState]]] = {
+    "pause": (frozenset({"running"}), "paused"),
+    "resume": (frozenset({"paused", "failed"}), "running"),
+    "cancel": (frozenset({"running", "paused", "failed"}), "cancelled"),
 }
 
 
@@ -66,10 +68,10 @@ class Syncs:
         self._clock = clock
 
     def plan(self, asked: Asked) -> Plan:
-        """Raises NotFound, BadInput; Conflict when the flow has a sync already."""
+        """Raises NotFound, BadInput; Conflict when the flow has one of its kind already."""
         with self._database.read() as connection:
             checked = _check(connection, asked, self._clock.now_ms())
-            _refuse_second(connection, asked.flow)
+            _refuse_second(connection, asked.flow, asked.purpose)
         return checked.plan
 
     async def create(self, asked: Asked, said: Said) -> SyncJob:
@@ -81,7 +83,7 @@ class Syncs:
         """Within a transaction of `alone`. Raises as `plan`, before anything is written."""
         now_ms = self._clock.now_ms()
         checked = _check(connection, asked, now_ms)
-        _refuse_second(connection, asked.flow)
+        _refuse_second(connection, asked.flow, asked.purpose)
         since, until = window_of(checked.scope.since_ms, checked.scope.until_ms)
         entry = SyncJob(
             job_id=uuid.uuid4().hex[:12],
@@ -99,6 +101,9 @@ class Syncs:
             since=since,
             until=until,
             ids=checked.scope.ids,
+            each={str(entity): ids for entity, ids in checked.scope.each.items()},
+            purpose=asked.purpose,
+            of=asked.of,
             token_share=asked.token_share,
             force=asked.force,
             stop_after=asked.stop_after,
@@ -108,21 +113,22 @@ class Syncs:
         )
         _keep(connection, entry)
         detail = {"flow": entry.flow, "mode": entry.mode, "entities": list(entry.entities)}
-        _note_act(connection, "sync.create", entry, said, now_ms, detail)
+        detail |= {"of": entry.of} if entry.of else {}
+        _note_act(connection, "create", entry, said, now_ms, detail)
         return entry
 
-    async def act(self, job_id: str, what: ActKind, said: Said) -> SyncJob:
-        """Pause, resume or cancel. Raises NotFound, Conflict, TryLater."""
+    async def act(self, job_id: str, what: Verb, said: Said, purpose: Purpose = "sync") -> SyncJob:
+        """Raises NotFound, Conflict, TryLater."""
         await self._level.until_level(Deadline.after(self._clock, LEVEL_S), of=topics.JOBS)
-        return await alone(self._database, lambda connection: self._act(connection, job_id, what, said))
+        return await alone(self._database, lambda connection: self._act(connection, job_id, what, said, purpose))
 
-    def _act(self, connection: Connection, job_id: str, what: ActKind, said: Said) -> SyncJob:
+    def _act(self, connection: Connection, job_id: str, what: Verb, said: Said, purpose: Purpose) -> SyncJob:
         possible, state = _ACTS[what]
-        before = read_sync(connection, job_id)
+        before = read_sync(connection, job_id, purpose)
         if before.state not in possible:
-            raise Conflict(f"sync {job_id} is {before.state}: {what.partition('.')[2]} is not possible now")
+            raise Conflict(f"{NOUN[purpose]} {job_id} is {before.state}: {what} is not possible now")
         if state == "running":
-            _refuse_second(connection, before.flow, but=job_id)
+            _refuse_second(connection, before.flow, purpose, but=job_id)
         now_ms = self._clock.now_ms()
         answered_ms = _stopped_ms(connection, before) if state == "running" else before.answered_ms
         after = _next(connection, before, now_ms, {"state": state, "why": "", "answered_ms": answered_ms})
@@ -139,10 +145,10 @@ class Syncs:
 
         await alone(self._database, write)
 
-    def get(self, job_id: str) -> UnderWay:
+    def get(self, job_id: str, purpose: Purpose = "sync") -> UnderWay:
         """Raises NotFound."""
         with self._database.read() as connection:
-            return UnderWay(read_sync(connection, job_id), walks_of(connection, [job_id])[job_id])
+            return UnderWay(read_sync(connection, job_id, purpose), walks_of(connection, [job_id])[job_id])
 
     def under_way(self) -> list[UnderWay]:
         """Those that are not over, and those whose walks the owner still keeps. Oldest first."""
@@ -154,12 +160,13 @@ class Syncs:
         return [UnderWay(one, walks[one.job_id]) for one in jobs]
 
 
-def read_sync(connection: Connection, job_id: str) -> SyncJob:
-    """Raises NotFound."""
+def read_sync(connection: Connection, job_id: str, purpose: Purpose | None = None) -> SyncJob:
+    """Raises NotFound, also for a job of another purpose than this."""
     value = connection.scalar(select(sync.c.value).where(sync.c.job_id == job_id))
-    if value is None:
-        raise NotFound(f"there is no sync {job_id}")
-    return SyncJob.decode(value)
+    found = None if value is None else SyncJob.decode(value)
+    if found is None or purpose not in {None, found.purpose}:
+        raise NotFound(f"there is no {NOUN[purpose or 'sync']} {job_id}")
+    return found
 
 
 def walks_of(connection: Connection, job_ids: list[str]) -> Mapping[str, Walks]:
@@ -179,16 +186,16 @@ def _check(connection: Connection, asked: Asked, now_ms: int) -> _Checked:
         f"{one.subject.replace('/', ' ', 1)} is {one.state} ({one.reason})"
         for one in stops_of(known.version, all_stops(connection))
     ]
-    terms = Terms(asked.token_share, force=asked.force, paused=known.active.paused, stops=stops)
+    terms = Terms(asked.token_share, asked.purpose, force=asked.force, paused=known.active.paused, stops=stops)
     return _Checked(scope, flow, plan_of(scope, flow, known_of(connection, scope, flow), terms))
 
 
-def _refuse_second(connection: Connection, flow: str, *, but: str = "") -> None:
-    other = connection.execute(
-        select(sync.c.job_id, sync.c.state).where(sync.c.state.in_(LIVE), sync.c.flow == flow, sync.c.job_id != but)
-    ).first()
+def _refuse_second(connection: Connection, flow: str, purpose: Purpose, *, but: str = "") -> None:
+    of_flow = and_(sync.c.state.in_(LIVE), sync.c.flow == flow, sync.c.purpose == purpose)
+    other = connection.execute(select(sync.c.job_id, sync.c.state).where(of_flow, sync.c.job_id != but)).first()
     if other is not None:
-        raise Conflict(f"sync {other.job_id} of flow {flow} is {other.state}: wait for its end, or cancel it")
+        noun = NOUN[purpose]
+        raise Conflict(f"{noun} {other.job_id} of flow {flow} is {other.state}: wait for its end, or cancel it")
 
 
 def _stopped_ms(connection: Connection, job: SyncJob) -> int:
@@ -209,6 +216,7 @@ def _keep(connection: Connection, entry: SyncJob) -> None:
 
 
 def _note_act(
-    connection: Connection, what: ActKind, job: SyncJob, said: Said, now_ms: int, detail: Mapping[str, object]
+    connection: Connection, what: str, job: SyncJob, said: Said, now_ms: int, detail: Mapping[str, object]
 ) -> None:
-    record_act(connection, what, by=said.by, now_ms=now_ms, reason=said.reason, targets=[job.job_id], detail=detail)
+    kind = cast(ActKind, f"{NOUN[job.purpose]}.{what}")
+    record_act(connection, kind, by=said.by, now_ms=now_ms, reason=said.reason, targets=[job.job_id], detail=detail)

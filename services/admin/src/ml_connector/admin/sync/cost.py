@@ -13,15 +13,18 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from ml_connector.admin.sync.ask import Scope
+from ml_connector.common.comparing import MOST_RECORDS
 from ml_connector.common.errors import BadInput
 from ml_connector.common.flows import Flow
 from ml_connector.common.keys import Entity
-from ml_connector.common.syncing import LIST_TOKENS, OBJECT_TOKENS, PAGE_IDS, PAGE_OBJECTS
+from ml_connector.common.syncing import LIST_TOKENS, OBJECT_TOKENS, PAGE_IDS, PAGE_OBJECTS, Purpose
 
 DAY_S: Final = 86_400
 PAGE_S: Final = 1.0  # assumed: a page is read, mapped and acknowledged before the next one
 BURST_S: Final = 2.0  # the window of a flow's `burst`
 TURNAROUND_S: Final = 1.0  # assumed where nothing was written yet; Oracle publishes no figure
+QUERY_S: Final = 1.0  # assumed: one query of a comparison, of which one runs at a time
+CENSUS_ROWS: Final = 1000  # of a query for whatever NetSuite holds
 ASSUMED_SLOTS: Final = 5  # of `concurrency: auto`, as the writer assumes until NetSuite has said it
 
 Bound = Literal["at_least", "at_most"]
@@ -78,6 +81,7 @@ class Terms:
     """How it shall go, and what stands in its way now (`stops`: in words)."""
 
     token_share: float = 0.5
+    purpose: Purpose = "sync"
     force: bool = False
     paused: bool = False
     stops: Sequence[str] = field(default_factory=tuple)
@@ -95,7 +99,7 @@ def plan_of(scope: Scope, flow: Flow, known: Mapping[Entity, Known], terms: Term
         tokens_a_day=a_day,
         seconds=max(reading_s, sum(one.netsuite_s for one in costs)),
         seconds_at_most=max(reading_s, sum(one.netsuite_s_at_most for one in costs)),
-        rests_on=_rests_on(scope, flow, known),
+        rests_on=_rests_on(scope, flow, known, terms),
         warnings=_warnings(flow, terms, tokens, a_day),
     )
 
@@ -122,6 +126,9 @@ def _cost(entity: Entity, scope: Scope, flow: Flow, known: Known, terms: Terms) 
     looked_up = mapping is not None and (bool(mapping.match) or _looks_up(entity, flow))
     requests = objects + (max(0, objects - known.records) if looked_up else 0)
     each_s = (TURNAROUND_S if known.took_ms is None else known.took_ms / 1000) / slots_of(flow)
+    if terms.purpose == "compare":
+        census = 0 if scope.mode == "ids" else math.ceil(objects / CENSUS_ROWS)
+        requests, unchanged, each_s = math.ceil(objects / MOST_RECORDS) + census, 0, QUERY_S
     return EntityCost(
         entity=entity,
         objects=objects,
@@ -142,7 +149,7 @@ def _looks_up(entity: Entity, flow: Flow) -> bool:
 def _reads(entity: Entity, scope: Scope, known: Known) -> tuple[int, int, int]:
     """Objects, calls, tokens."""
     if scope.mode == "ids":
-        count, pages = len(scope.ids), math.ceil(len(scope.ids) / PAGE_IDS)
+        count, pages = len(scope.ids_of(entity)), math.ceil(len(scope.ids_of(entity)) / PAGE_IDS)
         return count, pages + count, pages * LIST_TOKENS["current"] + count * OBJECT_TOKENS
     objects = max(known.records, known.seen if scope.mode == "full" else 0)
     pages = max(1, math.ceil(objects / PAGE_OBJECTS))
@@ -155,12 +162,18 @@ def _reading_s(calls: int, flow: Flow, tokens: int, a_day: int) -> float:
     return calls * max(PAGE_S, BURST_S / flow.pipedrive.limits.burst) + waits * DAY_S
 
 
-def _rests_on(scope: Scope, flow: Flow, known: Mapping[Entity, Known]) -> tuple[str, ...]:
+def _rests_on(scope: Scope, flow: Flow, known: Mapping[Entity, Known], terms: Terms) -> tuple[str, ...]:
     objects = {
         "ids": "each id is asked for once more by itself if the list leaves it out: that is counted in",
         "full": "what the last full sync read, or the records that NetSuite holds; all that there are show while read",
         "since": "the records that are known to have changed since then; what was missed comes on top",
     }
+    reading = f"a page of Pipedrive takes {PAGE_S:.0f} s (assumed); what else spends tokens makes it longer"
+    if terms.purpose == "compare":
+        queries = (
+            f"NetSuite: {QUERY_S:.0f} s a query of {MOST_RECORDS} records (assumed), when nothing else wants a slot"
+        )
+        return objects[scope.mode], reading, f"{queries}; and up to 20 requests more where records differ"
     seen = {entity: one for entity, one in known.items() if one.took_ms is not None}
     took = [f"{one.took_ms:.0f} ms a {entity} (median of {one.samples} writes)" for entity, one in seen.items()]
     if len(seen) < len(scope.entities):
@@ -168,14 +181,14 @@ def _rests_on(scope: Scope, flow: Flow, known: Mapping[Entity, Known]) -> tuple[
     slots = slots_of(flow)
     return (
         objects[scope.mode],
-        f"a page of Pipedrive takes {PAGE_S:.0f} s (assumed); what else spends tokens makes it longer",
+        reading,
         f"NetSuite: {', '.join(took)}, {slots} at a time, nothing else to write",
     )
 
 
 def _warnings(flow: Flow, terms: Terms, tokens: int, a_day: int) -> tuple[str, ...]:
     found = []
-    if terms.paused:
+    if terms.paused and terms.purpose == "sync":
         found.append(f"the flow is paused: what is read waits and is not written before `mlc flows resume {flow.flow}`")
     found += [f"{stop}: it waits until that is mended" for stop in terms.stops]
     if tokens > a_day:

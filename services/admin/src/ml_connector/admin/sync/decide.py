@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from ml_connector.admin.sync.ask import rfc3339
 from ml_connector.common.keys import Entity
-from ml_connector.common.sync_job import SyncJob, Walked
+from ml_connector.common.sync_job import SyncJob, Walked, ids_of
 from ml_connector.common.syncing import SyncControl, SyncPage, SyncState
 
 # A change that Pipedrive stamps late, or our clock being ahead: windows overlap (DESIGN section 3).
@@ -32,10 +32,11 @@ class Decision:
 
 
 def decide(job: SyncJob, walks: Walks, now_ms: int) -> Decision:
+    """A reconcile does not end with its walks: what NetSuite holds is still to be told (`reconcile.finish`)."""
     says = [_after_the_end(job, walk, now_ms) for walk in walks.values() if walk.entity in job.walked]
     current = current_of(job)
     if current is None:
-        over = {} if job.state in {"done", "cancelled"} else {"state": "done", "why": ""}
+        over = {} if job.state in {"done", "cancelled"} or job.purpose == "compare" else {"state": "done", "why": ""}
         return Decision(tuple(says), over)
     now = _of_the_current(job, current, walks.get(current), now_ms)
     return Decision((*says, *now.says), now.change)
@@ -44,6 +45,11 @@ def decide(job: SyncJob, walks: Walks, now_ms: int) -> Decision:
 def current_of(job: SyncJob) -> Entity | None:
     """The entity whose turn it is."""
     return next((entity for entity in job.entities if entity not in job.walked), None)
+
+
+def is_walked(job: SyncJob) -> bool:
+    """It runs, and all its walks are over."""
+    return job.state == "running" and current_of(job) is None
 
 
 def _after_the_end(job: SyncJob, walk: SyncState, now_ms: int) -> SyncControl:
@@ -89,10 +95,11 @@ def first_page(job: SyncJob, entity: Entity, now_ms: int) -> SyncPage:
         at_ms=now_ms,
         updated_since=job.since,
         updated_until=job.until,
-        ids=job.ids,
+        ids=ids_of(job, entity),
         token_share=job.token_share,
         stop_after=job.stop_after,
         force=job.force,
+        purpose=job.purpose,
     )
 
 

@@ -7,12 +7,12 @@ harmless.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, Protocol
 
 from ml_connector.admin.leading import AGAIN_S, LEVEL_S, LOOK_S, Leading
 from ml_connector.admin.sync.control import Syncs, UnderWay
-from ml_connector.admin.sync.decide import decide
+from ml_connector.admin.sync.decide import decide, is_walked
 from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.clock import Clock, Deadline
@@ -31,6 +31,12 @@ SAY_AGAIN_S: Final = 30.0
 Saying = SyncPage | SyncControl
 
 
+class Finishing(Protocol):
+    """A `reconcile.finish.Finishing`."""
+
+    async def look(self, job: SyncJob) -> Mapping[str, object]: ...
+
+
 class Driver:
     """`run` until cancelled. `publish` writes what was committed."""
 
@@ -42,8 +48,11 @@ class Driver:
         publish: Callable[[], Awaitable[bool]],
         leading: Leading,
         clock: Clock,
+        finishing: Finishing | None = None,
     ) -> None:
+        """`finishing`: for reconciles, which do not end with their walks."""
         self._syncs = syncs
+        self._finishing = finishing
         self._producer = producer
         self._publish = publish
         self._leading = leading
@@ -81,9 +90,12 @@ class Driver:
         decision = decide(one.job, one.walks, self._clock.now_ms())
         for saying in decision.says:
             await self._say(one.job, saying)
-        if decision.change:
-            log.info("sync_goes_on", id=one.job.job_id, state=str(decision.change.get("state", one.job.state)))
-            await self._syncs.note(one.job, decision.change)
+        change = decision.change
+        if self._finishing is not None and one.job.purpose == "compare" and is_walked(one.job):
+            change = await self._finishing.look(one.job)
+        if change:
+            log.info("sync_goes_on", id=one.job.job_id, state=str(change.get("state", one.job.state)))
+            await self._syncs.note(one.job, change)
             await self._publish()
 
     async def _say(self, job: SyncJob, saying: Saying) -> None:

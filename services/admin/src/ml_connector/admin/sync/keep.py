@@ -11,5 +11,7 @@ from ml_connector.common.sync_job import SyncJob
 
 def put_sync(connection: Connection, entry: SyncJob) -> None:
     """Of two entries the one with the higher version counts."""
-    row = {name: getattr(entry, name) for name in ("job_id", "version", "flow", "state", "created_at_ms")}
+    row = {
+        name: getattr(entry, name) for name in ("job_id", "version", "flow", "state", "purpose", "of", "created_at_ms")
+    }
     upsert(connection, sync, [{**row, "value": entry.encode()}], only_newer=["version"])

@@ -84,7 +84,9 @@ def _known(connection: Connection, entity: Entity, scope: Scope, flow: Flow) -> 
     of_entity = and_(observed.c.record_key >= start, observed.c.record_key < f"{start}:", observed.c.flow == flow.flow)
     took = _took(connection, of_entity)
     if scope.mode == "ids":
-        parts: list[ColumnElement[bool]] = [observed.c.record_key.in_(part) for part in some(map(key, scope.ids))]
+        parts: list[ColumnElement[bool]] = [
+            observed.c.record_key.in_(part) for part in some(map(key, scope.ids_of(entity)))
+        ]
     elif scope.since_ms is not None:
         until = [] if scope.until_ms is None else [observed.c.source_version < scope.until_ms]
         parts = [and_(of_entity, observed.c.source_version >= scope.since_ms, *until)]
