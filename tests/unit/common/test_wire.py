@@ -10,6 +10,7 @@ import pytest
 
 from ml_connector.common.codec import Wire, decode_json
 from ml_connector.common.comparing import Compare, Compared, Difference, Expected, FieldDifference, Unmapped
+from ml_connector.common.drift import Poll, Polled, PollStop
 from ml_connector.common.errors import Malformed, UnknownSchema
 from ml_connector.common.flows import ActiveFlow, FlowVersion
 from ml_connector.common.generation import Generation
@@ -78,6 +79,17 @@ EXAMPLES: dict[str, Wire] = {
         digest="d1",
         settled=(Settled("1:a", 7),),
     ),
+    "observed_asserted": Observed(
+        record_key=KEY,
+        flow="acme-eu",
+        generation=Generation(5, 1),
+        cause="syn:drift-push-1.1.1:deal:8",
+        outcome="written",
+        action="upsert",
+        at_ms=7,
+        internal_id="647",
+        asserted=(7,),
+    ),
     "attempt": Attempt(
         record_key=KEY,
         flow="acme-eu",
@@ -121,6 +133,41 @@ EXAMPLES: dict[str, Wire] = {
         stop_after=100,
         progress=Progress(pages=3, read=1500, desired=1499, rejected=1, tokens=30, faults={"no stage": 1}),
     ),
+    "drift_page": SyncPage(
+        job_id="push-1",
+        flow="acme-eu",
+        entity="deal",
+        at_ms=9,
+        ids=("7", "8"),
+        purpose="drift",
+        urgent=True,
+        unfollowed=True,
+    ),
+    "poll": Poll(
+        job_id="41c7d09ab2f5",
+        flow="acme-eu",
+        account="1234567_SB1",
+        entities=("person", "deal"),
+        at_ms=9,
+        since_ms=5,
+        page=2,
+        after_id="647",
+        again=True,
+    ),
+    "poll_stop": PollStop(job_id="41c7d09ab2f5"),
+    "polled": Polled(
+        job_id="41c7d09ab2f5",
+        flow="acme-eu",
+        account="1234567_SB1",
+        entity="person",
+        page=2,
+        at_ms=10,
+        rows=4,
+        known=2,
+        strange=1,
+        asked=1,
+        last=True,
+    ),
     "compare": Compare(
         job_id="j1",
         flow="acme-eu",
@@ -145,6 +192,33 @@ EXAMPLES: dict[str, Wire] = {
         ),
         unmapped=(Unmapped("8", "no stage"),),
         held_back=("Tier",),
+    ),
+    "drift_compare": Compare(
+        job_id="push-1",
+        flow="acme-eu",
+        account="1234567_SB1",
+        entity="person",
+        page=1,
+        part=1,
+        parts=1,
+        at_ms=9,
+        unmapped=(Unmapped("8", "no stage"),),
+        drift=True,
+        urgent=True,
+    ),
+    "drift_compared": Compared(
+        job_id="push-1",
+        flow="acme-eu",
+        account="1234567_SB1",
+        entity="person",
+        page=1,
+        part=1,
+        parts=1,
+        at_ms=10,
+        records=2,
+        equal=1,
+        differences=(Difference("7", "pd-person-7", "missing", causes=("deleted",), did="asserted"),),
+        drift=True,
     ),
     "compared": Compared(
         job_id="j1",

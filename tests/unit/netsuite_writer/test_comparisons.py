@@ -14,7 +14,9 @@ from ml_connector.common.clock import ManualClock
 from ml_connector.common.comparing import COMPARE, Compare, Compared, not_compared
 from ml_connector.common.errors import TryLater
 from ml_connector.common.kafka.record import Record
-from ml_connector.netsuite_writer.comparisons import MOST_HELD, Comparisons
+from ml_connector.common.syncing import SyncPage
+from ml_connector.netsuite_writer.comparisons import Comparisons
+from ml_connector.netsuite_writer.requests import MOST_HELD, RequestQueue
 
 
 class Log:
@@ -74,6 +76,7 @@ class World:
         self.told: dict[int, list[int]] = defaultdict(list)
         self.failed: Counter[str] = Counter()  # why nothing was compared
         self.stuck: set[int] = set()
+        self.asked: list[SyncPage] = []
         self.held = 0
         self.troubles = 0
 
@@ -93,18 +96,26 @@ class World:
         self.told[int(compared.account)].append(compared.page)
         self.failed[compared.failed.partition(":")[0]] += 1
 
+    async def ask(self, page: SyncPage) -> None:
+        await asyncio.sleep(0)
+        if self.troubles:
+            self.troubles -= 1
+            raise TryLater("the broker is away")
+        self.asked.append(page)
+
     async def run(self, steps: Iterable[frozenset[int]], *, step_s: float = 2) -> None:
         """One process; each step lasts some turns of the loop."""
         clock = ManualClock()
-        comparisons = Comparisons(self.log, self.compare, self.tell, clock)
-        running = asyncio.create_task(comparisons.run())
+        works = {COMPARE: Comparisons(self.compare, self.tell, self.ask, clock).answer}
+        queue = RequestQueue(self.log, works, clock, takes=lambda _: True)
+        running = asyncio.create_task(queue.run())
         for owned in steps:
-            comparisons.own(owned)
+            queue.own(owned)
             clock.advance(step_s)
             for _ in range(30):
                 await asyncio.sleep(0)
-                self.held = max(self.held, *(len(place.held) for place in comparisons._places.values()), 0)
-        comparisons.own(frozenset())
+                self.held = max(self.held, *(len(place.held) for place in queue._places.values()), 0)
+        queue.own(frozenset())
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
         self.log.positions.clear()

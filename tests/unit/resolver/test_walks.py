@@ -96,8 +96,10 @@ class World:
     def _write(self, output: Output) -> None:
         key = output.key.decode()
         if output.topic is topics.STATE:
-            assert output.value is not None
-            self.kept[key] = output.value
+            if output.value is None:
+                self.kept.pop(key, None)
+            else:
+                self.kept[key] = output.value
         elif output.topic is topics.PIPEDRIVE_REQUESTS:
             self._append(output.key, output.value or b"", output.headers)
         elif output.topic is topics.DESIRED:
@@ -118,6 +120,14 @@ class World:
         if request.url.path.endswith("Fields"):
             return httpx2.Response(200, json={"data": [], "additional_data": None})
         self._live()
+        *_, last = request.url.path.split("/")
+        if last.isdigit():
+            found = {"id": int(last), "name": self.objects[int(last)]} if int(last) in self.objects else None
+            return httpx2.Response(200 if found else 404, json={"data": found})
+        if "ids" in request.url.params:
+            listed = [int(one) for one in request.url.params["ids"].split(",") if int(one) in self.objects]
+            rows = [{"id": n, "name": self.objects[n], "custom_fields": self.custom} for n in listed]
+            return httpx2.Response(200, json={"data": rows, "additional_data": {"next_cursor": None}})
         cursor = request.url.params.get("cursor")
         if self.troubles and self.chance.random() < 0.3:
             self.troubles -= 1
@@ -269,6 +279,51 @@ def test_a_comparison_skips_no_page_and_accepts_nothing(
     pages = {asked.page for asked in last}
     assert pages == set(range(progress.first_page, progress.last_page + 1))
     assert world.desired == {}
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    asked=st.sets(st.integers(1, 300), min_size=1, max_size=250),
+    lives=st.lists(st.integers(0, 12), max_size=8),
+    troubles=st.integers(0, 6),
+    seed=st.integers(0, 10_000),
+)
+def test_a_drift_check_covers_its_ids_and_leaves_nothing_behind(
+    asked: set[int], lives: list[int], troubles: int, seed: int
+) -> None:
+    """Nobody follows it: who asked for it learns from the comparisons that all was looked at."""
+    world = World(200, lives, seed)
+    world.troubles = troubles
+    ids = tuple(map(str, sorted(asked)))
+
+    async def walk() -> None:
+        world.ask(PAGE, first_page(ids=ids, purpose="drift", unfollowed=True, urgent=True))
+        await world.run()
+
+    asyncio.run(walk())
+
+    covered = {one.source_id for part in world.compared for one in part.records}
+    assert covered | {one.source_id for part in world.compared for one in part.unmapped} == set(ids)
+    assert all(part.drift and part.urgent for part in world.compared)
+    assert (world.kept.get(KEY), world.desired) == (None, {})
+    asked_again = [message for message in world.requests if SyncPage.decode(message.value).page > 1]
+    assert {message.queue for message in asked_again} <= {b"acme/urgent"}
+
+
+async def test_a_drift_check_that_fails_says_so_of_each_id() -> None:
+    world = World(0, [], 1)
+    page = SyncPage(
+        job_id=JOB, flow=COMPANY, entity="deal", at_ms=NOW_MS, ids=("5", "7"), purpose="drift", unfollowed=True
+    )
+    world.ask(PAGE, page.encode())
+
+    await world.run()
+
+    [told] = world.compared
+    assert [(one.source_id, one.reason) for one in told.unmapped] == [
+        (number, "the flow does not map deals") for number in ("5", "7")
+    ]
+    assert world.kept == {}
 
 
 @given(objects=st.integers(0, 30), seed=st.integers(0, 100))

@@ -13,8 +13,10 @@ from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 
+from ml_connector.common import cause
 from ml_connector.common.codec import Wire
 from ml_connector.common.covering import pack
+from ml_connector.common.drift import ASSERT_JOB
 from ml_connector.common.generation import Generation
 from ml_connector.common.keys import Entity, RecordType, is_source_id, record_key
 from ml_connector.common.wire import Action, Parent, Reference
@@ -37,6 +39,12 @@ Found = Literal[
     "unknown",  # it cannot be compared (`reason`)
 ]
 # Why, as far as the account's owner knows. A dead letter, only the audit knows.
+# What was done about it.
+Did = Literal[
+    "reported",
+    "asserted",  # by the flow's policy: its desired state is written again (`asserted_by`)
+    "given_up",  # it was asserted so often that something in NetSuite must change it each time
+]
 Cause = Literal[
     "never_written",
     "deleted",  # in NetSuite, after it was written
@@ -87,6 +95,8 @@ class Compare(Wire, frozen=True, tag_field="kind", tag="compare"):
     records: tuple[Expected, ...] = ()
     unmapped: tuple[Unmapped, ...] = ()
     held_back: tuple[str, ...] = ()  # custom fields that Pipedrive's definitions lack; what they give is not compared
+    drift: bool = False  # do what the flow's policy says about what differs
+    urgent: bool = False  # as of its SyncPage
 
 
 class Census(Wire, frozen=True, tag_field="kind", tag="census"):
@@ -131,6 +141,7 @@ class Difference(msgspec.Struct, frozen=True, omit_defaults=True):
     written_at_ms: int = 0  # by us, last
     reason: str = ""
     updated_ms: int = 0  # as of `Expected`
+    did: Did = "reported"
 
 
 class Compared(Wire, frozen=True):
@@ -155,6 +166,7 @@ class Compared(Wire, frozen=True):
     unmapped: tuple[Unmapped, ...] = ()
     not_comparable: dict[str, str] = {}  # field -> why; of the first that differ it was read singly
     failed: str = ""  # why nothing could be compared
+    drift: bool = False
 
 
 def not_compared(asked: Compare, at_ms: int, why: str) -> Compared:
@@ -173,6 +185,7 @@ def not_compared(asked: Compare, at_ms: int, why: str) -> Compared:
         covered=pack(int(one) for one in ids if is_source_id(one)),
         unmapped=asked.unmapped,
         failed=why,
+        drift=asked.drift,
     )
 
 
@@ -196,3 +209,13 @@ class ComparedKey(NamedTuple):
         """None: it is another entry's."""
         found = _KEY.match(text)
         return None if found is None else cls(found[1], found[2], int(found[3]), int(found[4]))
+
+
+def assert_job(asked: Compare | Compared) -> str:
+    """The sync that asserts what differs; part of the causes of what it writes."""
+    return f"{ASSERT_JOB}{asked.job_id}.{asked.page}.{asked.part}"
+
+
+def asserted_by(asked: Compare | Compared, source_id: str) -> str:
+    """The cause of such a write."""
+    return cause.of_sync(assert_job(asked), asked.entity, source_id)

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, IPvAnyNetwork
 
 from ml_connector.common.addresses import host_of, literal_of
 from ml_connector.common.codec import Wire
+from ml_connector.common.drift import Policy
 from ml_connector.common.errors import AddressRefused, InvalidFlow
 from ml_connector.common.expressions import compile_expression
 from ml_connector.common.flow_lines import lines_of
@@ -107,6 +108,12 @@ class PipedriveSide(_Part):
     limits: PipedriveLimits = PipedriveLimits()
 
 
+class Push(_Part):
+    """A script in NetSuite tells of changes: `POST /webhooks/netsuite/<flow>`, once the flow has a shared secret."""
+
+    allow_from: tuple[IPvAnyNetwork, ...] = ()  # networks that may; none named: all
+
+
 NetsuiteAuth = Literal["oauth2-m2m", "tba"]  # the names of the credentials, too
 
 
@@ -118,6 +125,8 @@ class NetsuiteSide(_Part):
     concurrency: Annotated[int, Field(ge=1, le=500)] | Literal["auto"] = 5
     reserve: Annotated[int, Field(ge=0, le=500)] = 0  # of those, for the account's other integrations
     opportunities: Literal["upsert", "look-up"] = "upsert"  # Oracle's documents disagree on PUT (docs/unproven.md)
+    drift: Policy = "report"  # what becomes of a change that was made in NetSuite; `assert` undoes it
+    push: Push = Push()
 
     @property
     def url(self) -> str:
@@ -164,6 +173,7 @@ class EntityMapping(_Part):
     parent: FieldExpression = None
     match: tuple[str, ...] = ()
     on_delete: Literal["inactivate", "ignore"] = "inactivate"
+    drift: Policy | None = None  # other than `netsuite.drift`
 
 
 class Schedule(_Part):
@@ -195,6 +205,10 @@ class Flow(_Part):
     statuses: dict[Literal["open", "won", "lost", "deleted"], StatusId] = {}
     entities: Annotated[dict[Entity, EntityMapping], Field(min_length=1)]
     schedule: Schedule = Schedule()
+
+    def drift_of(self, entity: Entity) -> Policy:
+        mapping = self.mapping_of(entity)
+        return mapping.drift if mapping is not None and mapping.drift is not None else self.netsuite.drift
 
     def mapping_of(self, entity: Entity) -> EntityMapping | None:
         return self.entities.get(entity)

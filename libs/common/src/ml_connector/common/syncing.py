@@ -22,8 +22,8 @@ CONTROL: Final = b"sync-control"
 
 # Lists of Pipedrive: archived deals have one of their own.
 Shelf = Literal["current", "archived"]
-# Write what the objects should be, or compare it with what NetSuite holds.
-Purpose = Literal["sync", "compare"]
+# Write what the objects should be, or compare it with what NetSuite holds; `drift`: and do what the flow's policy says.
+Purpose = Literal["sync", "compare", "drift"]
 LIST_TOKENS: Final[Mapping[Shelf, int]] = {"current": 10, "archived": 20}  # of a page (facts/pipedrive.md section 8)
 OBJECT_TOKENS: Final = 1  # of one object that is asked for by its id
 PAGE_OBJECTS: Final = 500  # as many as Pipedrive gives
@@ -72,6 +72,8 @@ class SyncPage(Wire, frozen=True, tag_field="kind", tag="sync"):
     rejected_before: int = 0  # of those, how many do not count: somebody has seen them and gone on
     force: bool = False  # as of a desired state
     purpose: Purpose = "sync"
+    urgent: bool = False  # before pages that are not: somebody has just changed these in NetSuite
+    unfollowed: bool = False  # nobody follows the walk: its state is deleted when it ends, however it does
     progress: Progress = Progress()
 
 
@@ -101,11 +103,23 @@ class SyncState(Wire, frozen=True):
     progress: Progress = Progress()
     reason: str = ""  # why it failed, was paused by itself, or waits
     until_ms: int = 0  # it waits until then, and looks again
+    unfollowed: bool = False
     next: SyncPage | None = None  # the page that is to be read; None when there is none
 
 
 def sync_key(company: str, job_id: str, entity: str) -> str:
     return f"{company}/sync/{job_id}/{entity}"
+
+
+def page_headers(page: SyncPage) -> Headers:
+    """Of the request for it."""
+    urgent = {h.LANE: b"live"} if page.urgent else {}
+    return {h.KIND: PAGE, h.FLOW: page.flow.encode(), **urgent}
+
+
+def is_urgent(headers: Headers) -> bool:
+    """Whether a request, of a page or for a comparison, goes before those that are not."""
+    return headers.get(h.LANE) == b"live"
 
 
 def is_sync(headers: Headers) -> bool:

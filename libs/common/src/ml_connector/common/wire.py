@@ -115,6 +115,7 @@ class Observed(Wire, frozen=True):
     digest: str | None = None  # of the body that NetSuite last accepted
     merged_to: str | None = None
     settled: tuple[Settled, ...] = ()
+    asserted: tuple[int, ...] = ()  # ms: when it was written because it had been changed in NetSuite; of the last day
 
 
 class Doubt(msgspec.Struct, frozen=True, array_like=True):

@@ -17,9 +17,8 @@ from ml_connector.common import logs, measuring, metrics, telemetry, topics
 from ml_connector.common.asking import Checked
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.codec import Wire
-from ml_connector.common.comparing import Compare, Compared, compared_key, not_compared
 from ml_connector.common.directory import Directory
-from ml_connector.common.errors import BadInput, InvalidSettings, MustStop, TryLater
+from ml_connector.common.errors import BadInput, InvalidSettings, MustStop
 from ml_connector.common.health import HealthServer
 from ml_connector.common.kafka.admin import TopicSpec, identity, refuse_other_partitions
 from ml_connector.common.kafka.consumer import AssignedConsumer, GroupConsumer
@@ -32,11 +31,11 @@ from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import Attempt, BatchJob, Hydrate, Standing
 from ml_connector.netsuite_writer.accounts import Accounts
 from ml_connector.netsuite_writer.asked import Asked
-from ml_connector.netsuite_writer.comparisons import Comparisons
 from ml_connector.netsuite_writer.expiry import Expiry
 from ml_connector.netsuite_writer.gauges import Gauges
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.partition import Partition
+from ml_connector.netsuite_writer.requested import Requested
 from ml_connector.netsuite_writer.settings import WriterSettings
 from ml_connector.netsuite_writer.settlement import Settler
 from ml_connector.netsuite_writer.store import Store
@@ -82,6 +81,7 @@ class Writer:
         self._settings = settings
         self._clock = clock
         self._directory = Directory(settings)
+        self._partitions: dict[int, Partition] = {}
         self._producer = Producer(settings.kafka(), linger_ms=1)
         self._desired = topics.DESIRED.full_name(settings.topic_prefix)
         self._observed = topics.OBSERVED.full_name(settings.topic_prefix)
@@ -96,13 +96,7 @@ class Writer:
         self._accounts = Accounts(settings, self._directory, clock)
         self._expiry = Expiry(self._directory, clock)
         self._asked = Asked(settings, self._producer, self._check)
-        self._requests = AssignedConsumer(
-            settings.kafka(),
-            topic=topics.NETSUITE_REQUESTS.full_name(settings.topic_prefix),
-            group=settings.group("netsuite-writer-comparisons"),
-        )
-        self._comparisons = Comparisons(self._requests, self._compare, self._tell, clock)
-        self._partitions: dict[int, Partition] = {}
+        self._requested = Requested(settings, self._producer, self._directory, self._partitions.get, clock)
         self._identity = ""
         self._joined = False
         self._came_round_s = clock.monotonic_s()
@@ -116,7 +110,7 @@ class Writer:
                 ("desired", self._read_desired()),
                 ("observed", self._read_observed()),
                 ("asked", self._asked.run()),
-                ("comparisons", self._comparisons.run()),
+                ("requested", self._requested.run()),
                 ("tick", self._tick()),
                 ("stop", stop.wait()),
             )
@@ -144,7 +138,7 @@ class Writer:
         self._directory.on_change(self._flows_changed)
         self._companion.start()
         self._asked.start()
-        self._requests.start()
+        self._requested.start()
         self._group.start()
 
     async def _stop(self, tasks: Sequence[asyncio.Task[object]]) -> None:
@@ -153,8 +147,7 @@ class Writer:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._asked.close()
-        self._comparisons.own(frozenset())
-        await self._requests.close()
+        await self._requested.close()
         await self._companion.close()
         await self._directory.close()
         await self._producer.close()
@@ -221,7 +214,7 @@ class Writer:
         """Before that nobody knows what a former owner has in flight."""
         started = frozenset(number for number, partition in self._partitions.items() if partition.started)
         self._asked.own(started)
-        self._comparisons.own(started)
+        self._requested.own(started)
 
     async def _check(self, flow: str, partition: int) -> Checked:
         """Raises BadInput when the account's owner was not asked: we may not know what it has in flight."""
@@ -231,22 +224,6 @@ class Writer:
             if partition_for(account, self._settings.partitions) != partition:
                 raise BadInput(f"flow {flow} was asked for in partition {partition}, where its account is not")
         return await self._accounts.check(flow, admit=self._partitions[partition].prove)
-
-    async def _compare(self, asked: Compare, partition: int) -> Compared:
-        """Raises TryLater."""
-        if partition_for(asked.account.encode(), self._settings.partitions) != partition:
-            return not_compared(asked, self._clock.now_ms(), f"asked for in partition {partition}, not its account's")
-        owned = self._partitions.get(partition)
-        if owned is None:
-            raise TryLater(f"partition {partition} is not ours any more")
-        return await owned.compare(asked)
-
-    async def _tell(self, compared: Compared) -> None:
-        """Raises TryLater."""
-        topic = topics.AUDIT.full_name(self._settings.topic_prefix)
-        place = partition_for(compared.account.encode(), self._settings.partitions)
-        key = compared_key(compared).encode()
-        await self._producer.send(topic, key=key, value=compared.encode(), partition=place)
 
     def _flows_changed(self) -> None:
         self._accounts.flows_changed()

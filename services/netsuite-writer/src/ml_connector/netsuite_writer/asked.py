@@ -24,6 +24,7 @@ from ml_connector.common.settings import Settings
 log = get_logger()
 
 AT_ONCE: Final = 4  # answers under way; who asks beyond that gets none
+_OTHERS: Final = frozenset({"compare", "poll", "poll-stop", "pushed"})  # `requests.py`, `pushes.py`
 
 Answers = Callable[[str, int], Awaitable[Checked]]  # to a flow's name and the partition that was asked
 
@@ -83,7 +84,7 @@ class Asked:
     def _take(self, record: Record) -> None:
         """Whatever cannot be answered is left out."""
         kind, request_id = h.text(record.headers, h.KIND), h.text(record.headers, h.REQUEST_ID)
-        if record.partition not in self._owned or record.value is None or kind == "compare":  # `comparisons.py`
+        if record.partition not in self._owned or record.value is None or kind in _OTHERS:
             return
         if kind != "check" or not request_id:
             log.warning("request_unknown", partition=record.partition, offset=record.offset)

@@ -21,11 +21,12 @@ from ml_connector.common.keys import RecordType
 from ml_connector.common.logs import get_logger
 from ml_connector.common.traceparent import new_traceparent
 from ml_connector.common.wire import Observed
-from ml_connector.netsuite_writer import compare, parents, readback, write
+from ml_connector.netsuite_writer import compare, drift, parents, readback, write
 from ml_connector.netsuite_writer.compare import Row, Should, Written
 from ml_connector.netsuite_writer.netsuite.client import Response
 from ml_connector.netsuite_writer.netsuite.reading import read_json
 from ml_connector.netsuite_writer.parents import PARENT_FIELD
+from ml_connector.netsuite_writer.polling import Polling, Refused
 from ml_connector.netsuite_writer.readback import Displays
 from ml_connector.netsuite_writer.references import References, Unknown
 from ml_connector.netsuite_writer.settle import Answer, fault_of
@@ -49,10 +50,6 @@ class _Held:
     rows: Mapping[str, list[dict[str, Any]]]
     columns: Mapping[str, str]
     displays: Mapping[str, Displays]
-
-
-class Refused(Exception):
-    """NetSuite does not answer the query, whichever columns it names."""
 
 
 class Client(Protocol):
@@ -83,6 +80,7 @@ class Comparing:
         self._name = name
         self._client = client
         self._queries = _Spare(client)
+        self.polling = Polling(self._queries, store, clock)
         self._references = References(self._queries, clock)
         self._store = store
         self._clock = clock
@@ -91,21 +89,37 @@ class Comparing:
     async def compare(self, asked: Compare, live: LiveFlow) -> Compared:
         """Raises TryLater."""
         try:
-            equal, differences, columns = await self._compare(asked, live)
+            differences, held = await self._compare(asked, live)
         except Refused as error:
             return not_compared(asked, self._clock.now_ms(), str(error))
         told = msgspec.structs.replace(
             not_compared(asked, self._clock.now_ms(), ""),
-            equal=equal,
+            equal=len(asked.records) - len(differences),
             differences=tuple(differences),
-            not_comparable=self._not_comparable(asked, columns),
+            not_comparable=self._not_comparable(asked, held.columns),
         )
-        return compare.with_room(told)
+        return compare.with_room(self._checked(asked, told, held, live) if asked.drift else told)
 
-    async def _compare(self, asked: Compare, live: LiveFlow) -> tuple[int, list[Difference], Mapping[str, str]]:
-        """How many are equal; the others; and the columns that were compared. Raises Refused, TryLater."""
+    def _checked(self, asked: Compare, told: Compared, held: _Held, live: LiveFlow) -> Compared:
+        """Of a drift check: what is done about each; a poll need not look again at what is clear by now."""
+        keys = {one.source_id: one.record_key(asked.account) for one in asked.records}
+        observed = {one.source_id: self._store.observed(keys[one.source_id]) for one in told.differences}
+        unclear = {one.source_id for one in told.differences if one.found in drift.UNCLEAR}
+        modified = {
+            keys[one.source_id]: rows[0]["mlc_modified"]
+            for one in asked.records
+            if one.source_id not in unclear
+            and (rows := held.rows.get(one.external_id.lower()))
+            and rows[0].get("mlc_modified")
+        }
+        with self._store.change():
+            self._store.see(modified, now_ms=told.at_ms)
+        return drift.with_what_is_done(told, live.flow.drift_of(asked.entity), observed, told.at_ms)
+
+    async def _compare(self, asked: Compare, live: LiveFlow) -> tuple[list[Difference], _Held]:
+        """Those that differ, and what NetSuite holds. Raises Refused, TryLater."""
         if not asked.records:
-            return 0, [], {}
+            return [], _Held({}, {}, {})
         record_type = asked.records[0].record_type
         shoulds = [await self._should(expected, live) for expected in asked.records]
         began_ms = self._clock.now_ms()
@@ -118,7 +132,7 @@ class Comparing:
             if difference is not None:
                 reads = len(differences) < READ_SINGLY and difference.found in _WORTH_READING
                 differences.append(await self._read_singly(should, difference, held) if reads else difference)
-        return len(shoulds) - len(differences), differences, held.columns
+        return differences, held
 
     def _difference(self, should: Should, held: _Held, account: str, began_ms: int) -> Difference | None:
         rows = held.rows.get(should.expected.external_id.lower(), [])

@@ -20,6 +20,7 @@ from ml_connector.common.wire import (
     Superseded,
     Try,
 )
+from ml_connector.netsuite_writer import drift
 from ml_connector.netsuite_writer.accept import remember
 
 KEPT_TRIES = 10  # half from the beginning, half from the end
@@ -90,6 +91,7 @@ def observed_after(desired: Desired, ending: Ending, before: Observed | None, *,
         digest=ending.digest or digest,
         merged_to=desired.merged_to,
         settled=remember(before, desired.cause, now_ms=now_ms),
+        asserted=drift.remembered(before, desired.cause, now_ms=now_ms),
     )
 
 

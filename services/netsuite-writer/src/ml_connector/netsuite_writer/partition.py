@@ -8,11 +8,13 @@ woke up, and puts its record in doubt.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from ml_connector.common.comparing import Compare, Compared, not_compared
-from ml_connector.common.errors import Malformed, MustStop, TryLater, UnknownSchema
+from ml_connector.common.directory import LiveFlow
+from ml_connector.common.drift import Poll
+from ml_connector.common.errors import BadInput, Malformed, MustStop, TryLater, UnknownSchema
 from ml_connector.common.headers import TRACEPARENT, text
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
@@ -22,8 +24,10 @@ from ml_connector.netsuite_writer import doubt
 from ml_connector.netsuite_writer.account import Account
 from ml_connector.netsuite_writer.batch import in_doubt
 from ml_connector.netsuite_writer.call import prove
+from ml_connector.netsuite_writer.comparing import Comparing
 from ml_connector.netsuite_writer.faults import Postponed
 from ml_connector.netsuite_writer.job import Tools
+from ml_connector.netsuite_writer.polling import Handed, Page, Pushed, failed
 from ml_connector.netsuite_writer.store import Store, Waiting
 
 log = get_logger()
@@ -269,14 +273,37 @@ class Partition:
 
     async def compare(self, asked: Compare) -> Compared:
         """Raises TryLater."""
-        name, live = asked.account.lower(), self._tools.flows.flow(asked.flow)
-        account = self._account(name, asked.flow) if self.started else None
+        try:
+            comparing, live = self._comparing(asked.flow, asked.account, asked.at_ms)
+        except BadInput as error:
+            return not_compared(asked, self._tools.clock.now_ms(), str(error))
+        return await comparing.compare(asked, live)
+
+    async def poll(self, poll: Poll) -> Page:
+        """Raises TryLater."""
+        try:
+            comparing, live = self._comparing(poll.flow, poll.account, poll.at_ms)
+        except BadInput as error:
+            return Page(failed(poll, self._tools.clock.now_ms(), str(error)))
+        return await comparing.polling.page(poll, live)
+
+    async def pushed(self, flow: str, records: Sequence[Pushed]) -> Handed:
+        """Raises Refused, TryLater."""
+        live = self._tools.flows.flow(flow)
+        if live is None:
+            raise TryLater(f"flow {flow} is not known yet")
+        comparing, live = self._comparing(flow, live.flow.netsuite.account, self._tools.clock.now_ms())
+        return await comparing.polling.pushed(records, live)
+
+    def _comparing(self, flow: str, account_name: str, at_ms: int) -> tuple[Comparing, LiveFlow]:
+        """`at_ms`: when it was asked. Raises TryLater, BadInput."""
+        name, live = account_name.lower(), self._tools.flows.flow(flow)
+        account = self._account(name, flow) if self.started else None
         if account is None or live is None or live.flow.netsuite.account.lower() != name:
-            now_ms = self._tools.clock.now_ms()
-            if self.started and now_ms - asked.at_ms > FLOW_COMES_WITHIN_MS:
-                return not_compared(asked, now_ms, f"no flow {asked.flow} of account {asked.account} is known here")
-            raise TryLater(f"flow {asked.flow} is not known yet")
-        return await account.comparing.compare(asked, live)
+            if self.started and self._tools.clock.now_ms() - at_ms > FLOW_COMES_WITHIN_MS:
+                raise BadInput(f"no flow {flow} of account {account_name} is known here")
+            raise TryLater(f"flow {flow} is not known yet")
+        return account.comparing, live
 
     async def prove(self) -> None:
         """Raises TryLater unless it is still ours."""

@@ -16,16 +16,19 @@ from typing import Any, Final, NamedTuple
 from ml_connector.common.topics import TOMBSTONE_RETENTION_MS
 from ml_connector.common.wire import Attempt, BatchJob, Observed, Standing
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 # Half of the retention: the cleaner may start to drop tombstones right at its end.
 OLDEST_MS: Final = TOMBSTONE_RETENTION_MS // 2
 
 RECENT: Final = 10_000  # observed entries kept decoded
+SEEN_MS: Final = 3 * 24 * 3600 * 1000  # longer than any poll looks back by itself
 
 _TABLES: Final = """
 CREATE TABLE desired (key TEXT PRIMARY KEY, trace TEXT NOT NULL, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE observed (record TEXT PRIMARY KEY, body BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE open (kind TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, PRIMARY KEY (kind, key)) WITHOUT ROWID;
+CREATE TABLE seen (record TEXT PRIMARY KEY, modified TEXT NOT NULL, at_ms INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX seen_by_time ON seen (at_ms);
 CREATE TABLE position (topic TEXT PRIMARY KEY, next INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE about (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
@@ -124,6 +127,17 @@ class Store:
             return True
         query = "SELECT 1 FROM desired WHERE key > ? AND key < ? LIMIT 1"  # `$` follows `#`, which ends the record key
         return self._db.execute(query, (f"{record}#", f"{record}$")).fetchone() is not None
+
+    def seen(self, record: str) -> str:
+        """`lastmodifieddate`, as NetSuite showed it, of the record's last comparison. Only here: lost with the file."""
+        row = self._db.execute("SELECT modified FROM seen WHERE record = ?", (record,)).fetchone()
+        return "" if row is None else str(row[0])
+
+    def see(self, modified: Mapping[str, str], *, now_ms: int) -> None:
+        self._db.executemany(
+            "INSERT OR REPLACE INTO seen VALUES (?, ?, ?)", [(record, one, now_ms) for record, one in modified.items()]
+        )
+        self._db.execute("DELETE FROM seen WHERE at_ms < ?", (now_ms - SEEN_MS,))
 
     def all_desired(self) -> Iterator[Waiting]:
         """Everything unsettled; the table must not change meanwhile."""

@@ -11,7 +11,7 @@ from ml_connector.common import keys, topics
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.headers import Headers
 from ml_connector.common.keys import DesiredKey
-from ml_connector.common.syncing import PAGE, SyncPage, SyncState, sync_key
+from ml_connector.common.syncing import SyncPage, SyncState, page_headers, sync_key
 from ml_connector.common.traceparent import trace_id
 from ml_connector.common.vault import SecretEntry
 from ml_connector.common.wire import NO_JSON, Desired, Origin, Outcome, Received, Resolved, Stage
@@ -147,8 +147,7 @@ def state(company: str, key: str, value: bytes | None) -> Output:
 
 def sync_page(company: str, page: SyncPage) -> Output:
     """Ask for it."""
-    headers = {h.KIND: PAGE, h.FLOW: page.flow.encode()}
-    return Output(topics.PIPEDRIVE_REQUESTS, company.encode(), company.encode(), page.encode(), headers)
+    return Output(topics.PIPEDRIVE_REQUESTS, company.encode(), company.encode(), page.encode(), page_headers(page))
 
 
 def sync_state(company: str, entry: SyncState) -> Output:

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+import msgspec
+
 from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.codec import encode_json
@@ -102,16 +104,10 @@ class Expecting:
         requests = []
         for number, records in enumerate(parts, start=1):
             await asyncio.sleep(0)
-            asked = Compare(
-                job_id=page.job_id,
-                flow=page.flow,
-                account=plan.account,
-                entity=page.entity,
-                page=page.page,
+            asked = msgspec.structs.replace(
+                _asked(page, plan, at_ms),
                 part=number,
                 parts=len(parts),
-                at_ms=at_ms,
-                first_page=page.progress.first_page,
                 records=records,
                 unmapped=tuple(self._unmapped) if number == 1 else (),
                 held_back=tuple(sorted(self._held_back)),
@@ -132,7 +128,29 @@ class Expecting:
             yield tuple(part)
 
 
+def nothing_known(page: SyncPage, plan: FlowPlan, at_ms: int, why: str) -> Output:
+    """In place of a walk over ids that failed: of none of those left can be said what it should be."""
+    unmapped = tuple(Unmapped(source_id, why) for source_id in page.ids)
+    return _request(msgspec.structs.replace(_asked(page, plan, at_ms), unmapped=unmapped))
+
+
+def _asked(page: SyncPage, plan: FlowPlan, at_ms: int) -> Compare:
+    return Compare(
+        job_id=page.job_id,
+        flow=page.flow,
+        account=plan.account,
+        entity=page.entity,
+        page=page.page,
+        part=1,
+        parts=1,
+        at_ms=at_ms,
+        first_page=page.progress.first_page,
+        drift=page.purpose == "drift",
+        urgent=page.urgent,
+    )
+
+
 def _request(asked: Compare) -> Output:
     account = asked.account.encode()
-    headers = {h.KIND: COMPARE, h.FLOW: asked.flow.encode()}
+    headers = {h.KIND: COMPARE, h.FLOW: asked.flow.encode(), **({h.LANE: b"live"} if asked.urgent else {})}
     return Output(topics.NETSUITE_REQUESTS, account, account, asked.encode(), headers)

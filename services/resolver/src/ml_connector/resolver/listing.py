@@ -68,7 +68,7 @@ class Outputs:
 
 async def resolve(core: Core, plan: FlowPlan, page: SyncPage, message: Message, reading: Reading) -> Outputs:
     """`message`: the request for the page, whose entity the flow maps."""
-    if page.purpose == "compare":
+    if page.purpose != "sync":
         return await _compare(core, plan, page, reading)
     outputs = Outputs()
     headers = _headers(page, plan, message, reading.at_ms)

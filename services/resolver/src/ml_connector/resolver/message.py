@@ -12,7 +12,7 @@ import msgspec
 
 from ml_connector.common import headers as h
 from ml_connector.common.headers import Headers
-from ml_connector.common.syncing import is_sync
+from ml_connector.common.syncing import is_sync, is_urgent
 from ml_connector.common.topics import Topic
 
 # On a message that was put aside: where it stood first, as <topic>/<partition>/<offset>.
@@ -36,8 +36,11 @@ class Message(NamedTuple):
 
     @property
     def queue(self) -> bytes:
-        """What waits for each other: a company's messages; the pages of its syncs have a queue of their own."""
-        return self.key + b"/sync" if is_sync(self.headers) else self.key
+        """What waits for each other: a company's messages; the pages of its syncs have a queue of their own, and those
+        that are urgent another."""
+        if not is_sync(self.headers):
+            return self.key
+        return self.key + (b"/urgent" if is_urgent(self.headers) else b"/sync")
 
     def as_first_read(self) -> Message:
         """With the place that the message had before it was put aside."""

@@ -73,6 +73,7 @@ def begun(page: SyncPage, now_ms: int) -> SyncState:
         started_at_ms=now_ms,
         changed_at_ms=now_ms,
         progress=page.progress,
+        unfollowed=page.unfollowed,
         next=page,
     )
 

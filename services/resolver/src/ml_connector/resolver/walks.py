@@ -22,6 +22,7 @@ from ml_connector.common.syncing import CONTROL, OBJECT_TOKENS, PAGE_IDS, SyncCo
 from ml_connector.resolver import emit, listing, walk
 from ml_connector.resolver.core import FLOW_AGAIN_S, FLOW_COMES_WITHIN_MS, Core
 from ml_connector.resolver.decode import id_of
+from ml_connector.resolver.expect import nothing_known
 from ml_connector.resolver.listing import Listed, Reading
 from ml_connector.resolver.message import Defer, Message, Page, Read
 from ml_connector.resolver.pipedrive.client import ListRefused
@@ -104,12 +105,12 @@ class Walks:
             return Defer("the flow is not known yet", after_s=FLOW_AGAIN_S)
         unfit = self._unfit(page, plan, company)
         if plan is None or unfit:
-            await self._keep(company, walk.failed(state, page, unfit, now_ms))
+            await self._fail(page, state, unfit, plan, company)
             return None
         try:
             await self._read_page(page, message, plan, state)
         except ListRefused as error:
-            await self._refused(page, state, error, company)
+            await self._refused(page, state, error, plan)
         except TryLater as error:
             return await self._wait(page, state, error, company)
         return None
@@ -175,14 +176,22 @@ class Walks:
         listed += [_as_listed(source_id, await client.read(page.entity, source_id)) for source_id in missing]
         return listed, walk.Found(tokens=tokens + OBJECT_TOKENS * len(missing))
 
-    async def _refused(self, page: SyncPage, state: SyncState, error: ListRefused, company: str) -> None:
-        now_ms = self._clock.now_ms()
+    async def _refused(self, page: SyncPage, state: SyncState, error: ListRefused, plan: FlowPlan) -> None:
         if page.cursor and error.status != 403:
             tokens = walk.query_of(page)[2]
             log.warning("cursor_refused", id=page.job_id, entity=page.entity, status=error.status)
-            await self._go_on(company, walk.cursor_refused(state, page, tokens, now_ms))
+            await self._go_on(plan.company, walk.cursor_refused(state, page, tokens, self._clock.now_ms()))
         else:
-            await self._keep(company, walk.failed(state, page, str(error), now_ms))
+            await self._fail(page, state, str(error), plan, plan.company)
+
+    async def _fail(self, page: SyncPage, state: SyncState, why: str, plan: FlowPlan | None, company: str) -> None:
+        """Of a walk that nobody follows its comparisons tell it."""
+        now_ms = self._clock.now_ms()
+        if page.unfollowed:
+            log.warning("walk_failed", id=page.job_id, flow=page.flow, entity=page.entity, problem=why)
+            if page.purpose != "sync" and plan is not None:
+                await self._send([nothing_known(page, plan, now_ms, why)])
+        await self._keep(company, walk.failed(state, page, why, now_ms))
 
     async def _wait(self, page: SyncPage, state: SyncState, error: TryLater, company: str) -> Defer:
         after_s = None if error.after_s is None else min(error.after_s, LOOKS_AGAIN_S)
@@ -205,8 +214,13 @@ class Walks:
             return None
 
     async def _keep(self, company: str, state: SyncState) -> SyncState:
-        await self._send([emit.sync_state(company, state)])
-        self._states[sync_key(company, state.job_id, state.entity)] = state
+        key = sync_key(company, state.job_id, state.entity)
+        if state.unfollowed and state.state != "running":
+            await self._send([emit.state(company, key, None)])
+            self._states.pop(key, None)
+        else:
+            await self._send([emit.sync_state(company, state)])
+            self._states[key] = state
         return state
 
     async def _go_on(self, company: str, state: SyncState) -> None:
