@@ -13,9 +13,10 @@ from sqlalchemy import Connection, select
 from ml_connector.admin.database import Database
 from ml_connector.admin.fold import fold
 from ml_connector.admin.fold.flows import put_active, put_versions
-from ml_connector.admin.replay.control import Conflict
+from ml_connector.admin.replay.control import Conflict, NotFound
 from ml_connector.admin.schedule.keep import read_schedule
 from ml_connector.admin.schedule.kinds import Due
+from ml_connector.admin.schedule.look import look_at
 from ml_connector.admin.schedule.run import Scheduler
 from ml_connector.admin.schedule.syncs import ScheduledSyncs
 from ml_connector.admin.sync.control import Syncs
@@ -221,6 +222,23 @@ async def test_database_that_is_made_anew_from_the_topic_begins_nothing_again(re
 
     assert [job.job_id for job in after.jobs()] == [job.job_id for job in replica.jobs()]
     assert after.turns() == replica.turns()
+
+
+async def test_operator_sees_what_comes_next_what_ran_and_what_did_not(replica: Replica) -> None:
+    await replica.look()
+    await replica.look(QUARTER_S)
+    await replica.look(QUARTER_S)
+    syncs = ScheduledSyncs(Syncs(replica.database, replica, replica.clock))
+
+    with replica.database.read() as connection:
+        (found,) = look_at(connection, {"sync": syncs}, "acme", replica.clock.now_ms())
+        with pytest.raises(NotFound):
+            look_at(connection, {}, "another", 0)
+
+    assert found.next_ms == T0_MS + 3 * 900_000
+    assert found.last is not None and found.not_begun is not None
+    assert found.states == {found.last.job_id: "running"} and not found.paused
+    assert (found.not_begun.due_ms, found.not_begun.fate) == (T0_MS + 2 * 900_000, "skipped")
 
 
 class _Kind:

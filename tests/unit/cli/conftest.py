@@ -12,7 +12,19 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from ml_connector.cli import dlq, flows, following, pipedrive, records, replays, secrets, syncing, syncs, webhooks
+from ml_connector.cli import (
+    dlq,
+    flows,
+    following,
+    pipedrive,
+    records,
+    replays,
+    schedules,
+    secrets,
+    syncing,
+    syncs,
+    webhooks,
+)
 from ml_connector.cli.admin_api import AdminApi, Credentials
 from ml_connector.cli.doctor import doctor
 
@@ -150,6 +162,7 @@ def mlc(service: Service) -> Mlc:
     for name, part in parts.items():
         app.add_typer(part.app, name=name)
     app.add_typer(syncs.app, name="syncs")
+    app.add_typer(schedules.app, name="schedule")
     app.command()(syncing.sync)
     app.add_typer(secrets.vault, name="vault")
     app.command()(records.token)

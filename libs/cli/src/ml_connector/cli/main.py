@@ -17,7 +17,7 @@ import typer
 from rich.table import Table
 
 from ml_connector.cli import accounting as books
-from ml_connector.cli import dlq, flows, netsuite, pipedrive, records, replays, secrets, syncs, webhooks
+from ml_connector.cli import dlq, flows, netsuite, pipedrive, records, replays, schedules, secrets, syncs, webhooks
 from ml_connector.cli import tail as tailing
 from ml_connector.cli.doctor import doctor
 from ml_connector.cli.reading import newest_by_key
@@ -50,6 +50,7 @@ for name, group in {
     "dlq": dlq.app,
     "replay": replays.app,
     "syncs": syncs.app,
+    "schedule": schedules.app,
     "record": records.app,
 }.items():
     app.add_typer(group, name=name)

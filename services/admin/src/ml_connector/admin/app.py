@@ -150,6 +150,7 @@ def _services(on: Ground, jobs: Jobs, books: Books) -> Services:
         letter_acts=LetterActs(database, on.letters, on.previews, clock),
         replays=jobs.replays,
         syncs=jobs.syncs,
+        kinds=jobs.kinds,
         books=books,
         flows=Flows(database, materializer, Fits(on.owners).of, clock),
         flow_looks=looks,

@@ -19,6 +19,7 @@ from ml_connector.admin.api import (
     problems,
     records,
     replays,
+    schedules,
     secrets,
     status,
     syncs,
@@ -35,6 +36,20 @@ from ml_connector.admin.settings import AdminSettings
 HEADER_READ_MS: Final = 5_000
 MAX_HEADER_BYTES: Final = 64 * 1024  # a token has 16 KiB at most
 PUBLIC: Final = frozenset({"/livez", "/readyz", CALLBACK})
+_PARTS: Final = (
+    records,
+    dead_letters,
+    replays,
+    flows,
+    syncs,
+    schedules,
+    secrets,
+    vault,
+    checks,
+    webhooks,
+    pipedrive,
+    status,
+)
 DESCRIPTION: Final = """What happened to a record, why it failed, and doing it again.
 
 Every call needs a bearer token of the configured issuer with the role viewer, operator or admin."""
@@ -57,7 +72,7 @@ def make_api(services: Services) -> FastAPI:
     )
     api.state.services = services
     problems.install(api)
-    for part in (records, dead_letters, replays, flows, syncs, secrets, vault, checks, webhooks, pipedrive, status):
+    for part in _PARTS:
         api.include_router(part.router, prefix="/v1")
     return api
 

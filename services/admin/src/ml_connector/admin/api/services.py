@@ -22,6 +22,7 @@ from ml_connector.admin.letter_bytes import LetterBytes
 from ml_connector.admin.materialize import Materializer
 from ml_connector.admin.outbox import Outbox
 from ml_connector.admin.replay.control import Replays
+from ml_connector.admin.schedule.kinds import Kinds
 from ml_connector.admin.secrets.change import Secrets
 from ml_connector.admin.secrets.look import SecretLooks
 from ml_connector.admin.secrets.rotate import Rotation
@@ -42,6 +43,7 @@ class Services:
     letter_acts: LetterActs
     replays: Replays
     syncs: Syncs
+    kinds: Kinds
     books: Books
     flows: Flows
     flow_looks: FlowLooks

@@ -1,0 +1,67 @@
+"""`mlc schedule`: what comes next, what ran, and what did not and why, in one look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from unit.cli.conftest import Mlc, Service
+
+STARTED: dict[str, Any] = {
+    "due_at": "2026-07-28T03:15:00Z",
+    "looked_at": "2026-07-28T03:15:01Z",
+    "fate": "started",
+    "why": "",
+    "job": "41c7d09ab2f5",
+    "state": "running",
+    "missed_since": "2026-07-28T01:00:00Z",
+    "times": 1,
+}
+SKIPPED: dict[str, Any] = {
+    **STARTED,
+    "due_at": "2026-07-28T03:45:00Z",
+    "fate": "skipped",
+    "why": "sync 41c7d09ab2f5 is running",
+    "job": "",
+    "state": "",
+    "missed_since": None,
+    "times": 2,
+}
+SCHEDULE: dict[str, Any] = {
+    "flow": "acme-eu",
+    "kind": "sync",
+    "cron": "*/15 * * * *",
+    "time_zone": "Europe/Berlin",
+    "jitter_s": 60,
+    "paused": False,
+    "next_at": "2026-07-28T04:00:07Z",
+    "last": STARTED,
+    "not_begun": SKIPPED,
+}
+
+
+def test_list_says_what_comes_next_and_what_was_left_out(service: Service, mlc: Mlc) -> None:
+    service.put("GET schedules", {"schedules": [SCHEDULE]})
+
+    ran = mlc("schedule", "list", "--kind", "sync")
+
+    assert ran.code == 0 and service.asked[0].query == {"kind": "sync"}
+    for text in ("2026-07-28 04:00", "41c7d09ab2f5", "running", "2 times skipped"):
+        assert text in ran.out
+    assert mlc("schedule", "list", "--json").json == {"schedules": [SCHEDULE]}
+
+
+def test_show_tells_each_due_time_and_why_it_came_to_nothing(service: Service, mlc: Mlc) -> None:
+    service.put("GET schedules/acme-eu", {"schedules": [{**SCHEDULE, "turns": [SKIPPED, STARTED]}]})
+
+    ran = mlc("schedule", "show", "acme-eu")
+
+    assert ran.code == 0 and ran.out.startswith("sync: */15 * * * * (Europe/Berlin)")
+    assert "skipped 2 times" in ran.out and "for all since" in ran.out
+
+
+def test_paused_flow_and_one_without_a_schedule_say_so(service: Service, mlc: Mlc) -> None:
+    service.put("GET schedules", {"schedules": [{**SCHEDULE, "paused": True, "last": None, "not_begun": None}]})
+    service.put("GET schedules/acme-eu", {"schedules": []})
+
+    assert "flow is paused" in mlc("schedule", "list").out
+    assert mlc("schedule", "show", "acme-eu").out == "flow acme-eu has no schedule: nothing begins by itself\n"
