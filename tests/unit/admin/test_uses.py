@@ -25,3 +25,14 @@ def test_flow_needs_the_credential_of_its_login_at_netsuite(auth: str) -> None:
 
 def test_flow_that_names_no_login_needs_the_certificate() -> None:
     assert needed() == {"oauth2-m2m"}
+
+
+def test_flow_without_webhooks_needs_no_key_for_them() -> None:
+    pipedrive = {**DOCUMENT["pipedrive"], "events": "none"}
+    version = FlowVersion(
+        flow="f", version=1, document={**DOCUMENT, "pipedrive": pipedrive}, applied_at_ms=0, applied_by="t"
+    )
+
+    keys = use_of(Known(ActiveFlow(flow="f", version=1, revision=1, paused=False), version)).keys
+
+    assert not [key for key in keys if key.startswith("flow/")] and len(keys) == 2

@@ -96,6 +96,8 @@ DEAL, ORG = "entities|deal", "entities|organization"
         ("schedule|sync", "@daily", "schedule.sync: not a cron expression (it has 1 fields)"),
         ("schedule|reconcile", "0 0 2 * * *", "schedule.reconcile: not a cron expression (it has 6 fields)"),
         ("schedule|time_zone", "Europe/Berlyn", "schedule.time_zone: 'Europe/Berlyn' is no time zone of the IANA database, as Europe/Berlin is; did you mean 'Europe/Berlin'?"),
+        ("pipedrive|events", "none", "schedule.sync: pipedrive.events is none, so nothing else would bring changes"),
+        ("pipedrive|events", "push", "pipedrive.events: "),
         ("schedule|time_zone", "localtime", "schedule.time_zone: 'localtime' is no time zone"),
         ("schedule|jitter", 3601, "schedule.jitter: "),
         ("schedule|synk", "0 2 * * *", "schedule.synk: "),

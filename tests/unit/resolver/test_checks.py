@@ -376,6 +376,18 @@ async def test_webhooks_that_are_lacking_or_fail_are_a_warning(acme: Acme, chang
     assert says in found["webhook"].says
 
 
+async def test_flow_without_webhooks_lacks_none_and_is_warned_of_those_that_lead_here(acme: Acme) -> None:
+    given = document()
+    given["pipedrive"]["events"], given["schedule"] = "none", {"sync": "*/15 * * * *"}
+    acme.plan = compile_flow(parse_flow(given), 1)
+    assert (await acme.findings())["webhook"].result == "warning"
+    acme.data["webhooks"] = []
+
+    found = (await acme.findings())["webhook"]
+
+    assert found.result == "ok" and "none is needed" in found.says
+
+
 async def test_webhooks_that_may_not_be_listed_are_a_warning(acme: Acme) -> None:
     acme.answers["webhooks"] = lambda: httpx2.Response(403, json={"success": False})
 

@@ -18,6 +18,7 @@ from ml_connector.resolver.subscriptions import (
     leads_to,
     name_of,
     refuse_unsigned,
+    refuse_unused,
     renewals,
     shown,
 )
@@ -146,13 +147,14 @@ def test_address_that_is_not_https_or_carries_a_secret_is_refused(url: str) -> N
         address_of("acme-eu", url, relay=True)
 
 
-def flow(verify: str) -> Flow:
+def flow(verify: str, events: str = "webhooks") -> Flow:
     return parse_flow(
         {
             "flow": "acme-eu",
             "environment": "sandbox",
-            "pipedrive": {"company": "acme", "company_id": "7", "webhook": {"verify": verify}},
+            "pipedrive": {"company": "acme", "company_id": "7", "webhook": {"verify": verify}, "events": events},
             "netsuite": {"account": "1234567_SB1"},
+            "schedule": {"sync": "*/15 * * * *"},
             "external_ids": "pd",
             "entities": {"organization": {"record": "customer", "fields": {"companyName": "data.name"}}},
         }
@@ -179,3 +181,10 @@ def test_url_of_somebody_else_is_not_shown_but_its_host() -> None:
     urls = [(one.url, one.ours) for one in shown([other, broken, here], "acme-eu", "")]
 
     assert urls == [("https://hooks.example:8443", False), ("?", False), (OURS, True)]
+
+
+def test_flow_without_webhooks_gets_none_and_is_told_why() -> None:
+    with pytest.raises(BadInput, match=r"takes no webhooks \(pipedrive\.events is none\)"):
+        refuse_unused(flow("basic", "none"))
+
+    refuse_unused(flow("basic"))

@@ -35,6 +35,7 @@ def broken_rules(document: Mapping[str, Any]) -> list[str]:
     return [
         *_stages(_mapping(document, "stages")),
         *_entities(_mapping(document, "entities"), _mapping(document, "defaults")),
+        *_sources(_mapping(document, "pipedrive"), _mapping(document, "schedule")),
         *_schedule(_mapping(document, "schedule")),
     ]
 
@@ -79,6 +80,14 @@ def _without_expression(path: str, names: Any, given: set[str]) -> Iterator[str]
     for name in names if isinstance(names, list) else ():
         if isinstance(name, str) and name not in given:
             yield f"{path}: {name!r} has no expression in fields{did_you_mean(name, given)}"
+
+
+def _sources(pipedrive: Mapping[str, Any], schedule: Mapping[str, Any]) -> Iterator[str]:
+    if pipedrive.get("events") == "none" and schedule.get("sync") is None:
+        yield (
+            "schedule.sync: pipedrive.events is none, so nothing else would bring changes: say when, as in "
+            "*/15 * * * * (every quarter of an hour)"
+        )
 
 
 def _schedule(schedule: Mapping[str, Any]) -> Iterator[str]:

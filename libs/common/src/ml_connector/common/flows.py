@@ -104,6 +104,7 @@ class PipedriveSide(_Part):
     auth: Literal["api-token", "oauth2"] = "api-token"
     base_url: BaseUrl | None = None
     oauth_url: BaseUrl = "https://oauth.pipedrive.com/oauth/token"
+    events: Literal["webhooks", "none"] = "webhooks"  # `none`: only syncs on a schedule bring what changes
     webhook: Webhook = Webhook()
     limits: PipedriveLimits = PipedriveLimits()
 

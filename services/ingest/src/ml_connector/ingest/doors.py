@@ -61,11 +61,11 @@ class Doors:
         directory.on_change(self._doors.clear)
 
     def find(self, name: str) -> Door | None:
-        """None: there is no such flow."""
+        """None: there is no such flow, or none that webhooks lead to."""
         door = self._doors.get(name)
         if door is None:
             live = self._directory.flow(name)
-            if live is None:
+            if live is None or live.flow.pipedrive.events == "none":
                 return None
             door = self._doors[name] = self._make(live)
         return door
@@ -97,6 +97,8 @@ class Doors:
         """
         found: dict[str, tuple[str, ...]] = {}
         for live in self._directory.flows():
+            if live.flow.pipedrive.events == "none":
+                continue
             try:
                 given = list(self._credentials(live))
             except SecretUnreadable:

@@ -151,6 +151,8 @@ def webhook(plan: FlowPlan, rows: Sequence[Mapping[str, Any]]) -> Looked:
     """Whether each mapped entity has subscriptions that lead here."""
     path = f"{DELIVERIES}{plan.flow.flow}"
     here = [row for row in rows if _leads_to(path, row.get("subscription_url")) and row.get("is_active") != 0]
+    if plan.flow.pipedrive.events == "none":
+        return _unwanted(path, here)
     lacking = [entity for entity in plan.entities if not _actions(here, entity) >= EVERY_ACTION]
     if lacking:
         command = f"mlc webhooks install {plan.flow.flow} --url https://<ingest>"
@@ -161,6 +163,13 @@ def webhook(plan: FlowPlan, rows: Sequence[Mapping[str, Any]]) -> Looked:
     if refused:
         return Looked("warning", f"the last delivery was answered by {refused[0]}", "see what ingest logs")
     return Looked("ok", f"webhooks lead to {path}")
+
+
+def _unwanted(path: str, here: Sequence[Mapping[str, Any]]) -> Looked:
+    if here:
+        says = f"webhooks lead to {path}, and the flow takes none (pipedrive.events is none): ingest refuses them"
+        return Looked("warning", says, "remove them in Pipedrive, under Tools and apps; or let the flow take them")
+    return Looked("ok", "none leads here, and none is needed: the flow reads what changed on its schedule")
 
 
 def _leads_to(path: str, url: Any) -> bool:

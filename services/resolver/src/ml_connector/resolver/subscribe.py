@@ -19,7 +19,16 @@ from ml_connector.resolver.check import WITHIN_S, unreachable
 from ml_connector.resolver.pipedrive.client import PipedriveClient
 from ml_connector.resolver.pipedrive.webhooks import PipedriveWebhooks
 from ml_connector.resolver.plan import FlowPlan
-from ml_connector.resolver.subscriptions import EVERY, address_of, compare, name_of, refuse_unsigned, renewals, shown
+from ml_connector.resolver.subscriptions import (
+    EVERY,
+    address_of,
+    compare,
+    name_of,
+    refuse_unsigned,
+    refuse_unused,
+    renewals,
+    shown,
+)
 
 KEY_S: Final = 5.0  # the admin service has just stored it, and ingest has it; so it will be here soon
 KEY_LOOK_S: Final = 0.05
@@ -76,6 +85,8 @@ class _Visit:
         asked, flow = self._asked, self._plan.flow
         if asked.url or asked.install:
             self._address = address_of(flow.flow, asked.url, relay=asked.relay)
+        if asked.install or asked.renew:
+            refuse_unused(flow)
         if asked.install:
             refuse_unsigned(flow, relay=asked.relay)
         webhooks = PipedriveWebhooks(self._clients.client(self._plan))

@@ -57,6 +57,15 @@ def refuse_unsigned(flow: Flow, *, relay: bool) -> None:
         )
 
 
+def refuse_unused(flow: Flow) -> None:
+    """Raises BadInput when ingest takes no deliveries for the flow."""
+    if flow.pipedrive.events == "none":
+        raise BadInput(
+            f"flow {flow.flow} takes no webhooks (pipedrive.events is none): it reads what changed on its schedule. "
+            "If it shall take them, let events be webhooks and apply it"
+        )
+
+
 def compare(entities: Iterable[str], there: Sequence[Subscription], address: str) -> Difference:
     """Of two that are the same the older one stays; one that Pipedrive has switched off is made anew."""
     wanted = set(entities)

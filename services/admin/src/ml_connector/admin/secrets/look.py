@@ -102,4 +102,6 @@ def highest_version(connection: Connection, key: str) -> int:
 
 
 def _proofs(pipedrive: Mapping[str, Any]) -> tuple[str, ...]:
+    if pipedrive.get("events") == "none":
+        return ()
     return _PROOFS[pipedrive.get("webhook", {}).get("verify", Webhook().verify)]

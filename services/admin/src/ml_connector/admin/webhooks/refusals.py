@@ -45,6 +45,8 @@ class Refusals:
         self._clock = clock
 
     def look(self, live: LiveFlow) -> list[Finding]:
+        if live.flow.pipedrive.events == "none":
+            return [Finding("ingest.deliveries", "skipped", "the flow takes none (pipedrive.events is none)")]
         heard = self._ingests.live()
         if not heard:
             return [self._nobody(), Finding("ingest.deliveries", "skipped", "no ingest is known that would tell")]

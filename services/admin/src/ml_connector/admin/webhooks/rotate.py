@@ -95,6 +95,10 @@ class WebhookRotation:
         if asked.url:
             host_of(asked.url.rstrip("/"))
         live = await asyncio.to_thread(self._parts.flows.active, asked.flow)
+        if live.flow.pipedrive.events == "none":
+            raise BadInput(
+                f"flow {asked.flow} takes no webhooks (pipedrive.events is none): there is no key to replace"
+            )
         proof = proof_of(live.flow.pipedrive.webhook.verify, asked.proof)
         place = Place(f"flow/{asked.flow}", CREDENTIALS[proof])
         ids = await self._change(place, lambda value: None if asked.finish else begun(value, proof, asked.secret), said)
