@@ -42,6 +42,8 @@ ACCESS: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/v1/syncs"): ("viewer", None),
     ("GET", "/v1/syncs/{job_id}"): ("viewer", None),
     ("POST", "/v1/syncs/{job_id}/{act}"): ("operator", {}),
+    ("GET", "/v1/schedules"): ("viewer", None),
+    ("GET", "/v1/schedules/{flow}"): ("viewer", None),
     ("GET", "/v1/flows"): ("viewer", None),
     ("POST", "/v1/flows"): ("admin", {"document": {}}),
     ("GET", "/v1/flows/{flow}"): ("viewer", None),

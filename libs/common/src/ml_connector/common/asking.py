@@ -13,6 +13,8 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 
 from ml_connector.common.codec import Wire
+from ml_connector.common.keys import Entity
+from ml_connector.common.syncing import Shelf
 
 CheckResult = Literal["ok", "warning", "failed", "skipped"]
 Why = Literal[
@@ -106,6 +108,29 @@ class Subscribed(Wire, frozen=True):
     refused: str = ""
 
 
+class ListIds(Wire, frozen=True):
+    """Kind `list-ids`: the ids of one page of all objects of an entity, deleted ones left out. Nothing is made of them.
+
+    `token_share`: as of a sync's page.
+    """
+
+    flow: str
+    entity: Entity
+    shelf: Shelf = "current"
+    cursor: str = ""
+    token_share: float = 0.5
+
+
+class ListedIds(Wire, frozen=True):
+    """The answer to ListIds. `refused`: why there are none; `wait_s`: then there may be."""
+
+    ids: tuple[str, ...] = ()
+    cursor: str = ""  # of the next page; empty: this was the last one
+    tokens: int = 0
+    refused: str = ""
+    wait_s: float = 0.0
+
+
 class Refused(msgspec.Struct, frozen=True):
     """Deliveries of one flow that were refused alike, since the process began."""
 
@@ -123,6 +148,7 @@ class AtTheDoor(msgspec.Struct, frozen=True, omit_defaults=True):
     keys: tuple[str, ...] = ()
     accepted_ms: int = 0  # the last; 0: none since the process began
     refused: tuple[Refused, ...] = ()
+    unavailable_ms: tuple[int, int] | None = None  # of those lately that could not be stored, the first and the last
 
 
 class AtIngest(Wire, frozen=True):
@@ -133,4 +159,5 @@ class AtIngest(Wire, frozen=True):
     instance: str
     at_ms: int
     flows: dict[str, AtTheDoor]
+    began_ms: int = 0  # it takes deliveries since
     left: bool = False

@@ -9,6 +9,7 @@ from typing import Final
 from ml_connector.common import headers as h
 from ml_connector.common.asking import AtTheDoor, Refused, Why
 from ml_connector.common.credentials import WebhookBasic, WebhookHmac
+from ml_connector.common.deliveries import EPISODE_MS
 from ml_connector.common.directory import Directory, LiveFlow
 from ml_connector.common.errors import SecretUnreadable
 from ml_connector.common.headers import Headers
@@ -28,14 +29,28 @@ class Counts:
     unavailable: int = 0
     accepted_ms: int = 0  # when the last of them came
     reasons: dict[Why, tuple[int, int]] = field(default_factory=dict)  # how many, and when the last one came
+    unavailable_ms: tuple[int, int] | None = None  # the first and the last of those that came without a long pause
+
+    @property
+    def last_ms(self) -> int:
+        """When something was turned away last; 0: never."""
+        unavailable_ms = 0 if self.unavailable_ms is None else self.unavailable_ms[1]
+        return max([unavailable_ms, *(last_ms for _, last_ms in self.reasons.values())])
 
     def refuse(self, why: Why, now_ms: int) -> None:
         self.refused += 1
         self.reasons[why] = (self.reasons.get(why, (0, 0))[0] + 1, now_ms)
 
+    def turn_away(self, now_ms: int) -> None:
+        """Not for its own fault: it was not stored."""
+        self.unavailable += 1
+        before = self.unavailable_ms
+        goes_on = before is not None and now_ms - before[1] < EPISODE_MS
+        self.unavailable_ms = (before[0] if before is not None and goes_on else now_ms, now_ms)
+
     def told(self, keys: tuple[str, ...]) -> AtTheDoor:
         refused = tuple(Refused(why, count, last_ms) for why, (count, last_ms) in self.reasons.items())
-        return AtTheDoor(keys, self.accepted_ms, refused)
+        return AtTheDoor(keys, self.accepted_ms, refused, self.unavailable_ms)
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,7 +109,7 @@ class Receiver:
         headers: RequestHeaders = dict(scope["headers"])
         body = await self._body(headers, receive)
         if door.problem is not None:
-            door.counts.unavailable += 1
+            door.counts.turn_away(received_at_ms)
             raise Refusal(503, "this flow is not ready", UNAVAILABLE_HEADERS)
         proof = verified_by(door.proofs, scope["headers"], body)
         if proof is None:
@@ -127,7 +127,7 @@ class Receiver:
             try:
                 await self._publisher.publish(door.key, body, stamped)
             except (TryLater, MustStop) as error:
-                door.counts.unavailable += 1
+                door.counts.turn_away(received_at_ms)
                 if isinstance(error, MustStop):
                     self._give_up(error)
                 log.warning("not_published", flow=door.flow, problem=str(error))

@@ -36,6 +36,7 @@ class Reporter:
         self._producer = producer
         self._clock = clock
         self._topic = topics.REPLIES.full_name(prefix)
+        self._began_ms = clock.now_ms()
         self._changes = asyncio.Event()
         self._told: dict[str, tuple[str, ...]] | None = None  # keys by flow; None: the broker has not taken them
 
@@ -55,7 +56,11 @@ class Reporter:
     async def tell(self, *, left: bool = False) -> None:
         keys = self._doors.rotating()
         said = AtIngest(
-            instance=self.instance, at_ms=self._clock.now_ms(), flows=told(keys, self._doors.counts()), left=left
+            instance=self.instance,
+            at_ms=self._clock.now_ms(),
+            flows=told(keys, self._doors.counts()),
+            began_ms=self._began_ms,
+            left=left,
         )
         self._told = None
         try:
@@ -77,7 +82,7 @@ class Reporter:
 
 
 def told(keys: dict[str, tuple[str, ...]], counts: dict[str, Counts]) -> dict[str, AtTheDoor]:
-    """By flow: all whose keys are being rotated, and those that refused something, the last of them first."""
-    refusing = [flow for flow, counted in counts.items() if counted.reasons and flow not in keys]
-    refusing.sort(key=lambda flow: max(last_ms for _, last_ms in counts[flow].reasons.values()), reverse=True)
+    """By flow: all whose keys are being rotated, and those that turned something away, the last of them first."""
+    refusing = [flow for flow, counted in counts.items() if counted.last_ms and flow not in keys]
+    refusing.sort(key=lambda flow: counts[flow].last_ms, reverse=True)
     return {flow: counts.get(flow, Counts()).told(keys.get(flow, ())) for flow in (*keys, *refusing[:MOST_FLOWS])}

@@ -33,10 +33,12 @@ from ml_connector.resolver import emit
 from ml_connector.resolver.checks import Checks, asks_for_check
 from ml_connector.resolver.companions import Companion, Handle, Patience
 from ml_connector.resolver.core import Core
+from ml_connector.resolver.deliveries import DeliveryWatch
 from ml_connector.resolver.drafts import Drafts
 from ml_connector.resolver.gauges import Gauges
 from ml_connector.resolver.message import Defer, Message, Output
 from ml_connector.resolver.pipedrive.clients import PipedriveClients
+from ml_connector.resolver.plan import FlowPlan
 from ml_connector.resolver.preview import answer, asks_for_preview, preview_of, with_stages
 from ml_connector.resolver.probe import Prober
 from ml_connector.resolver.refresh import Refresher
@@ -70,7 +72,11 @@ class Resolver:
         self._clients = PipedriveClients(
             settings, self._directory, self._book, clock, keep=self._keep_secret, standing=self._standings.of
         )
-        self._core = Core(self._directory, self._book, clock)
+        self._deliveries = DeliveryWatch(
+            self._directory.flows, self._plan, self._clients, self._state.get, self._sender.send, clock,
+            look_s=settings.webhooks_look_s,
+        )  # fmt: skip
+        self._core = Core(self._directory, self._book, clock, retried=self._deliveries.retried)
         self._refresher = Refresher(
             self._core, self._book, self._clients, self._sender.send, clock, reread_s=settings.reread_s
         )
@@ -118,6 +124,7 @@ class Resolver:
                 ("requests", self._requests.run()),
                 ("deferred", self._deferred.run()),
                 ("probes", self._prober.run()),
+                ("deliveries", self._deliveries.run()),
                 ("tick", self._tick()),
                 ("stop", stop.wait()),
             )
@@ -167,8 +174,12 @@ class Resolver:
         self._book.forget(self._owns)
         self._walks.forget(self._owns)
         self._prober.own(self._owns)
+        self._deliveries.own(self._owns)
         await self._requests.own(partitions)
         await self._deferred.own(partitions)
+
+    def _plan(self, flow: str) -> FlowPlan | None:
+        return self._core.plan(flow)
 
     def _owns(self, company: str) -> bool:
         return partition_for(company.encode(), self._settings.partitions) in self._owned

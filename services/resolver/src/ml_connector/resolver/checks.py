@@ -11,12 +11,13 @@ from typing import Final
 
 from ml_connector.common import headers as h
 from ml_connector.common import topics
-from ml_connector.common.asking import Check, Webhooks
+from ml_connector.common.asking import Check, ListIds, Webhooks
 from ml_connector.common.clock import Clock
 from ml_connector.common.codec import Wire
 from ml_connector.common.errors import ConnectorError, Malformed
 from ml_connector.common.flows import parse_flow
 from ml_connector.common.logs import get_logger
+from ml_connector.resolver.census import list_ids
 from ml_connector.resolver.check import FITTING, check
 from ml_connector.resolver.message import Message, Output
 from ml_connector.resolver.plan import UNAPPLIED, FlowPlan, compile_flow
@@ -26,14 +27,16 @@ log = get_logger()
 
 CHECK: Final = b"check"
 WEBHOOKS: Final = b"webhooks"
+LIST_IDS: Final = b"list-ids"
 AT_ONCE: Final = 4  # of all companies
 
 Emit = Callable[[Sequence[Output]], Awaitable[None]]
 
 
 def asks_for_check(message: Message) -> bool:
-    """Whether somebody wants to know if the Pipedrive side of a flow is well, or to see or install its webhooks."""
-    return message.headers.get(h.KIND) in {CHECK, WEBHOOKS}
+    """Whether somebody wants to know if the Pipedrive side of a flow is well, to see or install its webhooks, or which
+    objects there are."""
+    return message.headers.get(h.KIND) in {CHECK, WEBHOOKS, LIST_IDS}
 
 
 class Checks:
@@ -75,10 +78,14 @@ class Checks:
         if message.headers[h.KIND] == WEBHOOKS:
             wanted = Webhooks.decode(message.value)
             return await self._subscriber.answer(wanted, self._plan(wanted.flow))
+        if message.headers[h.KIND] == LIST_IDS:
+            listing = ListIds.decode(message.value)
+            plan = self._plan(listing.flow)
+            return await list_ids(listing, plan, None if plan is None else self._clients.client(plan), self._clock)
         asked = Check.decode(message.value)
         if asked.document is None:
             return await check(asked.flow, self._plan(asked.flow), self._clients, self._clock)
-        plan = compile_flow(parse_flow(asked.document), UNAPPLIED)
-        if plan.company.encode() != message.key:
+        unapplied = compile_flow(parse_flow(asked.document), UNAPPLIED)
+        if unapplied.company.encode() != message.key:
             raise Malformed("the document is of another company")
-        return await check(asked.flow, plan, self._clients, self._clock, only=FITTING)
+        return await check(asked.flow, unapplied, self._clients, self._clock, only=FITTING)

@@ -7,6 +7,7 @@ wrong with a message: that becomes a dead letter.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -53,7 +54,11 @@ class Flows(Protocol):
 class Core:
     """Resolves the messages of all companies that this process owns."""
 
-    def __init__(self, flows: Flows, book: Book, clock: Clock) -> None:
+    def __init__(
+        self, flows: Flows, book: Book, clock: Clock, *, retried: Callable[[str, int], None] = lambda _, __: None
+    ) -> None:
+        """`retried`: hears of flow and time of each event whose first delivery failed."""
+        self._retried = retried
         self._flows = flows
         self._book = book
         self._clock = clock
@@ -88,6 +93,8 @@ class Core:
             event = self._decoded(message, plan, mapping or plan)
         except Malformed as error:
             return self._malformed(message, str(error), code="MALFORMED")
+        if event.attempt > 1 and h.REPLAY_OF not in message.headers:
+            self._retried(plan.flow.flow, event.generation.source_version)
         if mapping is None:
             return self._without_version(message, plan, event)
         entity = mapping.entities.get(event.entity)

@@ -42,6 +42,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     meta: dict[str, Any] = {}  # only where the mapping names it
     merged_to: str | None = None
     merged_from: str | None = None
+    attempt: int = 1  # of the delivery
 
     @property
     def name(self) -> str:
@@ -63,6 +64,7 @@ class _Meta(msgspec.Struct):
     timestamp: Any = None
     merged_to_id: Any = None
     merged_from_id: Any = None
+    attempt: Any = None
 
 
 class _Envelope(msgspec.Struct):
@@ -200,6 +202,7 @@ def _object_event(
         meta=whole_meta,
         merged_to=_merged("merged_to_id", meta.merged_to_id),
         merged_from=_merged("merged_from_id", meta.merged_from_id),
+        attempt=meta.attempt if isinstance(meta.attempt, int) else 1,
     )
 
 

@@ -19,4 +19,7 @@ class ResolverSettings(Settings):
     ] = 3600.0
     probe_first_s: Annotated[float, Field(gt=0, description="first pause before a failing company is probed")] = 5.0
     probe_longest_s: Annotated[float, Field(gt=0, description="longest pause between two probes")] = 300.0
+    webhooks_look_s: Annotated[
+        float, Field(gt=0, le=1500, description="how often webhooks are listed, to see a ban, which lasts 1800 s")
+    ] = 900.0
     reread_s: Annotated[float, Field(ge=0, description="definitions of one entity are read at most this often")] = 60.0
