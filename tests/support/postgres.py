@@ -117,6 +117,23 @@ def start() -> Iterator[Postgres]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def script(folder: Path, *, user: str, database: str) -> list[str]:
+    """Shell lines that make a server in `folder`, whose user has the password in its file `password`, and become it.
+
+    Raises Missing.
+    """
+    programs, data = _programs(), folder / "data"
+    as_user = f"setpriv --reuid {USER} --regid {USER} --clear-groups --pdeathsig KILL"
+    initial = f"-U {user} --pwfile {folder}/password -A scram-sha-256 -E UTF8 --locale=C.UTF-8 --no-sync"
+    settings = f"-c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off"
+    return [
+        f"chown -R {USER} {folder}",
+        f"{as_user} {programs}/initdb -D {data} {initial}",
+        f"echo 'CREATE DATABASE {database}' | {as_user} {programs}/postgres --single -D {data} postgres",
+        f"exec {as_user} {programs}/postgres -D {data} {settings}",
+    ]
+
+
 def _programs() -> Path:
     found = _installed()
     if found is None:

@@ -28,9 +28,10 @@ SECTIONS = (
 HEAD = """# Configuration
 
 Every process reads its settings from its environment alone. This file is made from the settings classes
-(`python -m ml_connector.cli.configuration`); a test keeps it true. OpenTelemetry is configured by its own
-standard variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, ...): nothing is exported unless the
-endpoint is set.
+(`python -m ml_connector.cli.configuration`); a test keeps it true. What is secret may come as files instead:
+`MLC_SECRETS_DIR` names a folder; a file in it is named as a variable and holds its value. The variable wins.
+OpenTelemetry is configured by its own standard variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, `OTEL_TRACES_SAMPLER`, ...):
+nothing is exported unless the endpoint is set.
 """
 
 

@@ -25,6 +25,7 @@ from ml_connector.cli.running import borrow
 from ml_connector.cli.say import USAGE, err, fail, out, plainly
 from ml_connector.cli.stack import ALL, StackOptions
 from ml_connector.cli.syncing import sync
+from ml_connector.cli.trial import app as trial
 from ml_connector.cli.up import run_up
 from ml_connector.common import topics
 from ml_connector.common.credentials import WebhookHmac
@@ -52,6 +53,7 @@ for name, group in {
     "syncs": syncs.app,
     "schedule": schedules.app,
     "record": records.app,
+    "trial": trial,
 }.items():
     app.add_typer(group, name=name)
 app.command("token")(records.token)

@@ -7,32 +7,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from importlib import resources
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 import httpx2
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from ruamel.yaml import YAML
 
+from ml_connector.cli.developing import ACCOUNT, COMPANY, COMPANY_ID, FLOW, STAND_INS, DevelopmentFlow
 from ml_connector.cli.processes import Child, OnLine
 from ml_connector.cli.publishing import TopicWriter
 from ml_connector.cli.tokens import ISSUER, jwks_of, new_signing_key
 from ml_connector.common import topics
-from ml_connector.common.flows import parse_flow
 from ml_connector.common.kafka.admin import TopicSpec, ensure_topics
 from ml_connector.common.ports import free_port
 from ml_connector.common.vault import Vault, new_key
 
 BROKER: Final = "broker"
-STAND_INS: Final = ("pipedrive", "netsuite")
 SERVICES: Final = ("ingest", "resolver", "netsuite-writer")
 ADMIN: Final = "admin"
 FLOWING: Final = (BROKER, *STAND_INS, *SERVICES)  # what an event passes on its way
@@ -42,14 +36,26 @@ STOP_ORDER: Final = ("pipedrive", ADMIN, "ingest", "resolver", "netsuite-writer"
 
 OWN_METRICS_PORT: Final = ("ingest", ADMIN)  # the others have no public port
 
+__all__ = [
+    "ACCOUNT",
+    "ADMIN",
+    "ALL",
+    "BROKER",
+    "COMPANY",
+    "COMPANY_ID",
+    "FLOW",
+    "FLOWING",
+    "SERVICES",
+    "STAND_INS",
+    "Facts",
+    "Stack",
+    "StackFailed",
+    "StackOptions",
+]
+
 READY_DEADLINE_S: Final = 90.0
 STOP_DEADLINE_S: Final = 30.0
 RESTART_PAUSE_S: Final = 1.0
-
-FLOW: Final = "acme-eu"
-COMPANY: Final = "acme-eu"
-COMPANY_ID: Final = "8087566"
-ACCOUNT: Final = "1234567_SB1"
 
 
 class StackFailed(Exception):
@@ -90,10 +96,8 @@ class Stack:
     def __init__(self, options: StackOptions | None = None, *, on_line: OnLine = lambda _, __: None) -> None:
         self.options = options or StackOptions()
         self.facts = Facts()
-        self.signing_key = secrets.token_urlsafe(32)
-        self.api_token = secrets.token_hex(20)
+        self._development = DevelopmentFlow(self.facts.urls, concurrency=self.options.netsuite_concurrency)
         self.vault_key = new_key("dev")
-        self.private_key_pem = ""
         self.admin_key_pem = new_signing_key()
         self.died = asyncio.Event()
         self.death = ""
@@ -112,6 +116,18 @@ class Stack:
     @property
     def bootstrap(self) -> str:
         return self.facts.bootstrap_servers
+
+    @property
+    def signing_key(self) -> str:
+        return self._development.signing_key
+
+    @property
+    def api_token(self) -> str:
+        return self._development.api_token
+
+    @property
+    def private_key_pem(self) -> str:
+        return self._development.private_key_pem
 
     @property
     def flow(self) -> str:
@@ -190,7 +206,7 @@ class Stack:
         names = [replica for name in (*SERVICES, ADMIN) if name in wanted for replica in self._replicas(name)]
         await asyncio.gather(*(self._start_service(name) for name in names))
         if {"pipedrive", "ingest"} <= set(wanted):
-            await self._subscribe()
+            await self._development.subscribe(self.urls["pipedrive"], self.urls["ingest"])
 
     async def _stop(self) -> None:
         for task in self._watchers:
@@ -308,73 +324,13 @@ class Stack:
         """Topics, a flow, its secrets, and the stand-ins' side of them."""
         specs = [TopicSpec(name, count, config) for name, count, config in topics.with_prefix("", 4)]
         await asyncio.to_thread(ensure_topics, {"bootstrap.servers": self.bootstrap}, specs, replication_factor=1)
-        document = self.flow_document()
-        flow = parse_flow(document)
-        key = ec.generate_private_key(ec.SECP256R1())
-        self.private_key_pem = _private_pem(key)
         writer = TopicWriter({"bootstrap.servers": self.bootstrap}, prefix="", vault=Vault.from_text(self.vault_key))
-        await asyncio.to_thread(self._write_topics, writer, document, flow.environment)
-        await self._register(_public_pem(key))
-
-    def _write_topics(self, writer: TopicWriter, document: dict[str, Any], environment: Any) -> None:
-        writer.flow(document, by="mlc up")
-        hmac_keys = {"keys": [{"id": "dev", "secret": self.signing_key}]}
-        writer.secret(f"flow/{FLOW}", "webhook-hmac", environment, hmac_keys)
-        writer.secret(f"pipedrive/{COMPANY}", "api-token", environment, {"token": self.api_token})
-        m2m = {
-            "client_id": "dev-client",
-            "certificate_id": "dev-certificate",
-            "private_key_pem": self.private_key_pem,
-            "algorithm": "ES256",
-        }
-        writer.secret(f"netsuite/{ACCOUNT}", "oauth2-m2m", environment, m2m)
+        await asyncio.to_thread(self._development.write, writer, by="mlc up")
+        await self._development.register(self.urls)
 
     def flow_document(self) -> dict[str, Any]:
         """The development flow, pointed at the stand-ins."""
-        text = resources.files("ml_connector.cli.demo").joinpath("flow.yaml").read_text()
-        document: dict[str, Any] = YAML(typ="safe").load(text)
-        document["netsuite"]["concurrency"] = self.options.netsuite_concurrency
-        for side in STAND_INS:
-            if side in self.urls:
-                document[side]["base_url"] = self.urls[side]
-        if "pipedrive" in self.urls:
-            document["pipedrive"]["oauth_url"] = f"{self.urls['pipedrive']}/oauth/token"
-        return document
-
-    async def _register(self, public_key_pem: str) -> None:
-        async with httpx2.AsyncClient(timeout=10) as client:
-            if "netsuite" in self.urls:
-                account = {
-                    "account": ACCOUNT,
-                    "client_id": "dev-client",
-                    "certificate_id": "dev-certificate",
-                    "public_key_pem": public_key_pem,
-                    "concurrency_limit": self.options.netsuite_concurrency,
-                }
-                await _post(client, f"{self.urls['netsuite']}/_sandbox/accounts", account)
-            if "pipedrive" in self.urls:
-                company = {"company": COMPANY, "company_id": COMPANY_ID, "api_token": self.api_token}
-                await _post(client, f"{self.urls['pipedrive']}/_sandbox/companies", company)
-
-    async def _subscribe(self) -> None:
-        """One subscription for everything, signed: Pipedrive itself would need a signing relay."""
-        async with httpx2.AsyncClient(timeout=10) as client:
-            body = {
-                "subscription_url": f"{self.urls['ingest']}/webhooks/pipedrive/{FLOW}",
-                "event_action": "*",
-                "event_object": "*",
-                "name": "ml-connector",
-            }
-            base = self.urls["pipedrive"]
-            made = await _post(client, f"{base}/v1/webhooks", body, {"x-api-token": self.api_token})
-            await _post(client, f"{base}/_sandbox/webhooks/{made['data']['id']}/signing", {"secret": self.signing_key})
-
-
-async def _post(client: httpx2.AsyncClient, url: str, body: Any, headers: Mapping[str, str] | None = None) -> Any:
-    answer = await client.post(url, json=body, headers=dict(headers or {}))
-    if answer.status_code >= 300:
-        raise StackFailed(f"{url} answered {answer.status_code}: {answer.text[:300]}")
-    return answer.json() if answer.content else None
+        return self._development.document()
 
 
 def _kind(name: str) -> str:
@@ -385,14 +341,3 @@ def _kind(name: str) -> str:
 def _last_words(child: Child) -> str:
     words = "\n  ".join(list(child.last_lines)[-8:]) or "nothing"
     return f"{child.name} ended with exit code {child.ended}; it said last:\n  {words}"
-
-
-def _private_pem(key: ec.EllipticCurvePrivateKey) -> str:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()
-
-
-def _public_pem(key: ec.EllipticCurvePrivateKey) -> str:
-    public = key.public_key()
-    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from pathlib import Path
 from typing import Annotated, Self
@@ -12,6 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from ml_connector.common.errors import InvalidSettings
 
 PREFIX = "MLC_"
+# A folder of files, each named as a variable and holding its value: how containers get what is secret.
+SECRETS_DIR = f"{PREFIX}SECRETS_DIR"
 
 
 class Settings(BaseSettings):
@@ -90,9 +93,15 @@ class Settings(BaseSettings):
 
     @classmethod
     def load(cls, **overrides: object) -> Self:
-        """From the environment. Raises InvalidSettings that names each variable and what it should be."""
+        """From the environment, and where that is silent from the files of MLC_SECRETS_DIR.
+
+        Raises InvalidSettings that names each variable and what it should be.
+        """
+        folder = os.environ.get(SECRETS_DIR)
+        if folder is not None and not Path(folder).is_dir():
+            raise InvalidSettings(f"{SECRETS_DIR}: {folder} is no folder that can be read")
         try:
-            return cls(**overrides)  # type: ignore[arg-type]  # pydantic checks what the caller overrides
+            return cls(_secrets_dir=folder, **overrides)  # type: ignore[arg-type,call-arg]  # pydantic checks what is given
         except ValidationError as error:
             lines = [
                 f"{PREFIX}{'_'.join(map(str, e['loc'])).upper()}: {e['msg']}" for e in error.errors(include_input=False)

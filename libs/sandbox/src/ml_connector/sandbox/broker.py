@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -172,25 +172,42 @@ def start(folder: Path | None = None, *, port: int = 0, say: Callable[[str], Non
 
 
 def _apache_kafka(java: str, home: Path, port: int, say: Callable[[str], None]) -> Broker:
-    jars = _jars(say)
     port = port or free_port()
     properties = home / "server.properties"
     properties.write_text(_PROPERTIES.format(port=port, controller=free_port(), data=home / "data"))
-    classes = ["-cp", f"{jars}/*"]
-    if not (home / "data" / "meta.properties").exists():
+    command = kafka_command(properties, home / "data", java=java, say=say)
+    return Broker(f"127.0.0.1:{port}", "apache-kafka", (), command, home)
+
+
+def kafka_command(
+    properties: Path,
+    data: Path,
+    *,
+    java: str | None = None,
+    memory: Sequence[str] = ("-Xms128m", "-Xmx512m"),
+    say: Callable[[str], None] = lambda _: None,
+) -> list[str]:
+    """What runs an Apache Kafka; the storage that its properties name, `data`, is formatted first if it is new.
+
+    Raises BrokerFailed.
+    """
+    java = java or _java()
+    if java is None:
+        raise BrokerFailed(f"no Java {JAVA_AT_LEAST} here")
+    classes = ["-cp", f"{_jars(say)}/*"]
+    if not (data / "meta.properties").exists():
         identity = b"\0" + uuid.uuid4().bytes[1:]  # begins with "A": with "-" the tool would take it for an option
         cluster = base64.urlsafe_b64encode(identity).decode().rstrip("=")
-        tool = [java, "-Xmx256m", *classes, "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster]
+        quorum = [] if "controller.quorum.voters" in properties.read_text() else ["--standalone"]
+        tool = [java, "-Xmx256m", *classes, "kafka.tools.StorageTool", "format", *quorum, "-t", cluster]
         done = subprocess.run(
             [*tool, "-c", str(properties)], capture_output=True, check=False, timeout=START_DEADLINE_S
         )
         if done.returncode != 0:
             raise BrokerFailed(f"formatting the broker's storage failed: {done.stderr.decode(errors='replace')[-500:]}")
-    options = ["-Xms128m", "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    options = [*memory, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    return Broker(
-        f"127.0.0.1:{port}", "apache-kafka", (), [java, *options, quiet, *classes, "kafka.Kafka", str(properties)], home
-    )
+    return [java, *options, quiet, *classes, "kafka.Kafka", str(properties)]
 
 
 def _noida(home: Path, port: int) -> Broker:

@@ -27,6 +27,7 @@ from ml_connector.admin.lease import Lease
 from ml_connector.admin.letter_acts import LetterActs
 from ml_connector.admin.letter_bytes import LetterBytes
 from ml_connector.admin.materialize import Materializer
+from ml_connector.admin.migrate import bring_up_to_date
 from ml_connector.admin.outbox import Outbox
 from ml_connector.admin.owners import Owners
 from ml_connector.admin.reconcile.finish import Finishing
@@ -193,7 +194,7 @@ class Admin:
         specs = [TopicSpec(name, count, {}) for name, count, _ in declared]
         await asyncio.to_thread(refuse_other_partitions, settings.kafka(), specs)
         on = self._ground
-        await asyncio.to_thread(on.database.migrate)
+        await bring_up_to_date(on.database, on.clock, itself=settings.admin_migrates)
         on.producer.start()
         on.letters.start()
         await on.owners.start()

@@ -14,6 +14,8 @@ from typing import Any, Final, cast
 
 from alembic import command
 from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import (
     Connection,
     Engine,
@@ -64,6 +66,12 @@ class Database:
             finally:
                 if not self.on_sqlite:
                     connection.execute(text("SELECT pg_advisory_unlock(:lock)"), {"lock": MIGRATION_LOCK})
+
+    def migrated(self) -> bool:
+        """Whether the schema is as new as this release knows it, or newer."""
+        with self.read() as connection:
+            at = MigrationContext.configure(connection).get_current_revision()
+            return at is not None and at >= (ScriptDirectory.from_config(_alembic(connection)).get_current_head() or "")
 
     @contextmanager
     def read(self) -> Iterator[Connection]:

@@ -36,6 +36,10 @@ class AdminSettings(Settings):
             pattern=r"^(sqlite:///|postgresql\+psycopg://)",
         ),
     ] = "sqlite:///var/admin.sqlite"
+    admin_migrates: Annotated[
+        bool,
+        Field(description="bring the database's schema up to date at the start; else wait until `migrate` has done it"),
+    ] = True
     admin_issuer: Annotated[str, Field(min_length=1, description="`iss` of the tokens that are accepted")]
     admin_audience: Annotated[str, Field(min_length=1, description="`aud` of the tokens that are accepted")] = (
         "ml-connector"
