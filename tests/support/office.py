@@ -26,12 +26,12 @@ from ml_connector.netsuite_writer.gate import Gate
 from ml_connector.netsuite_writer.govern import Governor
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
-from ml_connector.netsuite_writer.netsuite.connections import Connections
 from ml_connector.netsuite_writer.netsuite.tokens import TOKEN_PATH, Tokens
 from ml_connector.netsuite_writer.settings import WriterSettings
 from ml_connector.netsuite_writer.settlement import Settler
 from ml_connector.netsuite_writer.store import Store, Waiting
 from support.desired import ACCOUNT, FLOW, key_of
+from support.over_transport import OverTransport
 
 Vendor = Callable[[httpx2.Request], httpx2.Response]
 
@@ -141,9 +141,7 @@ class Office:
         )
         chance = random.Random(1)
         self.gate = Gate(Governor(5, chance=chance), settings=made, clock=self.clock, chance=chance)
-        client = NetsuiteClient(
-            Connections(lambda: transport, timeout_s=60), "https://netsuite.test", tokens, self.gate
-        )
+        client = NetsuiteClient(OverTransport(transport), "https://netsuite.test", tokens, self.gate)
         self.account = Account(ACCOUNT.lower(), gate=self.gate, client=client, tools=tools)
 
     @property

@@ -8,7 +8,6 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final, cast
@@ -21,10 +20,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from ml_connector.common.clock import ManualClock
+from ml_connector.common.connecting import proxy_for, transport_through
 from ml_connector.common.directory import Directory
 from ml_connector.common.settings import Settings
 from ml_connector.common.vault import SecretEntry
-from ml_connector.netsuite_writer.netsuite.connections import Connections, transport
+from ml_connector.netsuite_writer.netsuite.connections import Connections
+from ml_connector.netsuite_writer.netsuite.reading import Reply
 from ml_connector.resolver.pipedrive.clients import PipedriveClients
 from ml_connector.resolver.resolve import Book
 from ml_connector.resolver.settings import ResolverSettings
@@ -33,7 +34,7 @@ from support.state_topic import StateTopic
 NAME: Final = "vendor.test"
 LOOPBACK: Final = "127.0.0.1"
 
-Get = Callable[[str], Awaitable[httpx2.Response]]
+Get = Callable[[str], Awaitable[Reply]]
 
 
 # -- a vendor ------------------------------------------------------------------------------------------------------------
@@ -129,15 +130,16 @@ def authority(tmp_path: Path) -> Authority:
 
 @asynccontextmanager
 async def netsuite_records(settings: Settings, url: str) -> AsyncIterator[Get]:
-    make = partial(transport, url, settings.tls(), settings.allowed_networks)
-    connections = Connections(make, timeout_s=5)
+    connections = Connections(url, tls=settings.tls(), allowed=settings.allowed_networks, timeout_s=5)
     yield lambda url: connections.request("GET", url, content=None, headers={"authorization": "Bearer CANARY"})
     await connections.close()
 
 
 @asynccontextmanager
 async def netsuite_tokens(settings: Settings, url: str) -> AsyncIterator[Get]:
-    made = transport(url, settings.tls(), settings.allowed_networks)
+    made = transport_through(
+        proxy_for(url), tls=settings.tls(), limits=httpx2.Limits(), allowed=settings.allowed_networks
+    )
     async with httpx2.AsyncClient(transport=made, timeout=5, follow_redirects=False) as http:
         yield http.get
 
@@ -237,7 +239,7 @@ async def test_private_address_in_the_url_is_refused_before_connecting(way: Any,
     """Even those that a flow cannot name; and at once, so that nobody learns from the time what is there."""
     url = f"https://{host}:9"
     async with way(settings(), url) as get:
-        with pytest.raises(httpx2.ConnectError, match=r"MLC_ALLOWED_NETWORKS|does not resolve"):
+        with pytest.raises(httpx2.ConnectError, match=r"MLC_ALLOWED_NETWORKS|does not resolve|not a canonical"):
             await asyncio.wait_for(get(url), 2)
 
 

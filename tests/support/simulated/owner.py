@@ -24,12 +24,12 @@ from ml_connector.netsuite_writer.gate import Gate
 from ml_connector.netsuite_writer.govern import Governor
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
-from ml_connector.netsuite_writer.netsuite.connections import Connections
 from ml_connector.netsuite_writer.netsuite.tokens import Tokens
 from ml_connector.netsuite_writer.partition import Partition
 from ml_connector.netsuite_writer.settings import WriterSettings
 from ml_connector.netsuite_writer.settlement import Settler
 from ml_connector.netsuite_writer.store import Store
+from support.over_transport import OverTransport
 from support.simulated.broker import DESIRED, OBSERVED, Broker, SimulatedMessages, SimulatedProducer
 from support.simulated.vendor import BASE_URL, SimulatedVendor
 from support.simulated.virtual_time import LoopClock, Process, VirtualLoop
@@ -85,7 +85,7 @@ class Owner:
         http = httpx2.AsyncClient(transport=transport, trust_env=False)
         credential = NetsuiteM2M("client", "certificate", PRIVATE_PEM, "ES256")
         tokens = Tokens(http, BASE_URL, credential=lambda: credential, clock=world.clock)
-        self._client = NetsuiteClient(Connections(lambda: http._transport, timeout_s=60), BASE_URL, tokens, self.gate)
+        self._client = NetsuiteClient(OverTransport(http._transport), BASE_URL, tokens, self.gate)
         self.store = Store.in_memory()
         self.partition: Partition | None = None
         self._assignment = self.process

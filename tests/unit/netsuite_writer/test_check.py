@@ -23,10 +23,10 @@ from ml_connector.netsuite_writer.call import NotOurs
 from ml_connector.netsuite_writer.check import NEEDS, Checking, Held, unknown_flow
 from ml_connector.netsuite_writer.gate import Gate
 from ml_connector.netsuite_writer.govern import Governor
-from ml_connector.netsuite_writer.netsuite.connections import Connections
 from ml_connector.netsuite_writer.netsuite.looking import Looking
 from ml_connector.netsuite_writer.settings import WriterSettings
 from support.office import DOCUMENT, PEM, TOKEN
+from support.over_transport import OverTransport
 
 NOW_MS: Final = 1_700_000_000_000
 SETTINGS: Final = WriterSettings(kafka_bootstrap_servers="nowhere:1", store_dir=Path("unused"))
@@ -109,8 +109,7 @@ class Desk:
             raise NotOurs("somebody else owns the partition")
 
     async def run(self, within_s: float = 5.0) -> dict[str, Finding]:
-        connections = Connections(lambda: self.canned, timeout_s=1)
-        looking = Looking(self.flow.netsuite.url, connections=connections, gate=self.gate, admit=self.admit)
+        looking = Looking(self.flow.netsuite.url, http=OverTransport(self.canned), gate=self.gate, admit=self.admit)
         checking = Checking(self.flow, looking, credential=self.credential, clock=self.clock)
         found = await checking.run(within_s=within_s)
         assert [one.check for one in found] == [f"netsuite.{what}" for what in NEEDS]

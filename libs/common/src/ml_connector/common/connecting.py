@@ -38,6 +38,16 @@ def transport_through(
     return CheckedTransport(tls=tls, limits=limits, allowed=allowed)
 
 
+async def resolved(host: str, port: int, allowed: Sequence[Network]) -> list[str]:
+    """Where a name leads now, if it may. Raises OSError, AddressRefused."""
+    found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    try:
+        return permitted(host, [str(address[0]) for *_, address in found], allowed)
+    except AddressRefused as error:
+        log.error("address_refused", problem=str(error))
+        raise
+
+
 class CheckedNetwork(httpcore2.AnyIOBackend):
     """Connects to the very address that was checked: a name may resolve to another one a moment later."""
 
@@ -63,10 +73,8 @@ class CheckedNetwork(httpcore2.AnyIOBackend):
     async def _resolve(self, host: str, port: int, timeout_s: float | None) -> list[str]:
         try:
             async with asyncio.timeout(timeout_s):
-                found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            return permitted(host, [str(address[0]) for *_, address in found], self._allowed)
+                return await resolved(host, port, self._allowed)
         except AddressRefused as error:
-            log.error("address_refused", problem=str(error))
             raise httpcore2.ConnectError(str(error)) from error
         except TimeoutError as error:
             raise httpcore2.ConnectTimeout(f"{host} does not resolve in time") from error

@@ -13,6 +13,7 @@ import httpx2
 
 from ml_connector.common.asking import Checked
 from ml_connector.common.clock import Clock
+from ml_connector.common.connecting import proxy_for, transport_through
 from ml_connector.common.credentials import NetsuiteM2M, NetsuiteTba
 from ml_connector.common.directory import C, Directory
 from ml_connector.common.flows import Flow
@@ -23,7 +24,7 @@ from ml_connector.netsuite_writer.gate import Admit, Gate
 from ml_connector.netsuite_writer.govern import Governor
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
-from ml_connector.netsuite_writer.netsuite.connections import CONNECT_S, Connections, transport
+from ml_connector.netsuite_writer.netsuite.connections import CONNECT_S, Connections
 from ml_connector.netsuite_writer.netsuite.login import Logins, agreed
 from ml_connector.netsuite_writer.netsuite.looking import Looking
 from ml_connector.netsuite_writer.netsuite.reading import granted_by
@@ -39,6 +40,7 @@ UNTIL_READ: Final = 1  # this integration's share may be smaller
 READ_LIMITS_S: Final = 3600.0
 LOOK_S: Final = 10.0  # one request of a check; all of them have 25
 READ_AGAIN_S: Final = 60.0  # when NetSuite was down, or full
+_ONE: Final = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +93,8 @@ class Accounts:
         if live is None:
             return Checked(tuple(unknown_flow(flow_name)))
         flow, url = live.flow, live.flow.netsuite.url
-        make = partial(transport, url, self._tls, self._settings.allowed_networks)
         gate = self._door(flow.netsuite.account.lower(), flow).gate
-        looking = Looking(url, connections=Connections(make, timeout_s=LOOK_S), gate=gate, admit=admit)
+        looking = Looking(url, http=self._connections(url, LOOK_S), gate=gate, admit=admit)
         try:
             credential = self._credential(CREDENTIALS[flow.netsuite.auth], flow)
             checking = Checking(flow, looking, credential=credential, clock=self._clock)
@@ -137,17 +138,21 @@ class Accounts:
 
     def _open(self, name: str, flow: Flow) -> _Door:
         settings, base_url = self._settings, flow.netsuite.url
-        make = partial(transport, base_url, self._tls, settings.allowed_networks)
         http = httpx2.AsyncClient(
-            transport=make(),
+            transport=transport_through(
+                proxy_for(base_url), tls=self._tls, limits=_ONE, allowed=settings.allowed_networks
+            ),
             timeout=httpx2.Timeout(settings.request_timeout_s, connect=CONNECT_S),
             follow_redirects=False,
         )
-        connections = Connections(make, timeout_s=settings.request_timeout_s)
+        connections = self._connections(base_url, settings.request_timeout_s)
         governor = Governor(self._limit(name), chance=self._chance)
         gate = Gate(governor, settings=settings, clock=self._clock, chance=self._chance)
         logins = self._logins(flow, http)
         return _Door(http, connections, NetsuiteClient(connections, base_url, logins, gate), logins, gate)
+
+    def _connections(self, base_url: str, timeout_s: float) -> Connections:
+        return Connections(base_url, tls=self._tls, allowed=self._settings.allowed_networks, timeout_s=timeout_s)
 
     def _logins(self, flow: Flow, http: httpx2.AsyncClient) -> Logins:
         side, m2m, tba = flow.netsuite, self._credential(NetsuiteM2M, flow), self._credential(NetsuiteTba, flow)

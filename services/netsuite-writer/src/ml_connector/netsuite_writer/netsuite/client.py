@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
@@ -21,8 +22,7 @@ from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.keys import RecordType
 from ml_connector.common.logs import get_logger
 from ml_connector.netsuite_writer.gate import Gate, Slot
-from ml_connector.netsuite_writer.netsuite.connections import Connections
-from ml_connector.netsuite_writer.netsuite.reading import UNREADABLE, looked_up, read_answer, read_rows
+from ml_connector.netsuite_writer.netsuite.reading import UNREADABLE, Reply, looked_up, read_answer, read_rows
 from ml_connector.netsuite_writer.netsuite.tokens import TokenRefused
 from ml_connector.netsuite_writer.settle import Answer
 from ml_connector.netsuite_writer.write import RECORD_PATH, Request
@@ -49,6 +49,16 @@ class Response:
     body: bytes = b""
 
 
+class Http(Protocol):
+    """How requests travel."""
+
+    async def request(self, method: str, url: str, *, content: bytes | None, headers: Mapping[str, str]) -> Reply:
+        """The answer with its body. Raises httpx2.HTTPError."""
+        ...
+
+    async def close(self) -> None: ...
+
+
 class Login(Protocol):
     """Who is asking, as a header."""
 
@@ -65,8 +75,8 @@ class NetsuiteClient:
     """Requests of one account. Every failure is an `Answer`; only of those that change something comes through what the
     gate's `admit` raises."""
 
-    def __init__(self, connections: Connections, base_url: str, login: Login, gate: Gate) -> None:
-        self._connections = connections
+    def __init__(self, http: Http, base_url: str, login: Login, gate: Gate) -> None:
+        self._http = http
         self._base_url = base_url
         self._login = login
         self._gate = gate
@@ -170,7 +180,7 @@ class NetsuiteClient:
         status = "none"
         try:
             url = f"{self._base_url}{path}"
-            answer = await self._connections.request(method, url, content=body or None, headers=headers)
+            answer = await self._http.request(method, url, content=body or None, headers=headers)
             status = str(answer.status_code)
         except _NOT_SENT as error:
             return Response(Answer(0, detail=type(error).__name__, sent=False))

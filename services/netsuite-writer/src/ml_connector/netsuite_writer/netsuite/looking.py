@@ -18,7 +18,7 @@ import msgspec
 from ml_connector.common.errors import TryLater
 from ml_connector.common.keys import RecordType
 from ml_connector.netsuite_writer.gate import Admit, Gate
-from ml_connector.netsuite_writer.netsuite.connections import Connections
+from ml_connector.netsuite_writer.netsuite.client import Http
 from ml_connector.netsuite_writer.netsuite.reading import read_answer
 from ml_connector.netsuite_writer.netsuite.tokens import TOKEN_PATH
 from ml_connector.netsuite_writer.settle import Answer, fault_of
@@ -44,15 +44,15 @@ class Seen:
 class Looking:
     """At one account, for one check."""
 
-    def __init__(self, base_url: str, *, connections: Connections, gate: Gate, admit: Admit) -> None:
+    def __init__(self, base_url: str, *, http: Http, gate: Gate, admit: Admit) -> None:
         self.base_url = base_url
-        self._connections = connections
+        self._http = http
         self._gate = gate
         self._admit = admit
         self._authorize: Callable[[str, str], str] | None = None
 
     async def close(self) -> None:
-        await self._connections.close()
+        await self._http.close()
 
     def use(self, authorize: Callable[[str, str], str]) -> None:
         """From now on: the header of one request, of its method and URL."""
@@ -95,7 +95,7 @@ class Looking:
         if self._authorize is not None:
             headers["authorization"] = self._authorize(method, url)
         try:
-            response = await self._connections.request(method, url, content=body or None, headers=headers)
+            response = await self._http.request(method, url, content=body or None, headers=headers)
         except httpx2.HTTPError as error:
             return Seen(Answer(0), error=error)
         except asyncio.CancelledError:

@@ -7,11 +7,11 @@ proxy's page, a cut body or an unexpected shape in a look-up says nothing, and i
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
-import httpx2
 import msgspec
 
 from ml_connector.netsuite_writer.settle import Answer, fault_of
@@ -23,6 +23,19 @@ _NO_ERROR: Final = "the answer is not an error body"
 _SECONDS: Final = re.compile(r"[0-9]{1,9}\Z")
 
 
+class Reply(Protocol):
+    """An answer with its body. `headers`: found in any case."""
+
+    @property
+    def status_code(self) -> int: ...
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+
+    @property
+    def content(self) -> bytes: ...
+
+
 def read_json(body: bytes) -> Any:
     """None for what is no JSON."""
     try:
@@ -31,7 +44,7 @@ def read_json(body: bytes) -> Any:
         return None
 
 
-def read_answer(response: httpx2.Response) -> Answer:
+def read_answer(response: Reply) -> Answer:
     """A status below 300 with an error body is an error all the same: results of batches may come so."""
     location = str(response.headers.get("location", ""))
     if response.status_code < 300 and b"o:errorDetails" not in response.content:
@@ -75,7 +88,7 @@ def granted_by(body: bytes) -> int | None:
     return limit if isinstance(limit, int) and limit > 0 else None
 
 
-def _internal_id(response: httpx2.Response, location: str) -> str | None:
+def _internal_id(response: Reply, location: str) -> str | None:
     """After a write the last segment of `Location`; after a read the member `id`."""
     if location:
         return last_segment(location) or None
@@ -101,7 +114,7 @@ def _error(body: bytes) -> tuple[str, str, int]:
     )
 
 
-def _retry_after_s(response: httpx2.Response) -> float:
+def _retry_after_s(response: Reply) -> float:
     """0 for none. A moment counts from the answer's own Date: our clock may be wrong."""
     asked = str(response.headers.get("retry-after", "")).strip()
     if _SECONDS.match(asked):
