@@ -291,17 +291,32 @@ TABLE: Final[dict[str, Row]] = {
         Reject("unclassified", "status 202: "),
     ),
     "a teapot": (said(418, "TEAPOT", "a teapot"), "upsert", None, Reject("unclassified", "status 418: a teapot")),
-    "400 of something in between": (
-        answered(400, b"<html>"),
+    # -- refused by something in between: no fault of the record (DESIGN rule 6)
+    "a proxy's page": (answered(403, b"<html>Blocked</html>"), "upsert", "unavailable", LOST),
+    "a CDN's page": (answered(404, b"<html>Not found</html>"), "upsert", "unavailable", LOST),
+    "a page instead of the record to be updated": (answered(404, b"<html>"), "update", "unavailable", LOST),
+    "a page instead of the record to be inactivated": (answered(404, b"<html>"), "inactivate", "unavailable", LOST),
+    "a page that says what NetSuite says": (
+        answered(400, b"<html>This entity already exists</html>"),
         "upsert",
-        None,
-        Reject("unclassified", "status 400: the answer is not JSON"),
+        "unavailable",
+        LOST,
     ),
-    "moved": (
-        answered(302, location="https://elsewhere/"),
+    "a gateway's own JSON": (answered(403, {"message": "Forbidden"}), "upsert", "unavailable", LOST),
+    "no body": (answered(400), "create", "unavailable", LOST),
+    "JSON that is no object": (answered(400, ["x"]), "adopt", "unavailable", LOST),
+    "an object cut off": (answered(400, b'{"o:errorDetails":[{"detail":"x"'), "upsert", "unavailable", LOST),
+    "too large for a proxy": (answered(413, b"<html>"), "upsert", "unavailable", LOST),
+    "a proxy wants a password": (answered(407, b"<html>"), "upsert", "unavailable", LOST),
+    "moved": (answered(302, location="https://elsewhere/"), "upsert", "unavailable", LOST),
+    "405 without a body to an update": (answered(405), "update", None, LOST),
+    "a page with status 401": (answered(401, b"<html>"), "upsert", "unauthorized", Unauthorized()),
+    "a page with status 429": (answered(429, b"<html>"), "upsert", "overloaded", Overloaded()),
+    "an error body without details": (
+        answered(400, {"title": "x", "status": 400, "o:errorDetails": []}),
         "upsert",
         None,
-        Reject("unclassified", "status 302: the answer is not JSON"),
+        Reject("unclassified", "status 400: x"),
     ),
 }
 

@@ -177,7 +177,7 @@ def _no_use(seen: Seen, unexpected: CheckResult) -> Looked:
     match fault_of(answer):
         case "overloaded":
             return Looked("warning", "too many requests are in flight at NetSuite to see it", _SLOTS)
-        case "unavailable":
+        case "unavailable" if not answer.foreign:
             fix = "ask again; if it stays so, look at status.netsuite.com"
             return Looked("failed", f"NetSuite is not available: status {answer.status}", fix)
     says = f"an unexpected answer: status {answer.status} {answer.code}".rstrip()

@@ -17,6 +17,7 @@ BUSY_TEXTS = ("record has been changed", "has been locked", "deleted since you r
 PERMISSION_CODES = frozenset({"INSUFFICIENT_PERMISSION"})
 PERMISSION_TEXT = "does not have permission"
 OWN_EXTERNAL_ID_TEXT = "this entity already exists"
+METHOD_REFUSED = 405  # seen of a PUT, with a body that nobody noted
 DUPLICATE = "DUPLICATE"
 DUPLICATE_TEXTS = ("already exists", "must have a unique name", "must enter a unique")
 
@@ -25,7 +26,8 @@ DUPLICATE_TEXTS = ("already exists", "must have a unique name", "must enter a un
 class Answer:
     """What NetSuite said to one request. `status` 0: nothing; `sent` False: it never had the request.
 
-    `under_load`: other requests with the same token succeeded while this one was under way.
+    `under_load`: other requests with the same token succeeded while this one was under way. `foreign`: a refusal
+    without NetSuite's error body (facts/netsuite.md section 7), as by a proxy's page.
     """
 
     status: int
@@ -34,6 +36,7 @@ class Answer:
     internal_id: str | None = None
     sent: bool = True
     under_load: bool = False
+    foreign: bool = False
     location: str = ""  # of a job
     retry_after_s: float = 0.0  # what it asks for; 0: nothing
 
@@ -122,6 +125,8 @@ def fault_of(answer: Answer) -> Fault | None:
             return "overloaded" if answer.under_load else "unauthorized"
         case Answer(status=status) if status == 0 or status >= 500 or status in {408, 425}:
             return "unavailable"
+        case Answer(foreign=True, status=status) if status != METHOD_REFUSED:
+            return "unavailable"
     return None
 
 
@@ -134,6 +139,14 @@ def settle(answer: Answer, kind: Kind) -> Verdict:
             return Unauthorized()
         case "unavailable":
             return TryAgain(unknown=answer.sent)
+    if answer.status == METHOD_REFUSED and kind == "upsert":
+        text = "This account refuses PUT: set netsuite.opportunities: look-up in the flow."
+        return Reject("UPSERT_REFUSED", text)
+    return TryAgain(unknown=True) if answer.foreign else _of_record(answer, kind)
+
+
+def _of_record(answer: Answer, kind: Kind) -> Verdict:
+    """What NetSuite itself said of it."""
     text = answer.detail.lower()
     match answer:
         case Answer(status=200 | 201 | 204):
@@ -146,10 +159,6 @@ def settle(answer: Answer, kind: Kind) -> Verdict:
             return NothingToDo("NetSuite has no such record")
         case Answer(status=404) if kind in {"update", "adopt"}:
             return Vanished()
-        case Answer(status=405) if kind == "upsert":
-            return Reject(
-                "UPSERT_REFUSED", "This account refuses PUT: set netsuite.opportunities: look-up in the flow."
-            )
         case Answer(status=400) if OWN_EXTERNAL_ID_TEXT in text:
             return Landed()
         case Answer(status=400) if any(duplicate in text for duplicate in DUPLICATE_TEXTS):

@@ -52,7 +52,7 @@ class Connections:
             skip_auto_headers=_ADDED,
             auto_decompress=False,
         )
-        # There is no public way; aiohttp's own TestClient does this. tests/integration/netsuite_writer/test_connections.py
+        # No public way leads there; aiohttp's own TestClient does this, and test_connections.py sees that it works.
         self._http._retry_connection = False
 
     async def request(self, method: str, url: str, *, content: bytes | None, headers: Mapping[str, str]) -> Answered:

@@ -52,14 +52,16 @@ def read_answer(response: Reply) -> Answer:
     code, detail, status = _error(response.content)
     if response.status_code >= 300:
         status = response.status_code
-    return Answer(status, code, detail[:MAX_DETAIL_CHARS], location=location, retry_after_s=_retry_after_s(response))
+    asked_s = _retry_after_s(response)
+    answer = Answer(status, code, detail[:MAX_DETAIL_CHARS], location=location, retry_after_s=asked_s)
+    foreign = detail in {_NOT_JSON, _NO_ERROR} and fault_of(answer) is None
+    return replace(answer, foreign=True) if foreign else answer
 
 
 def looked_up(answer: Answer) -> Answer:
     """Of a read: a record without an id, or a refusal that is not NetSuite's, says nothing."""
     no_id = answer.status == 200 and answer.internal_id is None
-    no_error = fault_of(answer) is None and answer.status >= 300 and answer.detail in {_NOT_JSON, _NO_ERROR}
-    return replace(answer, status=UNREADABLE) if no_id or no_error else answer
+    return replace(answer, status=UNREADABLE) if no_id or answer.foreign else answer
 
 
 def read_rows(body: bytes) -> list[dict[str, Any]] | None:
@@ -102,7 +104,7 @@ def _error(body: bytes) -> tuple[str, str, int]:
     found = read_json(body)
     if found is None:
         return "", _NOT_JSON, UNREADABLE
-    if not isinstance(found, dict):
+    if not isinstance(found, dict) or not ("o:errorDetails" in found or "o:errorCode" in found):
         return "", _NO_ERROR, UNREADABLE
     details = found.get("o:errorDetails")
     first = details[0] if isinstance(details, list) and details and isinstance(details[0], dict) else found
