@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Final
 
 from opentelemetry import metrics, trace
+from opentelemetry.context import Context
 from opentelemetry.trace import Span, SpanKind
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
@@ -67,6 +68,9 @@ class Carried:
     def tell(self, name: str, value: str | int) -> None:
         """An attribute that is known only later."""
 
+    def end(self) -> None:
+        """Of one that was made by `begin`."""
+
 
 class Recorded(Carried):
     """A span of the SDK."""
@@ -82,6 +86,16 @@ class Recorded(Carried):
     def tell(self, name: str, value: str | int) -> None:
         self._span.set_attribute(name, value)
 
+    def end(self) -> None:
+        self._span.end()
+
+
+def begin(name: str, kind: SpanKind, *, parent: bytes | None = None) -> Carried:
+    """A span that is ended by a callback, and is nobody's current one."""
+    if RECORDING:
+        return Recorded(_TRACER.start_span(name, context=_parent(parent), kind=kind))
+    return _carried(parent)
+
 
 def span(
     name: str, kind: SpanKind, *, parent: bytes | None = None, attributes: Attributes | None = None
@@ -92,13 +106,20 @@ def span(
     """
     if RECORDING:
         return _recorded(name, kind, parent, attributes)
+    return _carried(parent)
+
+
+def _carried(parent: bytes | None) -> Carried:
     return Carried(parent.decode("ascii", "replace") if parent else new_traceparent())
+
+
+def _parent(parent: bytes | None) -> Context:
+    return _W3C.extract({TRACEPARENT: parent.decode("ascii", "replace")} if parent else {})
 
 
 @contextmanager
 def _recorded(name: str, kind: SpanKind, parent: bytes | None, attributes: Attributes | None) -> Iterator[Carried]:
-    context = _W3C.extract({TRACEPARENT: parent.decode("ascii", "replace")} if parent else {})
     with _TRACER.start_as_current_span(
-        name, context=context, kind=kind, attributes=attributes, record_exception=False
+        name, context=_parent(parent), kind=kind, attributes=attributes, record_exception=False
     ) as current:
         yield Recorded(current)

@@ -5,14 +5,11 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Awaitable, MutableMapping
-from typing import Any, Final
+from collections import defaultdict
+from typing import Final
 
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
-from granian.constants import HTTPModes, Interfaces
-from granian.http import HTTP1Settings
-from granian.server.embed import Server
 
 from ml_connector.common import logs, measuring, metrics, telemetry, topics
 from ml_connector.common.clock import Clock, Deadline, SystemClock
@@ -23,11 +20,13 @@ from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
 from ml_connector.common.memory import rarely_collect
-from ml_connector.common.ports import free_port
 from ml_connector.ingest.doors import Doors
-from ml_connector.ingest.listening import refuse_newcomers
+from ml_connector.ingest.http.answer import Answer
+from ml_connector.ingest.http.asgi import Asgi
+from ml_connector.ingest.http.request import Request, Route
+from ml_connector.ingest.http.server import Limits, Server
 from ml_connector.ingest.publish import Publisher
-from ml_connector.ingest.receive import PATH, SILENT, Limits, Receive, Receiver, Scope, Send
+from ml_connector.ingest.receive import PATH, Receiver
 from ml_connector.ingest.report import Reporter
 from ml_connector.ingest.settings import IngestSettings
 
@@ -36,8 +35,7 @@ log = get_logger()
 START_DEADLINE_S: Final = 60.0
 QUIET_S: Final = 0.3
 SUMMARY_EVERY_S: Final = 60.0
-BACKLOG: Final = 2048
-MAX_HEADER_BYTES: Final = 32 * 1024
+WEBHOOKS: Final = "/webhooks/"
 
 
 class Ingest:
@@ -46,17 +44,23 @@ class Ingest:
     def __init__(self, settings: IngestSettings, clock: Clock) -> None:
         self._settings = settings
         self._clock = clock
-        self._producer = Producer(settings.kafka(), linger_ms=2, message_timeout_s=settings.ack_deadline_s * 2)
+        self._producer = Producer(
+            settings.kafka(), linger_ms=2, message_timeout_s=settings.ack_deadline_s * 2, polled_by_loop=True
+        )
         self._directory = Directory(settings)
         self._doors = Doors(self._directory)
         self.reporter = Reporter(self._doors, self._producer, clock, prefix=settings.topic_prefix)
         self._directory.on_change(self.reporter.changed)
-        publisher = Publisher(self._producer, prefix=settings.topic_prefix, ack_deadline_s=settings.ack_deadline_s)
-        limits = Limits(
-            settings.max_body_bytes, settings.max_buffered_bytes, settings.body_deadline_s, settings.trusted_proxies
+        self.receiver = Receiver(
+            self._doors,
+            Publisher(self._producer, prefix=settings.topic_prefix),
+            clock,
+            self._give_up,
+            ack_deadline_s=settings.ack_deadline_s,
+            trusted_proxies=settings.trusted_proxies,
         )
-        self.receiver = Receiver(self._doors, publisher, clock, limits, self._give_up)
         self.stop = asyncio.Event()
+        self.stopping = False
         self.failure: MustStop | None = None
 
     async def start(self) -> None:
@@ -65,26 +69,24 @@ class Ingest:
         await asyncio.to_thread(refuse_other_partitions, settings.kafka(), [events])
         self._producer.start()
         measuring.read(metrics.DELIVERIES, self._doors.readings)
-        measuring.read(metrics.ANSWERING, lambda: [(self.receiver.answering_s, {})])
-        measuring.read(metrics.IN_FLIGHT, lambda: [(self.receiver.in_flight, {})])
         await self._directory.start(Deadline.after(self._clock, START_DEADLINE_S))
         await self.reporter.tell()  # before the first delivery: who rotates a key must know whom to wait for
         self.receiver.ready = True
 
-    async def say_farewell(self, port: int) -> None:
+    async def say_farewell(self, server: Server) -> None:
         """Not ready, and each answer ends its connection; then nobody new is let in, and who is in gets an answer."""
-        self.receiver.stopping = True
+        self.stopping = server.stopping = True
         await self._clock.sleep(self._settings.farewell_s)
-        refuse_newcomers(port)
-        await self.drain()
+        server.refuse_newcomers()
+        await self.drain(server)
 
-    async def drain(self) -> None:
+    async def drain(self, server: Server) -> None:
         """Wait until every request has its answer, and for a moment no other one came."""
         deadline = Deadline.after(self._clock, self._settings.drain_s)
         answered_s = self._clock.monotonic_s()
         while not deadline.expired and self._clock.monotonic_s() - answered_s < QUIET_S:
             await self._clock.sleep(0.02)
-            if self.receiver.in_flight:
+            if server.in_flight:
                 answered_s = self._clock.monotonic_s()
 
     async def close(self) -> None:
@@ -99,7 +101,7 @@ class Ingest:
 
     def not_ready(self) -> str | None:
         """Why no delivery should be sent here; None when all is well."""
-        if self.receiver.stopping:
+        if self.stopping:
             return "stopping"
         if not self.receiver.ready or not self._directory.ready:
             return "flows and secrets are not read to their end"
@@ -120,8 +122,8 @@ class Ingest:
                 )
 
 
-def make_asgi(ingest: Ingest) -> Any:
-    """The hot route first; everything else is FastAPI's."""
+def make_around(ingest: Ingest) -> FastAPI:
+    """All that is not the hot route."""
     around = FastAPI(
         openapi_url=None, telemetry={"tracing": False, "metrics": False, "logs": False}
     )  # no spans of probes, and of no query
@@ -135,41 +137,50 @@ def make_asgi(ingest: Ingest) -> Any:
         problem = ingest.not_ready()
         return PlainTextResponse(f"{problem or 'ok'}\n", status_code=503 if problem else 200)
 
-    receiver = ingest.receiver
-
-    def app(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        if scope["type"] == "http" and scope["path"].startswith(PATH):
-            return receiver(scope, receive, send)
-        return around(scope, receive, silently(send))
-
-    return app
+    return around
 
 
-def silently(send: Send) -> Send:
-    async def send_silently(message: MutableMapping[str, Any]) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [SILENT, *message["headers"]]
-        await send(message)
+class Routes:
+    """The hot route, and everything else; what is answered below /webhooks/ is counted."""
 
-    return send_silently
+    def __init__(self, receiver: Receiver, around: Asgi) -> None:
+        self._receiver = receiver
+        self._around = around
+        self._answers: dict[int, int] = defaultdict(int)
+        self._answering_s = 0.0
+        measuring.read(metrics.ANSWERS, self._readings)
+        measuring.read(metrics.ANSWERING, lambda: [(self._answering_s, {})])
+
+    def _route(self, request: Request) -> Route:
+        return self._receiver if request.path.startswith(PATH) else self._around
+
+    def admit(self, request: Request) -> Answer | None:
+        return self._route(request).admit(request)
+
+    def accept(self, request: Request) -> None:
+        self._route(request).accept(request)
+
+    def answered(self, request: Request, answer: Answer, took_s: float) -> None:
+        if request.path.startswith(WEBHOOKS):
+            self._answers[answer.status] += 1
+            self._answering_s += took_s
+
+    def _readings(self) -> list[measuring.Reading]:
+        return [(count, {metrics.STATUS: str(status)}) for status, count in self._answers.items()]
 
 
-def make_server(ingest: Ingest, settings: IngestSettings, port: int) -> Server:
-    """granian, because it has a deadline for headers."""
-    return Server(
-        make_asgi(ingest),
-        address=settings.http_host,
-        port=port,
-        interface=Interfaces.ASGINL,
-        http=HTTPModes.http1,
-        http1_settings=HTTP1Settings(
-            header_read_timeout=int(settings.header_deadline_s * 1000), max_buffer_size=MAX_HEADER_BYTES
-        ),
-        websockets=False,
-        backlog=BACKLOG,
-        backpressure=settings.max_connections,
-        log_enabled=False,
+def make_server(ingest: Ingest, settings: IngestSettings) -> Server:
+    limits = Limits(
+        body_bytes=settings.max_body_bytes,
+        buffered_bytes=settings.max_buffered_bytes,
+        head_deadline_s=settings.header_deadline_s,
+        body_deadline_s=settings.body_deadline_s,
+        connections=settings.max_connections,
     )
+    routes = Routes(ingest.receiver, Asgi(make_around(ingest)))
+    server = Server(routes, limits, host=settings.http_host, port=settings.http_port)
+    measuring.read(metrics.IN_FLIGHT, lambda: [(server.in_flight, {})])
+    return server
 
 
 async def serve(settings: IngestSettings) -> None:
@@ -180,23 +191,19 @@ async def serve(settings: IngestSettings) -> None:
     ingest = Ingest(settings, SystemClock())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, ingest.stop.set)
-    port = settings.http_port or free_port(settings.http_host)
-    server = make_server(ingest, settings, port)
-    serving = asyncio.create_task(server.serve())
+    server = make_server(ingest, settings)
+    server.start()
     aside = [asyncio.create_task(ingest.summarize())]
     try:
         await ingest.start()
         aside.append(asyncio.create_task(ingest.reporter.run()))
         rarely_collect()
-        log.info("serving", host=settings.http_host, port=port)
+        log.info("serving", host=settings.http_host, port=server.port)
         async with serving_metrics(settings, ready=ingest.not_ready):
-            stopped = asyncio.create_task(ingest.stop.wait())
-            await asyncio.wait([serving, stopped], return_when=asyncio.FIRST_COMPLETED)
-            await ingest.say_farewell(port)
+            await ingest.stop.wait()
+            await ingest.say_farewell(server)
     finally:
-        server.stop()  # type: ignore[no-untyped-call]  # granian declares no types here
-        await asyncio.gather(serving, return_exceptions=True)
-        await ingest.drain()
+        server.close()
         for task in aside:
             task.cancel()
         await ingest.close()

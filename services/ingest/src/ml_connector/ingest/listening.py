@@ -10,7 +10,6 @@ import contextlib
 import ctypes
 import socket
 import struct
-from pathlib import Path
 from typing import Final
 
 _SO_ATTACH_FILTER: Final = 26
@@ -28,15 +27,9 @@ _DROP_SYN: Final = b"".join(
 )
 
 
-def refuse_newcomers(port: int) -> None:
-    """On our own listening sockets of this port. Where the kernel has no such filters, closing must do."""
+def refuse_newcomers(listener: socket.socket) -> None:
+    """Where the kernel has no such filters, closing must do."""
     code = ctypes.create_string_buffer(_DROP_SYN, len(_DROP_SYN))
     program = struct.pack("HP", len(_DROP_SYN) // 8, ctypes.addressof(code))
-    for entry in Path("/proc/self/fd").iterdir():  # the server keeps its socket to itself
-        with contextlib.suppress(OSError):
-            found = socket.socket(fileno=int(entry.name))
-            try:
-                if found.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) and found.getsockname()[1] == port:
-                    found.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
-            finally:
-                found.detach()  # it is not ours to close
+    with contextlib.suppress(OSError):
+        listener.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)

@@ -24,7 +24,7 @@ class IngestSettings(Settings):
         int, Field(ge=1024, description="bodies that are being received, all together; beyond it 503")
     ] = 64 * 1024 * 1024
     max_connections: Annotated[
-        int, Field(ge=1, description="connections that are served at once; more wait to be accepted")
+        int, Field(ge=1, description="connections at once; beyond it who came first and sent nothing good is ended")
     ] = 16_384
     trusted_proxies: Annotated[
         tuple[IPvAnyNetwork, ...],
