@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ml_connector.admin.webhooks.ingests import LISTEN_S, LIVE_S, Ingests
+from ml_connector.admin.webhooks.pushes import pushes_of
 from ml_connector.admin.webhooks.refusals import RECENT_MS, Refusals, refusals_of
 from ml_connector.common.asking import TOLD_EVERY_S, AtIngest, AtTheDoor, CheckResult, Refused, Why
 from ml_connector.common.clock import ManualClock
@@ -147,3 +148,23 @@ def test_refused_since_the_last_good_one_is_a_failure(
 
     assert found.result == result
     assert bool(found.fix) == (result != "ok")
+
+
+@pytest.mark.parametrize(
+    ("pushed_ms", "refused_ms", "why", "result", "says"),
+    [
+        (0, 0, "secret", "ok", "none came since"),
+        (5, 0, "secret", "ok", "pushed a change at 1970"),
+        (9, 5, "secret", "ok", "pushed a change"),
+        (5, 9, "secret", "warning", "with another secret"),
+        (0, 9, "address", "warning", "not allowed"),
+        (0, 9, "no_secret", "warning", "without the secret"),
+    ],
+)
+def test_the_last_push_says_how_it_stands(pushed_ms: int, refused_ms: int, why: Why, result: str, says: str) -> None:
+    refused = (Refused(why, 1, refused_ms),) if refused_ms else ()
+
+    found = pushes_of([AtTheDoor(pushed_ms=pushed_ms, pushes_refused=refused), AtTheDoor()], now_ms=1_000)
+
+    assert (found.check, found.result) == ("ingest.pushes", result)
+    assert says in found.says

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ml_connector.common.asking import Why
 from ml_connector.common.credentials import BasicKey, HmacKey, WebhookBasic, WebhookHmac
 from ml_connector.ingest.doors import Counts
-from ml_connector.ingest.report import MOST_FLOWS, told
+from ml_connector.ingest.report import MOST_FLOWS, told, with_pushes
 from ml_connector.ingest.verify import BasicProof, HmacProof, Proof, refused_for, verified_by
 
 BODY = b"{}"
@@ -75,3 +75,17 @@ def test_message_stays_small_and_holds_the_last_refusals(order: list[int]) -> No
     found = told({"flow-0": ("basic:a", "basic:b")}, counts)
 
     assert set(found) == {"flow-0", *(f"flow-{number}" for number in range(50, MOST_FLOWS + 50))}
+
+
+def test_what_netsuite_pushed_is_told_beside_the_deliveries() -> None:
+    delivering, pushing = Counts(accepted=3, accepted_ms=5), Counts(accepted=1, accepted_ms=6)
+    delivering.refuse("basic", 7)
+    pushing.refuse("secret", 8)
+
+    found = with_pushes(told({}, {"a": delivering}), {"a": pushing, "b": pushing, "silent": Counts()})
+
+    assert set(found) == {"a", "b"}
+    assert ([one.why for one in found["a"].refused], found["a"].pushed_ms) == (["basic"], 6)
+    assert (
+        [one.why for one in found["a"].pushes_refused] == [one.why for one in found["b"].pushes_refused] == ["secret"]
+    )

@@ -27,7 +27,10 @@ vault = typer.Typer(help="Key-encryption keys.", no_args_is_help=True)
 
 Owner = Annotated[str, typer.Argument(help="flow/<flow>, pipedrive/<company> or netsuite/<account>.")]
 Name = Annotated[
-    str, typer.Argument(help="webhook-hmac, webhook-basic, api-token, oauth2-client, oauth2, oauth2-m2m or tba.")
+    str,
+    typer.Argument(
+        help="webhook-hmac, webhook-basic, netsuite-push, api-token, oauth2-client, oauth2, oauth2-m2m or tba."
+    ),
 ]
 Why = Annotated[str, typer.Option("--reason", help="Why. It is recorded with your name.")]
 Expect = Annotated[int | None, typer.Option(help="Only if this version is stored now (0: only if there is none).")]

@@ -24,6 +24,8 @@ Why = Literal[
     "no_basic",
     "basic",  # another user or password
     "address",  # not of a network that may deliver
+    "no_secret",  # a push without the shared secret
+    "secret",  # a push with another one
 ]
 
 INGEST: Final = "ingest/"  # begins the keys of what ingest tells of itself
@@ -149,6 +151,8 @@ class AtTheDoor(msgspec.Struct, frozen=True, omit_defaults=True):
     accepted_ms: int = 0  # the last; 0: none since the process began
     refused: tuple[Refused, ...] = ()
     unavailable_ms: tuple[int, int] | None = None  # of those lately that could not be stored, the first and the last
+    pushed_ms: int = 0  # the last push of NetSuite's that was accepted
+    pushes_refused: tuple[Refused, ...] = ()
 
 
 class AtIngest(Wire, frozen=True):

@@ -10,6 +10,7 @@ from ml_connector.common.addresses import host_of
 from ml_connector.common.certificates import Certificate
 from ml_connector.common.errors import AddressRefused, Malformed, SecretUnreadable
 
+LEAST_SECRET = 24  # characters of a secret that is sent as it is
 LIVE_KEYS = 2  # an old and a new one, while a rotation is under way
 
 
@@ -73,6 +74,27 @@ class WebhookBasic(Credential, frozen=True):
 
     def check(self) -> None:
         _at_most_two(self.NAME, self.keys)
+
+
+class PushKey(msgspec.Struct, frozen=True):
+    id: str
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"PushKey(id={self.id!r})"
+
+
+class NetsuitePush(Credential, frozen=True):
+    """Secrets, one of which a script in NetSuite sends with what it tells of changes."""
+
+    NAME: ClassVar[str] = "netsuite-push"
+    OWNER: ClassVar[str] = "flow"
+    keys: tuple[PushKey, ...]
+
+    def check(self) -> None:
+        _at_most_two(self.NAME, self.keys)
+        if any(len(key.secret) < LEAST_SECRET or not key.secret.isascii() for key in self.keys):
+            raise SecretUnreadable(f"{self.NAME}: a secret has at least {LEAST_SECRET} characters, all of them ASCII")
 
 
 class ApiToken(Credential, frozen=True):
@@ -169,7 +191,8 @@ class NetsuiteTba(Credential, frozen=True):
 
 # What a person may store.
 KINDS: dict[str, type[Credential]] = {
-    kind.NAME: kind for kind in (WebhookHmac, WebhookBasic, ApiToken, OAuthClient, OAuthGrant, NetsuiteM2M, NetsuiteTba)
+    kind.NAME: kind
+    for kind in (WebhookHmac, WebhookBasic, NetsuitePush, ApiToken, OAuthClient, OAuthGrant, NetsuiteM2M, NetsuiteTba)
 }
 
 

@@ -47,6 +47,7 @@ from ml_connector.admin.watch import Watch
 from ml_connector.admin.web import make_asgi, make_server
 from ml_connector.admin.webhooks.ask import FlowWebhooks
 from ml_connector.admin.webhooks.ingests import Ingests
+from ml_connector.admin.webhooks.pushes import PushLooks
 from ml_connector.admin.webhooks.refusals import Refusals
 from ml_connector.admin.webhooks.rotate import Parts, WebhookRotation
 from ml_connector.common import logs, measuring, metrics, telemetry, topics
@@ -159,7 +160,15 @@ def _services(on: Ground, jobs: Jobs, books: Books) -> Services:
         secrets=secrets,
         secret_looks=SecretLooks(database),
         rotation=Rotation(database, materializer, vault, clock),
-        checks=Checks(looks, on.owners, looks=(Stops(database).look, Refusals(on.ingests, clock).look)),
+        checks=Checks(
+            looks,
+            on.owners,
+            looks=(
+                Stops(database).look,
+                Refusals(on.ingests, clock).look,
+                PushLooks(on.ingests, database, clock).look,
+            ),
+        ),
         webhooks=webhooks,
         webhook_rotation=WebhookRotation(parts, clock, old_key_s=settings.admin_old_key_s),
         connects=Connects(

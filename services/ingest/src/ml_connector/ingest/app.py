@@ -14,6 +14,7 @@ from fastapi.responses import PlainTextResponse
 from ml_connector.common import logs, measuring, metrics, telemetry, topics
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.directory import Directory
+from ml_connector.common.drift import MOST_PUSHED_BYTES
 from ml_connector.common.errors import ConnectorError, InvalidSettings, MustStop
 from ml_connector.common.health import serving_metrics
 from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
@@ -26,7 +27,8 @@ from ml_connector.ingest.http.asgi import Asgi
 from ml_connector.ingest.http.request import Request, Route
 from ml_connector.ingest.http.server import Limits, Server
 from ml_connector.ingest.publish import Publisher
-from ml_connector.ingest.receive import PATH, Receiver
+from ml_connector.ingest.push_doors import PushDoors
+from ml_connector.ingest.receive import PATH, PUSH_PATH, Receiver
 from ml_connector.ingest.report import Reporter
 from ml_connector.ingest.settings import IngestSettings
 
@@ -49,7 +51,10 @@ class Ingest:
         )
         self._directory = Directory(settings)
         self._doors = Doors(self._directory)
-        self.reporter = Reporter(self._doors, self._producer, clock, prefix=settings.topic_prefix)
+        self._push_doors = PushDoors(self._directory)
+        self.reporter = Reporter(
+            self._doors, self._producer, clock, prefix=settings.topic_prefix, pushes=self._push_doors.counts
+        )
         self._directory.on_change(self.reporter.changed)
         self.receiver = Receiver(
             self._doors,
@@ -59,19 +64,32 @@ class Ingest:
             ack_deadline_s=settings.ack_deadline_s,
             trusted_proxies=settings.trusted_proxies,
         )
+        self.pushes = Receiver(
+            self._push_doors,
+            Publisher(self._producer, prefix=settings.topic_prefix, topic=topics.NETSUITE_REQUESTS),
+            clock,
+            self._give_up,
+            ack_deadline_s=settings.ack_deadline_s,
+            trusted_proxies=settings.trusted_proxies,
+            path=PUSH_PATH,
+            most_bytes=MOST_PUSHED_BYTES,
+        )
         self.stop = asyncio.Event()
         self.stopping = False
         self.failure: MustStop | None = None
 
     async def start(self) -> None:
         settings = self._settings
-        events = TopicSpec(topics.EVENTS.full_name(settings.topic_prefix), settings.partitions, {})
-        await asyncio.to_thread(refuse_other_partitions, settings.kafka(), [events])
+        specs = [
+            TopicSpec(topic.full_name(settings.topic_prefix), settings.partitions, {})
+            for topic in (topics.EVENTS, topics.NETSUITE_REQUESTS)
+        ]
+        await asyncio.to_thread(refuse_other_partitions, settings.kafka(), specs)
         self._producer.start()
         measuring.read(metrics.DELIVERIES, self._doors.readings)
         await self._directory.start(Deadline.after(self._clock, START_DEADLINE_S))
         await self.reporter.tell()  # before the first delivery: who rotates a key must know whom to wait for
-        self.receiver.ready = True
+        self.receiver.ready = self.pushes.ready = True
 
     async def say_farewell(self, server: Server) -> None:
         """Not ready, and each answer ends its connection; then nobody new is let in, and who is in gets an answer."""
@@ -141,10 +159,11 @@ def make_around(ingest: Ingest) -> FastAPI:
 
 
 class Routes:
-    """The hot route, and everything else; what is answered below /webhooks/ is counted."""
+    """The hot route, that of pushes, and everything else; what is answered below /webhooks/ is counted."""
 
-    def __init__(self, receiver: Receiver, around: Asgi) -> None:
+    def __init__(self, receiver: Receiver, pushes: Receiver, around: Asgi) -> None:
         self._receiver = receiver
+        self._pushes = pushes
         self._around = around
         self._answers: dict[int, int] = defaultdict(int)
         self._answering_s = 0.0
@@ -152,7 +171,9 @@ class Routes:
         measuring.read(metrics.ANSWERING, lambda: [(self._answering_s, {})])
 
     def _route(self, request: Request) -> Route:
-        return self._receiver if request.path.startswith(PATH) else self._around
+        if request.path.startswith(PATH):
+            return self._receiver
+        return self._pushes if request.path.startswith(PUSH_PATH) else self._around
 
     def admit(self, request: Request) -> Answer | None:
         return self._route(request).admit(request)
@@ -177,7 +198,7 @@ def make_server(ingest: Ingest, settings: IngestSettings) -> Server:
         body_deadline_s=settings.body_deadline_s,
         connections=settings.max_connections,
     )
-    routes = Routes(ingest.receiver, Asgi(make_around(ingest)))
+    routes = Routes(ingest.receiver, ingest.pushes, Asgi(make_around(ingest)))
     server = Server(routes, limits, host=settings.http_host, port=settings.http_port)
     measuring.read(metrics.IN_FLIGHT, lambda: [(server.in_flight, {})])
     return server

@@ -1,18 +1,19 @@
-"""Put a verified event into `pipedrive.events`; the broker's word is awaited."""
+"""Put what was verified into its topic; the broker's word is awaited."""
 
 from __future__ import annotations
 
 from ml_connector.common import topics
 from ml_connector.common.headers import Headers
 from ml_connector.common.kafka.producer import Done, Producer
+from ml_connector.common.topics import Topic
 
 
 class Publisher:
     """One produce, one path: everything that was verified goes here."""
 
-    def __init__(self, producer: Producer, *, prefix: str) -> None:
+    def __init__(self, producer: Producer, *, prefix: str, topic: Topic = topics.EVENTS) -> None:
         self._producer = producer
-        self._topic = topics.EVENTS.full_name(prefix)
+        self._topic = topic.full_name(prefix)
 
     def publish(self, key: bytes, body: bytes, headers: Headers, done: Done) -> None:
         """`done` hears when all in-sync replicas have it, or why not. Raises QueueFull, Fenced or ProducerFatal.

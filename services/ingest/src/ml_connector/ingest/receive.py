@@ -6,7 +6,7 @@ Never: decoding the body, answering 2xx before the broker has it, answering 401 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from opentelemetry.trace import SpanKind
 
@@ -15,7 +15,7 @@ from ml_connector.common.clock import Clock
 from ml_connector.common.errors import ConnectorError, DeliveryFailed, MustStop, TryLater
 from ml_connector.common.logs import get_logger
 from ml_connector.ingest.address import FORWARDED_FOR, Network, client_address
-from ml_connector.ingest.doors import Door, Doors
+from ml_connector.ingest.doors import Door
 from ml_connector.ingest.http.answer import Answer, answer, refusal
 from ml_connector.ingest.http.request import Request
 from ml_connector.ingest.publish import Publisher
@@ -25,6 +25,7 @@ from ml_connector.ingest.verify import refused_for, verified_by
 log = get_logger()
 
 PATH: Final = "/webhooks/pipedrive/"
+PUSH_PATH: Final = "/webhooks/netsuite/"
 RETRY_AFTER: Final = (b"retry-after", b"5")
 
 ACCEPTED: Final = answer(204)
@@ -32,14 +33,21 @@ UNPROVED: Final = refusal(401, "not signed as this flow demands")
 UNKNOWN: Final = refusal(404, "no such flow")
 NO_POST: Final = refusal(405, "use POST", (b"allow", b"POST"))
 NO_LENGTH: Final = refusal(411, "send a content-length")
+LARGE: Final = refusal(413, "the body is too large")
 ENCODED: Final = refusal(415, "send the body as it is, without a content-encoding")
 STARTING: Final = refusal(503, "starting", RETRY_AFTER)
 NOT_READY: Final = refusal(503, "this flow is not ready", RETRY_AFTER)
 NOT_STORED: Final = refusal(503, "not stored, please send again", RETRY_AFTER)
 
 
+class Doors(Protocol):
+    def find(self, name: str) -> Door | None:
+        """None: there is no such flow, or nobody may deliver to it so."""
+        ...
+
+
 class Receiver:
-    """`POST /webhooks/pipedrive/{flow}`, a handler for the HTTP server."""
+    """`POST <path>{flow}`, a handler for the HTTP server."""
 
     def __init__(
         self,
@@ -50,8 +58,12 @@ class Receiver:
         *,
         ack_deadline_s: float,
         trusted_proxies: tuple[Network, ...] = (),
+        path: str = PATH,
+        most_bytes: int | None = None,
     ) -> None:
-        """`give_up`: hears that this process will not publish any more."""
+        """`give_up`: hears that this process will not publish any more. `most_bytes`: fewer than the server takes."""
+        self._path = path
+        self._most_bytes = most_bytes
         self._give_up = give_up
         self._clock = clock
         self._publisher = publisher
@@ -65,7 +77,7 @@ class Receiver:
             return NO_POST
         if not self.ready:
             return STARTING
-        door = self._doors.find(request.path[len(PATH) :])
+        door = self._doors.find(request.path[len(self._path) :])
         if door is None or not self._may_come(door, request):  # a stranger does not learn which flows there are
             return UNKNOWN
         measured = False
@@ -78,9 +90,11 @@ class Receiver:
 
     def accept(self, request: Request) -> None:
         received_at_ms = self._clock.now_ms()
-        door = self._doors.find(request.path[len(PATH) :])
+        door = self._doors.find(request.path[len(self._path) :])
         if door is None:
             request.answer(UNKNOWN)
+        elif self._most_bytes is not None and len(request.body) > self._most_bytes:
+            request.answer(LARGE)
         elif door.problem is not None:
             door.counts.turn_away(received_at_ms)
             request.answer(NOT_READY)

@@ -9,7 +9,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import uuid
+from collections.abc import Callable
 from typing import Final
+
+import msgspec
 
 from ml_connector.common import topics
 from ml_connector.common.asking import INGEST, TOLD_EVERY_S, AtIngest, AtTheDoor
@@ -30,7 +33,17 @@ MOST_FLOWS: Final = 200  # of those that only refused, in one message: some 20 K
 class Reporter:
     """`tell` at the start and, with `left`, at the end; `run` between."""
 
-    def __init__(self, doors: Doors, producer: Producer, clock: Clock, *, prefix: str) -> None:
+    def __init__(
+        self,
+        doors: Doors,
+        producer: Producer,
+        clock: Clock,
+        *,
+        prefix: str,
+        pushes: Callable[[], dict[str, Counts]] = dict,
+    ) -> None:
+        """`pushes`: by flow, what was pushed."""
+        self._pushes = pushes
         self.instance = f"{socket.gethostname()}-{uuid.uuid4().hex[:6]}"
         self._doors = doors
         self._producer = producer
@@ -58,7 +71,7 @@ class Reporter:
         said = AtIngest(
             instance=self.instance,
             at_ms=self._clock.now_ms(),
-            flows=told(keys, self._doors.counts()),
+            flows=with_pushes(told(keys, self._doors.counts()), self._pushes()),
             began_ms=self._began_ms,
             left=left,
         )
@@ -86,3 +99,15 @@ def told(keys: dict[str, tuple[str, ...]], counts: dict[str, Counts]) -> dict[st
     refusing = [flow for flow, counted in counts.items() if counted.last_ms and flow not in keys]
     refusing.sort(key=lambda flow: counts[flow].last_ms, reverse=True)
     return {flow: counts.get(flow, Counts()).told(keys.get(flow, ())) for flow in (*keys, *refusing[:MOST_FLOWS])}
+
+
+def with_pushes(flows: dict[str, AtTheDoor], pushes: dict[str, Counts]) -> dict[str, AtTheDoor]:
+    """All flows that were pushed something, the last of them first."""
+    seen = {flow: counts.told(()) for flow, counts in pushes.items() if counts.accepted or counts.reasons}
+    newest = sorted(seen, key=lambda flow: seen[flow].accepted_ms, reverse=True)[:MOST_FLOWS]
+    return flows | {
+        flow: msgspec.structs.replace(
+            flows.get(flow, AtTheDoor()), pushed_ms=seen[flow].accepted_ms, pushes_refused=seen[flow].refused
+        )
+        for flow in newest
+    }

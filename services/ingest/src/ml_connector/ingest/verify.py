@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from ml_connector.common.asking import Why
-from ml_connector.common.credentials import WebhookBasic, WebhookHmac
+from ml_connector.common.credentials import NetsuitePush, WebhookBasic, WebhookHmac
 
 Headers = Iterable[tuple[bytes, bytes]]
 
@@ -22,6 +22,7 @@ SIGNATURE: Final = (
     b"x-pipedrive-signature"  # lowercase hex of HMAC-SHA256(secret, raw body); facts/pipedrive.md section 6
 )
 AUTHORIZATION: Final = b"authorization"
+SHARED_SECRET: Final = b"x-netsuite-shared-secret"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,30 @@ class BasicProof:
         return "basic" if _credentials(_only(headers, AUTHORIZATION)) else "no_basic"
 
 
-Proof = HmacProof | BasicProof
+@dataclass(frozen=True, slots=True)
+class SecretProof:
+    """`X-NetSuite-Shared-Secret`, exactly one, that is one of the live secrets: for what NetSuite's scripts push."""
+
+    keys: tuple[tuple[str, bytes], ...]
+
+    @classmethod
+    def of(cls, credential: NetsuitePush) -> SecretProof:
+        return cls(tuple((key.id, key.secret.encode()) for key in credential.keys))
+
+    def check(self, headers: Headers, body: bytes) -> str | None:
+        """`secret:<key id>`, or None."""
+        given = _only(headers, SHARED_SECRET)
+        found: str | None = None
+        for key_id, secret in self.keys:
+            if hmac.compare_digest(secret, given):
+                found = f"secret:{key_id}"
+        return found
+
+    def lacks(self, headers: Headers) -> Why:
+        return "secret" if _only(headers, SHARED_SECRET) else "no_secret"
+
+
+Proof = HmacProof | BasicProof | SecretProof
 
 
 def verified_by(proofs: tuple[Proof, ...], headers: Headers, body: bytes) -> str | None:

@@ -22,6 +22,8 @@ _SAYS: Final[dict[Why, str]] = {
     "no_basic": "without HTTP Basic",
     "basic": "with a wrong user or password",
     "address": "from an address that is not in allow_from",
+    "no_secret": "without the secret",
+    "secret": "with another secret",
 }
 _RELAY: Final = (
     "Pipedrive itself does not sign, it only offers HTTP Basic: put a relay that signs in front of ingest "
@@ -34,6 +36,8 @@ _FIXES: Final[dict[Why, str]] = {
     "no_basic": "install the webhooks anew (`mlc webhooks install`), after removing those that have no user",
     "basic": "give the webhooks the user and password of the flow: `mlc webhooks rotate`",
     "address": "name the sender's network in pipedrive.webhook.allow_from, and our proxies in MLC_TRUSTED_PROXIES",
+    "no_secret": "only pushes of NetSuite have one",
+    "secret": "only pushes of NetSuite have one",
 }
 
 
@@ -80,8 +84,8 @@ def refusals_of(doors: Iterable[AtTheDoor], now_ms: int) -> Finding:
         return Finding("ingest.deliveries", "ok", "none was refused in the last hour")
     last = max(refused, key=lambda one: one.last_ms)
     accepted_ms = max(door.accepted_ms for door in doors)
-    since = f"the last at {_moment(last.last_ms)}; "
-    since += f"one was accepted at {_moment(accepted_ms)}" if accepted_ms else "none was accepted"
+    since = f"the last at {moment(last.last_ms)}; "
+    since += f"one was accepted at {moment(accepted_ms)}" if accepted_ms else "none was accepted"
     says = f"refused since ingest was started: {', '.join(_counted(refused))}; {since}"
     result: CheckResult = "warning" if accepted_ms > last.last_ms else "failed"
     return Finding("ingest.deliveries", result, says, _FIXES[last.why])
@@ -95,5 +99,5 @@ def _counted(refused: Iterable[Refused]) -> list[str]:
     return [f"{count} {_SAYS[why]}" for why, count in sorted(counts.items(), key=lambda pair: -pair[1])]
 
 
-def _moment(at_ms: int) -> str:
+def moment(at_ms: int) -> str:
     return time.strftime("%Y-%m-%d %H:%M:%SZ", time.gmtime(at_ms / 1000))
