@@ -34,11 +34,11 @@ seen: dict[str, set[int]] = defaultdict(set)
 class Target:
     """Where it runs, and ids of what is there."""
 
-    def __init__(self, operating: Operating, letters: list[str], replay: str, sync: str) -> None:
+    def __init__(self, operating: Operating, letters: list[str], replay: str, jobs: tuple[str, str]) -> None:
         self.url = operating.stack.urls["admin"]
         self.headers = {"authorization": str(operating.api_of(ADMIN, role="admin").http.headers["authorization"])}
         self.flow = operating.stack.flow_document()
-        self.letters, self.replay, self.sync = letters, replay, sync
+        self.letters, self.replay, (self.sync, self.reconcile) = letters, replay, jobs
         self._cases = Counter[str]()
 
     def aim(self, case: schemathesis.Case[Any]) -> None:
@@ -54,8 +54,8 @@ class Target:
                 case.path_parameters[name] = known[self._cases[label] % len(known)]
         if "flow" in case.path_parameters:
             case.path_parameters |= {"flow": FLOW, "version": 1}
-        if case.operation.path.startswith("/v1/syncs"):
-            self._aim_at_sync(case)
+        if case.operation.path.startswith(("/v1/syncs", "/v1/reconciles")):
+            self._aim_at_job(case)
         if isinstance(case.body, dict) and "document" in case.body:
             case.body["document"] = self.flow
         if "company" in case.path_parameters:
@@ -69,20 +69,15 @@ class Target:
         if isinstance(case.body, dict) and isinstance(case.body.get("selection"), dict):
             case.body["selection"] = {"ids": [*self.letters]}
 
-    def _aim_at_sync(self, case: schemathesis.Case[Any]) -> None:
+    def _aim_at_job(self, case: schemathesis.Case[Any]) -> None:
         """Of what is asked for most would contradict itself."""
+        is_sync = case.operation.path.startswith("/v1/syncs")
         if "job_id" in case.path_parameters:
-            case.path_parameters["job_id"] = self.sync
-        if isinstance(case.body, dict) and "mode" in case.body:
-            case.body |= {
-                "flow": FLOW,
-                "mode": "full",
-                "since": "",
-                "until": "",
-                "ids": [],
-                "entities": [],
-                "token_share": 0.5,
-            }
+            case.path_parameters["job_id"] = self.sync if is_sync else self.reconcile
+        if isinstance(case.body, dict) and "flow" in case.body:
+            case.body |= {"flow": FLOW, "ids": [], "entities": [], "token_share": 0.5}
+            if is_sync:
+                case.body |= {"mode": "full", "since": "", "until": ""}
 
     def _aim_at_secret(self, case: schemathesis.Case[Any]) -> None:
         """What is set belongs to no flow; what is in use is not deleted."""
@@ -101,7 +96,8 @@ async def target() -> AsyncIterator[Target]:
         await operating.api_of(ADMIN, role="admin").put(f"/secrets/pipedrive/{COMPANY}/oauth2-client", client)
         made = await operating.api.replay({"ids": letters[:1]}, draft=True)
         sync = (await operating.api.post("/syncs", {"flow": FLOW, "mode": "full"}))["sync"]
-        yield Target(operating, letters, made["id"], sync["id"])
+        reconcile = (await operating.api.post("/reconciles", {"flow": FLOW}))["reconcile"]
+        yield Target(operating, letters, made["id"], (sync["id"], reconcile["id"]))
 
 
 @each_operation(schema)

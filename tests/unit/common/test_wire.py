@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from ml_connector.common.codec import Wire, decode_json
-from ml_connector.common.comparing import Compare, Compared, Difference, Expected, FieldDifference, Unmapped
+from ml_connector.common.comparing import Census, Compare, Compared, Difference, Expected, FieldDifference, Unmapped
 from ml_connector.common.drift import Poll, Polled, PollStop
 from ml_connector.common.errors import Malformed, UnknownSchema
 from ml_connector.common.flows import ActiveFlow, FlowVersion
@@ -219,6 +219,18 @@ EXAMPLES: dict[str, Wire] = {
         equal=1,
         differences=(Difference("7", "pd-person-7", "missing", causes=("deleted",), did="asserted"),),
         drift=True,
+    ),
+    "census": Census(
+        job_id="j1",
+        flow="acme-eu",
+        account="1234567_SB1",
+        entity="person",
+        page=-1,
+        at_ms=9,
+        began_ms=5,
+        above=7,
+        up_to=70,
+        covered=b"packed",
     ),
     "compared": Compared(
         job_id="j1",

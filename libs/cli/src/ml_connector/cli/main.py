@@ -17,10 +17,23 @@ import typer
 from rich.table import Table
 
 from ml_connector.cli import accounting as books
-from ml_connector.cli import dlq, flows, netsuite, pipedrive, records, replays, schedules, secrets, syncs, webhooks
+from ml_connector.cli import (
+    dlq,
+    flows,
+    netsuite,
+    pipedrive,
+    reconciles,
+    records,
+    replays,
+    schedules,
+    secrets,
+    syncs,
+    webhooks,
+)
 from ml_connector.cli import tail as tailing
 from ml_connector.cli.doctor import doctor
 from ml_connector.cli.reading import newest_by_key
+from ml_connector.cli.reconciling import reconcile
 from ml_connector.cli.running import borrow
 from ml_connector.cli.say import USAGE, err, fail, out, plainly
 from ml_connector.cli.stack import ALL, StackOptions
@@ -52,12 +65,14 @@ for name, group in {
     "replay": replays.app,
     "syncs": syncs.app,
     "schedule": schedules.app,
+    "reconciles": reconciles.app,
     "record": records.app,
     "trial": trial,
 }.items():
     app.add_typer(group, name=name)
 app.command("token")(records.token)
 app.command("sync")(sync)
+app.command("reconcile")(reconcile)
 app.command("doctor")(doctor)
 
 

@@ -111,7 +111,7 @@ def begin(body: Mapping[str, Any], start: Start, *, as_json: bool) -> None:
         if start.dry_run:
             return
         if not start.yes:
-            _ask()
+            agreed()
         made = api.post("syncs", body)["sync"]
         if start.follow:
             see_through(api, made, as_json=as_json)
@@ -122,13 +122,19 @@ def begin(body: Mapping[str, Any], start: Start, *, as_json: bool) -> None:
             hint(f"to follow it: mlc syncs watch {made['id']}")
 
 
-def show_plan(plan: Answer) -> None:
-    """What each entity costs, all together, what that rests on, and what is in the way."""
+def show_plan(plan: Answer, unknown: str = "one an object", *, aside: bool = False) -> None:
+    """What each entity costs, all together, what that rests on, and what is in the way.
+
+    `unknown`: NetSuite's requests where nobody knows how many objects there are. `aside`: not on stdout.
+    """
+    if aside:
+        hint(f"{plan['tokens']} tokens, about {lasting(plan['seconds'])}")
+        return
     made = table("entity", "objects", "calls", "tokens", "NetSuite requests", rest="of them")
     for one in plan["entities"]:
         objects, requests = f"{_BOUNDS[one['bound']]} {one['objects']}", f"at most {one['netsuite_requests']}"
         if not one["objects"]:
-            objects, requests = "not known yet", "one an object"
+            objects, requests = "not known yet", unknown
         unchanged = f"{one['unchanged']} written before: none where nothing changed" if one["unchanged"] else ""
         add(made, one["entity"], objects, one["calls"], one["tokens"], requests, unchanged)
     show(made)
@@ -142,12 +148,13 @@ def show_plan(plan: Answer) -> None:
         err.print(f"careful: {one_line(text)}", style="yellow", markup=False)
 
 
-def _ask() -> None:
+def agreed() -> None:
+    """Ask. Raises typer.Exit unless the answer is yes."""
     try:
-        agreed = typer.confirm("start it?", err=True)
+        answer = typer.confirm("start it?", err=True)
     except typer.Abort:
         raise fail("nothing was started: nobody answered (--yes does not ask)") from None
-    if not agreed:
+    if not answer:
         raise fail("nothing was started")
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from ml_connector.common import cause
 from ml_connector.common.codec import Wire
-from ml_connector.common.covering import pack
+from ml_connector.common.covering import MAX_ID, pack
 from ml_connector.common.drift import ASSERT_JOB
 from ml_connector.common.generation import Generation
 from ml_connector.common.keys import Entity, RecordType, is_source_id, record_key
@@ -182,7 +182,7 @@ def not_compared(asked: Compare, at_ms: int, why: str) -> Compared:
         at_ms=at_ms,
         first_page=asked.first_page,
         records=len(asked.records),
-        covered=pack(int(one) for one in ids if is_source_id(one)),
+        covered=pack(int(one) for one in ids if is_source_id(one) and int(one) <= MAX_ID),
         unmapped=asked.unmapped,
         failed=why,
         drift=asked.drift,
@@ -191,6 +191,20 @@ def not_compared(asked: Compare, at_ms: int, why: str) -> Compared:
 
 def compared_key(asked: Compare | Compared) -> str:
     return str(ComparedKey(asked.job_id, asked.entity, asked.page, asked.part))
+
+
+def not_counted(asked: Census, at_ms: int, why: str) -> Compared:
+    return Compared(
+        job_id=asked.job_id,
+        flow=asked.flow,
+        account=asked.account,
+        entity=asked.entity,
+        page=asked.page,
+        part=1,
+        parts=1,
+        at_ms=at_ms,
+        failed=why,
+    )
 
 
 class ComparedKey(NamedTuple):

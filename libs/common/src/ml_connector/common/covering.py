@@ -9,12 +9,15 @@ from __future__ import annotations
 import zlib
 from array import array
 from collections.abc import Iterable
+from typing import Final
 
 from ml_connector.common.errors import Malformed
 
+MAX_ID: Final = 2**63 - 1
+
 
 def pack(ids: Iterable[int]) -> bytes:
-    """Of ids from 1 to 2**63 - 1, in any order. None are no bytes."""
+    """Of ids from 1 to MAX_ID, in any order. None are no bytes."""
     steps = bytearray()
     last = 0
     for one in sorted(set(ids)):

@@ -317,7 +317,6 @@ ActKind = Literal[
     "reconcile.pause",
     "reconcile.resume",
     "reconcile.cancel",
-    "reconcile.fix",
     "accounting.check",
     "flow.apply",
     "flow.activate",

@@ -31,10 +31,12 @@ from ml_connector.admin.migrate import bring_up_to_date
 from ml_connector.admin.outbox import Outbox
 from ml_connector.admin.owners import Owners
 from ml_connector.admin.reconcile.finish import Finishing
+from ml_connector.admin.reconcile.fix import Fixes
 from ml_connector.admin.replay.control import Replays
 from ml_connector.admin.replay.preview import Previews
 from ml_connector.admin.replay.run import Runner
 from ml_connector.admin.schedule.kinds import Kinds
+from ml_connector.admin.schedule.reconciles import ScheduledReconciles
 from ml_connector.admin.schedule.run import Scheduler
 from ml_connector.admin.schedule.syncs import ScheduledSyncs
 from ml_connector.admin.secrets.change import Secrets
@@ -117,7 +119,7 @@ def _jobs(on: Ground) -> Jobs:
     settings, database, materializer = on.settings, on.database, on.materializer
     replays = Replays(database, on.clock, same_failures=settings.admin_same_failures)
     syncs = Syncs(database, materializer, on.clock)
-    kinds: Kinds = {"sync": ScheduledSyncs(syncs)}
+    kinds: Kinds = {"sync": ScheduledSyncs(syncs), "reconcile": ScheduledReconciles(syncs)}
     finishing = Finishing(settings, database, on.producer, on.clock)
     return Jobs(
         kinds=kinds,
@@ -153,6 +155,7 @@ def _services(on: Ground, jobs: Jobs, books: Books) -> Services:
         replays=jobs.replays,
         syncs=jobs.syncs,
         kinds=jobs.kinds,
+        fixes=Fixes(database, jobs.syncs, materializer, clock),
         books=books,
         flows=Flows(database, materializer, Fits(on.owners).of, clock),
         flow_looks=looks,

@@ -24,7 +24,7 @@ from ml_connector.common.settings import Settings
 log = get_logger()
 
 AT_ONCE: Final = 4  # answers under way; who asks beyond that gets none
-_OTHERS: Final = frozenset({"compare", "poll", "poll-stop", "pushed"})  # `requests.py`, `pushes.py`
+_OTHERS: Final = frozenset({"compare", "census", "poll", "poll-stop", "pushed"})  # `requests.py`, `pushes.py`
 
 Answers = Callable[[str, int], Awaitable[Checked]]  # to a flow's name and the partition that was asked
 

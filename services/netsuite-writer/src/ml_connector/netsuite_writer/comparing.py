@@ -22,6 +22,7 @@ from ml_connector.common.logs import get_logger
 from ml_connector.common.traceparent import new_traceparent
 from ml_connector.common.wire import Observed
 from ml_connector.netsuite_writer import compare, drift, parents, readback, write
+from ml_connector.netsuite_writer.census import Counting
 from ml_connector.netsuite_writer.compare import Row, Should, Written
 from ml_connector.netsuite_writer.netsuite.client import Response
 from ml_connector.netsuite_writer.netsuite.reading import read_json
@@ -81,6 +82,7 @@ class Comparing:
         self._client = client
         self._queries = _Spare(client)
         self.polling = Polling(self._queries, store, clock)
+        self.counting = Counting(self._queries, store, clock)
         self._references = References(self._queries, clock)
         self._store = store
         self._clock = clock

@@ -8,10 +8,10 @@ woke up, and puts its record in doubt.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 
-from ml_connector.common.comparing import Compare, Compared, not_compared
+from ml_connector.common.comparing import Census, Compare, Compared, not_compared, not_counted
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.drift import Poll
 from ml_connector.common.errors import BadInput, Malformed, MustStop, TryLater, UnknownSchema
@@ -278,6 +278,16 @@ class Partition:
         except BadInput as error:
             return not_compared(asked, self._tools.clock.now_ms(), str(error))
         return await comparing.compare(asked, live)
+
+    async def count(self, asked: Census) -> AsyncIterator[Compared]:
+        """Raises TryLater; Malformed for ids that are none."""
+        try:
+            comparing, live = self._comparing(asked.flow, asked.account, asked.at_ms)
+        except BadInput as error:
+            yield not_counted(asked, self._tools.clock.now_ms(), str(error))
+            return
+        async for told in comparing.counting.count(asked, live):
+            yield told
 
     async def poll(self, poll: Poll) -> Page:
         """Raises TryLater."""

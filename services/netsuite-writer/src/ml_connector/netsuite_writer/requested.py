@@ -1,4 +1,5 @@
-"""Wire what is asked in `netsuite.requests` and must not get lost: comparisons and polls, urgent ones, pushes.
+"""Wire what is asked in `netsuite.requests` and must not get lost: comparisons, censuses and polls, urgent ones,
+pushes.
 
 What a person has just changed in NetSuite goes before walks over everything: it does not stand behind their requests.
 """
@@ -6,11 +7,11 @@ What a person has just changed in NetSuite goes before walks over everything: it
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 from ml_connector.common import topics
 from ml_connector.common.clock import Clock
-from ml_connector.common.comparing import COMPARE, Compare, Compared, not_compared
+from ml_connector.common.comparing import CENSUS, COMPARE, Census, Compare, Compared, not_compared, not_counted
 from ml_connector.common.directory import Directory
 from ml_connector.common.drift import POLL, POLL_STOP, Poll
 from ml_connector.common.errors import TryLater
@@ -18,6 +19,7 @@ from ml_connector.common.kafka.consumer import AssignedConsumer
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.syncing import is_urgent
+from ml_connector.netsuite_writer.censuses import Censuses
 from ml_connector.netsuite_writer.comparisons import Comparisons
 from ml_connector.netsuite_writer.partition import Partition
 from ml_connector.netsuite_writer.polling import Handed, Page, Pushed, failed
@@ -48,7 +50,8 @@ class Requested:
         polls = Polls(self._poll, sending.polled, sending.walk, sending.poll, clock)
         self._consumers = [self._consumer(name) for name in ("comparisons", "urgent", "pushes")]
         usual, urgent, pushes = self._consumers
-        works = {COMPARE: comparisons.answer, POLL: polls.answer, POLL_STOP: polls.stop}
+        censuses = Censuses(self._count, sending.compared, clock)
+        works = {COMPARE: comparisons.answer, CENSUS: censuses.answer, POLL: polls.answer, POLL_STOP: polls.stop}
         self._queues: tuple[RequestQueue | Pushes, ...] = (
             RequestQueue(usual, works, clock, takes=lambda record: not is_urgent(record.headers)),
             RequestQueue(urgent, {COMPARE: comparisons.answer}, clock, takes=lambda record: is_urgent(record.headers)),
@@ -83,6 +86,14 @@ class Requested:
         if not self._belongs(asked.account, partition):
             return not_compared(asked, self._clock.now_ms(), _misplaced(partition))
         return await self._owned(partition).compare(asked)
+
+    async def _count(self, asked: Census, partition: int) -> AsyncIterator[Compared]:
+        """Raises TryLater."""
+        if not self._belongs(asked.account, partition):
+            yield not_counted(asked, self._clock.now_ms(), _misplaced(partition))
+            return
+        async for told in self._owned(partition).count(asked):
+            yield told
 
     async def _poll(self, poll: Poll, partition: int) -> Page:
         """Raises TryLater."""

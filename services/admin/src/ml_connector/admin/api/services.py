@@ -21,6 +21,7 @@ from ml_connector.admin.letter_acts import LetterActs
 from ml_connector.admin.letter_bytes import LetterBytes
 from ml_connector.admin.materialize import Materializer
 from ml_connector.admin.outbox import Outbox
+from ml_connector.admin.reconcile.fix import Fixes
 from ml_connector.admin.replay.control import Replays
 from ml_connector.admin.schedule.kinds import Kinds
 from ml_connector.admin.secrets.change import Secrets
@@ -44,6 +45,7 @@ class Services:
     replays: Replays
     syncs: Syncs
     kinds: Kinds
+    fixes: Fixes
     books: Books
     flows: Flows
     flow_looks: FlowLooks

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -44,11 +44,12 @@ class Finishing:
 
     async def look(self, job: SyncJob) -> Change:
         """Raises DeliveryFailed."""
-        waits_for, entity = await asyncio.to_thread(self._next, job)
-        if waits_for:
+        stage = await asyncio.to_thread(self._stage, job)
+        if stage.waits_for:
             return {}
-        if entity is None:
+        if stage.to_count is None:
             return {"state": "done", "why": ""}
+        entity = stage.to_count
         requests = await asyncio.to_thread(self._requests, job, entity)
         account = job.account.encode()
         headers = {h.KIND: CENSUS, h.FLOW: job.flow.encode(), h.TRACEPARENT: new_traceparent().encode()}
@@ -57,10 +58,9 @@ class Finishing:
             await self._producer.send(self._topic, key=account, value=one.encode(), headers=headers, partition=place)
         return {"counted": {**job.counted, entity: len(requests)}}
 
-    def _next(self, job: SyncJob) -> tuple[str, Entity | None]:
-        """What is waited for, in words; or the entity whose records are to be counted now."""
+    def _stage(self, job: SyncJob) -> Stage:
         with self._database.read() as connection:
-            return awaited(connection, job), next((one for one in counts(job) if one not in job.counted), None)
+            return stage_of(connection, job)
 
     def _requests(self, job: SyncJob, entity: Entity) -> list[Census]:
         with self._database.read() as connection:
@@ -84,22 +84,26 @@ class Finishing:
         ]
 
 
-def counts(job: SyncJob) -> tuple[Entity, ...]:
-    """Of which entities all records are counted: not if only some objects were compared."""
-    return job.entities if job.mode == "full" else ()
+class Stage(NamedTuple):
+    """`waits_for`: what the account's owner still has to tell, in words; `to_count`: whose records it shall count."""
+
+    waits_for: str = ""
+    to_count: Entity | None = None
 
 
-def awaited(connection: Connection, job: SyncJob) -> str:
-    """What the account's owner still has to tell, in words."""
+def stage_of(connection: Connection, job: SyncJob) -> Stage:
+    """Of one whose walks are over. Only if all objects were compared all records are counted."""
+    whole = {entity: whole_pages(connection, job.job_id, entity) for entity in job.entities}
     for entity in job.entities:
-        walked = job.walked.get(entity)
-        if walked is None or walked.state != "done":
-            continue
-        whole, progress = whole_pages(connection, job.job_id, entity), walked.progress
+        progress = job.walked[entity].progress
         pages = range(progress.first_page, progress.last_page + 1)
-        left = sum(page not in whole for page in pages)
+        left = sum(page not in whole[entity] for page in pages)
         if left:
-            return f"{left} of {len(pages)} pages of {entity}s are still to be compared with NetSuite"
-        if not all(-number in whole for number in range(job.counted.get(entity, 0))):
-            return f"NetSuite is searched for {entity}s that Pipedrive does not hold"
-    return ""
+            return Stage(f"{left} of {len(pages)} pages of {entity}s are still to be compared with NetSuite")
+    to_count = next((entity for entity in job.entities if job.mode == "full" and entity not in job.counted), None)
+    if to_count is not None:
+        return Stage(to_count=to_count)
+    for entity in job.entities:
+        if not all(-number in whole[entity] for number in range(job.counted.get(entity, 0))):
+            return Stage(f"NetSuite is searched for {entity}s that Pipedrive does not hold")
+    return Stage()

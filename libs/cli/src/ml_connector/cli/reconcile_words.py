@@ -1,0 +1,169 @@
+"""A reconcile in words: one sentence, counts, causes, and each record that is not as it should be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from rich.table import Table
+
+from ml_connector.cli.admin_api import Answer
+from ml_connector.cli.showing import (
+    add,
+    age,
+    counted,
+    facts,
+    hint,
+    lasting,
+    object_of,
+    one_line,
+    say,
+    show,
+    table,
+    when,
+)
+
+# What was found, as somebody in finance would say it.
+FOUND: Final[Mapping[str, str]] = {
+    "missing": "not in NetSuite",
+    "different": "differs",
+    "inactive": "inactive in NetSuite, should be active",
+    "active": "deleted in Pipedrive, still in NetSuite",
+    "extra": "in NetSuite, not in Pipedrive",
+    "waiting": "a change is on its way",
+    "unknown": "could not be compared",
+    "unmapped": "does not fit the flow's mapping",
+}
+CAUSES: Final[Mapping[str | None, str]] = {
+    "waiting": "a change of it is still on its way",
+    "dead_letter": "its newest state failed and is a dead letter",
+    "missed_event": "Pipedrive changed it, and no event of that came",
+    "edited_in_netsuite": "somebody changed it in NetSuite",
+    "deleted_in_netsuite": "somebody deleted it in NetSuite",
+    "filled_by_netsuite": "empty in Pipedrive, filled in NetSuite",
+    "mapping_changed": "the flow's mapping changed since it was written",
+    "reference_changed": "a label, its customer or a look-up changed",
+    "never_written": "its events led to no record",
+    "not_ours": "not made by the connector",
+    "unmapped": "it does not fit the flow's mapping",
+    None: "the reason stands beside each record",
+}
+SHOWN_CHARS: Final = 60  # of one value
+
+
+def sentence(one: Answer) -> str:
+    """`reconcile 9f2c7d09ab41 of acme-eu is done: 1200 records compared, 1190 as they should be, 10 not`."""
+    why = f" ({one['why']})" if one["why"] else ""
+    return one_line(f"reconcile {one['id']} of {one['flow']} is {one['state']}{why}: {_counts(one)}")
+
+
+def now(one: Answer) -> str:
+    """What it is at."""
+    walk = next((walk for walk in one["walks"] if walk["state"] in ("running", "paused", "failed")), None)
+    if walk is None:
+        return one_line(one["waits"] or _counts(one))
+    left = "" if one["seconds_left"] is None else f", about {lasting(one['seconds_left'])} left"
+    waits = f", waits: {walk['waits']}" if walk["waits"] else ""
+    return one_line(f"{walk['entity']}: {walk['read']} read from Pipedrive{left}{waits}")
+
+
+def report(one: Answer, results: Sequence[Answer], more: bool) -> None:
+    """In full, with these records."""
+    say(sentence(one))
+    show(_head(one))
+    show(_per_entity(one))
+    _tell_causes(one)
+    for result in results:
+        for line in lines_of(result):
+            say(line)
+    if more:
+        hint(f"there are more: mlc reconciles results {one['id']} --format csv --output FILE")
+    for entity in one["results"]:
+        for reason, records in entity["failed"].items():
+            say(f"{counted(records, entity['entity'])} not compared: {reason}")
+        for field, reason in entity["not_comparable"].items():
+            hint(f"{entity['entity']} {field} was not compared: {reason}")
+    if one["state"] in ("paused", "failed"):
+        hint(f"to let it go on: mlc reconciles resume {one['id']}")
+
+
+def lines_of(result: Answer) -> list[str]:
+    """One record: what and why, then each field with both values."""
+    netsuite = f" (NetSuite {result['netsuite_id']})" if result["netsuite_id"] else ""
+    causes = ", or ".join(because_of(one) for one in result["causes"])
+    reason = result["reason"] if not result["causes"] or result["found"] in ("waiting", "unknown", "unmapped") else ""
+    letter = f" (mlc dlq show {result['dead_letter']})" if result["dead_letter"] else ""
+    said = "; ".join(text for text in (causes, reason) if text)
+    head = f"{object_of(result)}{netsuite}: {FOUND.get(result['found'], result['found'])}"
+    found = [one_line(f"{head}{': ' if said else ''}{said}{letter}")]
+    for field in result["fields"]:
+        values = "values too long to be kept" if field["cut"] and field["holds"] is None else _values(field)
+        found.append(f"  {one_line(field['field'])}: {values}")
+    return found
+
+
+def because_of(cause: Answer) -> str:
+    text = str(CAUSES.get(cause["cause"], cause["cause"]))
+    return text if cause["certain"] else f"probably {text}"
+
+
+def _values(field: Answer) -> str:
+    return f"should be {_value(field['should'])}, is {_value(field['holds'])}"
+
+
+def _value(value: Any) -> str:
+    if value in (None, ""):
+        return "empty"
+    text = one_line(value["id"] if isinstance(value, dict) and set(value) == {"id"} else value)
+    return f'"{text[:SHOWN_CHARS]}…"' if len(text) > SHOWN_CHARS else f'"{text}"'
+
+
+def _head(one: Answer) -> Table:
+    left = "" if one["seconds_left"] is None else f"about {lasting(one['seconds_left'])}: "
+    return facts(
+        [
+            ("what", counted(len(one["ids"]), "id") if one["mode"] == "ids" else "everything"),
+            ("left", f"{left}{one['rests_on']}" if one["state"] == "running" else ""),
+            ("reason", one["reason"]),
+            ("by", one["actor"]),
+            ("made", f"{when(one['created_at'])} ({age(one['created_at'])} ago)"),
+            ("mended by", f"sync {one['mended_by']}" if one["mended_by"] else ""),
+        ]
+    )
+
+
+def _per_entity(one: Answer) -> Table:
+    made = table("entity", "compared", "as they should be", "in NetSuite", rest="not as they should be")
+    for entity in one["results"]:
+        held = "" if entity["held"] is None else entity["held"]
+        found = ", ".join(
+            f"{count} {FOUND.get(kind, kind)}" for kind, count in sorted(entity["found"].items(), key=lambda it: -it[1])
+        )
+        add(made, entity["entity"], entity["records"], entity["equal"], held, found)
+    return made
+
+
+def _tell_causes(one: Answer) -> None:
+    if not one["causes"]:
+        return
+    made = table("records", "entity", rest="what, and the likeliest cause")
+    for cause in one["causes"]:
+        what = FOUND.get(cause["found"], cause["found"])
+        add(made, cause["records"], cause["entity"], f"{what}: {because_of(cause)}")
+    show(made)
+    total = sum(sum(entity["found"].values()) for entity in one["results"])
+    if total > one["causes_of"]:
+        hint(f"the causes are those of the first {one['causes_of']} of {total} records")
+
+
+def _counts(one: Answer) -> str:
+    results = one["results"]
+    if not results:
+        return f"{sum(walk['read'] for walk in one['walks'])} read"
+    records, equal = (sum(entity[name] for entity in results) for name in ("records", "equal"))
+    wrong = sum(sum(entity["found"].values()) for entity in results)
+    failed = sum(sum(entity["failed"].values()) for entity in results)
+    parts = [f"{counted(records, 'record')} compared", f"{equal} as they should be"]
+    parts += [f"{wrong} not"] if wrong else []
+    parts += [f"{failed} could not be compared"] if failed else []
+    return ", ".join(parts)
