@@ -6,7 +6,7 @@ UV := $(or $(shell command -v uv 2>/dev/null),.tools/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
 RUN := .venv/bin
 MEMBERS := libs/common libs/sandbox services/admin services/ingest services/resolver services/netsuite-writer libs/cli
-SOURCES := libs services tests benchmarks
+SOURCES := libs services tests benchmarks deploy
 # How long the proofs take; a smoke test wants less.
 KILLS ?= 18
 WRITER_KILLS ?= 50

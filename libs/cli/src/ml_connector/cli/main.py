@@ -34,6 +34,7 @@ from ml_connector.cli import tail as tailing
 from ml_connector.cli.doctor import doctor
 from ml_connector.cli.reading import newest_by_key
 from ml_connector.cli.reconciling import reconcile
+from ml_connector.cli.rendering import topics_text, users_text
 from ml_connector.cli.running import borrow
 from ml_connector.cli.say import USAGE, err, fail, out, plainly
 from ml_connector.cli.stack import ALL, StackOptions
@@ -203,6 +204,29 @@ def topics_apply(
     specs = [TopicSpec(name, count, config) for name, count, config in declared]
     made = ensure_topics(settings.kafka(), specs, replication_factor=replication_factor)
     out.print(f"made {len(made)} topics, {len(specs) - len(made)} were there")
+
+
+class Rendered(StrEnum):
+    """What `topics render` prints."""
+
+    topics = "topics"
+    users = "users"
+
+
+@topics_app.command("render")
+@plainly
+def topics_render(
+    what: Annotated[Rendered, typer.Argument(help="KafkaTopics, or KafkaUsers with the services' rights.")],
+    cluster: Annotated[str, typer.Option(help="The name of Strimzi's Kafka.")] = "kafka",
+    prefix: Annotated[str, typer.Option(help="As MLC_TOPIC_PREFIX of the services.")] = "",
+    partitions: Annotated[int, typer.Option(min=1, help="As MLC_PARTITIONS of the services.")] = 48,
+    replicas: Annotated[int, typer.Option(min=1, help="Copies of each partition.")] = 3,
+) -> None:
+    """Print the topics, or who may do what with them, as Strimzi's resources."""
+    if what is Rendered.topics:
+        sys.stdout.write(topics_text(cluster, prefix=prefix, partitions=partitions, replicas=replicas))
+    else:
+        sys.stdout.write(users_text(cluster, prefix=prefix))
 
 
 @topics_app.command("show")

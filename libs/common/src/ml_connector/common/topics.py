@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -10,6 +10,7 @@ DAY_MS: Final = 24 * 3600 * 1000
 YEARS_7_MS: Final = 7 * 365 * DAY_MS
 
 PartitionedBy = Literal["company", "account", "one"]
+Service = Literal["ingest", "resolver", "netsuite-writer", "admin"]
 
 # Compaction has to keep up with a topic that is nearly all tombstones; a tombstone must outlive the longest
 # time that a writer's local store may be out of use (DESIGN section 4).
@@ -33,12 +34,17 @@ def _kept(retention_ms: int) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic: what it is called (without the environment's prefix) and how it is kept."""
+    """One topic: what it is called (without the environment's prefix), how it is kept, and who does what with it.
+
+    The services' rights at the broker are made from the latter (rights.py).
+    """
 
     name: str
     partitioned_by: PartitionedBy
     config: dict[str, str] = field(hash=False)
     purpose: str = ""
+    written_by: frozenset[Service] = frozenset()
+    read_by: frozenset[Service] = frozenset()
 
     def full_name(self, prefix: str) -> str:
         return f"{prefix}{self.name}"
@@ -47,33 +53,109 @@ class Topic:
         return 1 if self.partitioned_by == "one" else count
 
 
-EVENTS: Final = Topic("pipedrive.events", "company", _kept(30 * DAY_MS), "verified webhooks, untouched")
+EVENTS: Final = Topic(
+    "pipedrive.events",
+    "company",
+    _kept(30 * DAY_MS),
+    "verified webhooks, untouched",
+    written_by=frozenset({"ingest", "admin"}),
+    read_by=frozenset({"resolver", "admin"}),
+)
 DEFERRED: Final = Topic(
-    "pipedrive.deferred", "company", _kept(30 * DAY_MS), "events and requests put aside, with a due time"
+    "pipedrive.deferred",
+    "company",
+    _kept(30 * DAY_MS),
+    "events and requests put aside, with a due time",
+    written_by=frozenset({"resolver"}),
+    read_by=frozenset({"resolver", "admin"}),
 )
 PIPEDRIVE_REQUESTS: Final = Topic(
-    "pipedrive.requests", "company", _kept(7 * DAY_MS), "what the company's owner is asked to read"
+    "pipedrive.requests",
+    "company",
+    _kept(7 * DAY_MS),
+    "what the company's owner is asked to read",
+    written_by=frozenset({"netsuite-writer", "admin", "resolver"}),
+    read_by=frozenset({"resolver", "admin"}),
 )
-STATE: Final = Topic("pipedrive.state", "company", _COMPACT, "definitions, stages, walks, why a company is stopped")
-DESIRED: Final = Topic("netsuite.desired", "account", _COMPACT, "exactly the unsettled work")
-OBSERVED: Final = Topic("netsuite.observed", "account", _COMPACT, "what NetSuite is known to hold, and open attempts")
+STATE: Final = Topic(
+    "pipedrive.state",
+    "company",
+    _COMPACT,
+    "definitions, stages, walks, why a company is stopped",
+    written_by=frozenset({"resolver"}),
+    read_by=frozenset({"resolver", "admin"}),
+)
+DESIRED: Final = Topic(
+    "netsuite.desired",
+    "account",
+    _COMPACT,
+    "exactly the unsettled work",
+    written_by=frozenset({"resolver", "netsuite-writer"}),
+    read_by=frozenset({"netsuite-writer", "admin"}),
+)
+OBSERVED: Final = Topic(
+    "netsuite.observed",
+    "account",
+    _COMPACT,
+    "what NetSuite is known to hold, and open attempts",
+    written_by=frozenset({"netsuite-writer"}),
+    read_by=frozenset({"netsuite-writer", "admin"}),
+)
 NETSUITE_REQUESTS: Final = Topic(
-    "netsuite.requests", "account", _kept(7 * DAY_MS), "what the account's owner is asked to check or compare"
+    "netsuite.requests",
+    "account",
+    _kept(7 * DAY_MS),
+    "what the account's owner is asked to check or compare",
+    written_by=frozenset({"ingest", "admin", "resolver"}),
+    read_by=frozenset({"netsuite-writer"}),
 )
 DEAD_LETTERS: Final = Topic(
-    "dead-letters", "account", _kept(90 * DAY_MS), "what a person has to look at, original bytes"
+    "dead-letters",
+    "account",
+    _kept(90 * DAY_MS),
+    "what a person has to look at, original bytes",
+    written_by=frozenset({"resolver", "netsuite-writer"}),
+    read_by=frozenset({"admin"}),
 )
 AUDIT: Final = Topic(
     "audit",
     "account",
     {**_COMPACT, "cleanup.policy": "compact,delete", "retention.ms": str(YEARS_7_MS)},
     "everything that happened, one entry per step",
+    written_by=frozenset({"resolver", "netsuite-writer", "admin"}),
+    read_by=frozenset({"admin"}),
 )
-FLOWS: Final = Topic("connector.flows", "one", _COMPACT, "versions of the flows and which is active")
-SECRETS: Final = Topic("connector.secrets", "one", _COMPACT, "encrypted credentials")
-JOBS: Final = Topic("connector.jobs", "one", _COMPACT, "replays and syncs under way")
+FLOWS: Final = Topic(
+    "connector.flows",
+    "one",
+    _COMPACT,
+    "versions of the flows and which is active",
+    written_by=frozenset({"admin"}),
+    read_by=frozenset({"ingest", "resolver", "netsuite-writer", "admin"}),
+)
+SECRETS: Final = Topic(
+    "connector.secrets",
+    "one",
+    _COMPACT,
+    "encrypted credentials",
+    written_by=frozenset({"admin", "resolver"}),
+    read_by=frozenset({"ingest", "resolver", "netsuite-writer", "admin"}),
+)
+JOBS: Final = Topic(
+    "connector.jobs",
+    "one",
+    _COMPACT,
+    "replays and syncs under way",
+    written_by=frozenset({"admin"}),
+    read_by=frozenset({"admin"}),
+)
 REPLIES: Final = Topic(
-    "connector.replies", "one", _kept(DAY_MS), "answers to requests, and what ingest tells of itself"
+    "connector.replies",
+    "one",
+    _kept(DAY_MS),
+    "answers to requests, and what ingest tells of itself",
+    written_by=frozenset({"resolver", "netsuite-writer", "ingest"}),
+    read_by=frozenset({"admin"}),
 )
 
 ALL: Final = (
@@ -97,7 +179,12 @@ def by_name(name: str) -> Topic | None:
     return next((topic for topic in ALL if topic.name == name), None)
 
 
-def with_prefix(prefix: str, partitions: int) -> Iterator[tuple[str, int, dict[str, str]]]:
+def used_by(service: Service) -> Iterator[Topic]:
+    """What it writes or reads, and so may see."""
+    return (topic for topic in ALL if service in topic.written_by | topic.read_by)
+
+
+def with_prefix(prefix: str, partitions: int, of: Iterable[Topic] = ALL) -> Iterator[tuple[str, int, dict[str, str]]]:
     """(full name, partitions, configuration) of every topic."""
-    for topic in ALL:
+    for topic in of:
         yield topic.full_name(prefix), topic.partitions(partitions), topic.config

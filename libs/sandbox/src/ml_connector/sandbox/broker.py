@@ -23,7 +23,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -59,10 +59,10 @@ _POM: Final = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersi
 _PROPERTIES: Final = """process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=127.0.0.1:{controller}
-listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{port}
+listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}{listeners}
+advertised.listeners=PLAINTEXT://127.0.0.1:{port}{listeners}
 controller.listener.names=CONTROLLER
-listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT{protocols}
 log.dirs={data}
 offsets.topic.replication.factor=1
 offsets.topic.num.partitions=1
@@ -173,21 +173,33 @@ def start(folder: Path | None = None, *, port: int = 0, say: Callable[[str], Non
 
 def _apache_kafka(java: str, home: Path, port: int, say: Callable[[str], None]) -> Broker:
     port = port or free_port()
-    properties = home / "server.properties"
-    properties.write_text(_PROPERTIES.format(port=port, controller=free_port(), data=home / "data"))
-    command = kafka_command(properties, home / "data", java=java, say=say)
+    path = home / "server.properties"
+    path.write_text(properties(port, home / "data"))
+    command = kafka_command(path, home / "data", java=java, say=say)
     return Broker(f"127.0.0.1:{port}", "apache-kafka", (), command, home)
 
 
+def properties(port: int, data: Path, *, more: Mapping[str, tuple[str, str]] | None = None) -> str:
+    """Of a broker on loopback. `more`: further listeners by name, each an address and a protocol."""
+    others = more or {}
+    return _PROPERTIES.format(
+        port=port,
+        controller=free_port(),
+        data=data,
+        listeners="".join(f",{name}://{address}" for name, (address, _) in others.items()),
+        protocols="".join(f",{name}:{protocol}" for name, (_, protocol) in others.items()),
+    )
+
+
 def kafka_command(
-    properties: Path,
+    path: Path,
     data: Path,
     *,
     java: str | None = None,
     memory: Sequence[str] = ("-Xms128m", "-Xmx512m"),
     say: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
-    """What runs an Apache Kafka; the storage that its properties name, `data`, is formatted first if it is new.
+    """What runs an Apache Kafka with the properties in `path`; the storage that they name, `data`, is formatted first.
 
     Raises BrokerFailed.
     """
@@ -198,16 +210,14 @@ def kafka_command(
     if not (data / "meta.properties").exists():
         identity = b"\0" + uuid.uuid4().bytes[1:]  # begins with "A": with "-" the tool would take it for an option
         cluster = base64.urlsafe_b64encode(identity).decode().rstrip("=")
-        quorum = [] if "controller.quorum.voters" in properties.read_text() else ["--standalone"]
+        quorum = [] if "controller.quorum.voters" in path.read_text() else ["--standalone"]
         tool = [java, "-Xmx256m", *classes, "kafka.tools.StorageTool", "format", *quorum, "-t", cluster]
-        done = subprocess.run(
-            [*tool, "-c", str(properties)], capture_output=True, check=False, timeout=START_DEADLINE_S
-        )
+        done = subprocess.run([*tool, "-c", str(path)], capture_output=True, check=False, timeout=START_DEADLINE_S)
         if done.returncode != 0:
             raise BrokerFailed(f"formatting the broker's storage failed: {done.stderr.decode(errors='replace')[-500:]}")
     options = [*memory, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    return [java, *options, quiet, *classes, "kafka.Kafka", str(properties)]
+    return [java, *options, quiet, *classes, "kafka.Kafka", str(path)]
 
 
 def _noida(home: Path, port: int) -> Broker:
@@ -289,7 +299,7 @@ def _wait_until_ready(broker: Broker) -> None:
     host, port = broker.bootstrap_servers.rsplit(":", 1)
     while time.monotonic() < deadline:
         _refuse_ended(broker)
-        if _listens(host, int(port)) and _answers(broker.bootstrap_servers):
+        if _listens(host, int(port)) and answers(broker.bootstrap_servers):
             return
         time.sleep(0.1)
     raise BrokerFailed(f"the broker was not ready after {START_DEADLINE_S:.0f} s: {_last_lines(broker)}")
@@ -305,7 +315,8 @@ def _listens(host: str, port: int) -> bool:
         return probe.connect_ex((host, port)) == 0
 
 
-def _answers(bootstrap_servers: str) -> bool:
+def answers(bootstrap_servers: str) -> bool:
+    """Whether there is a broker that takes requests."""
     try:
         client = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
         return bool(client.list_topics(timeout=2).brokers)

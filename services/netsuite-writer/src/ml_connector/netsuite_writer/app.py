@@ -124,10 +124,9 @@ class Writer:
 
     async def _start(self) -> None:
         settings = self._settings
-        specs = [
-            TopicSpec(name, count, {})
-            for name, count, _ in topics.with_prefix(settings.topic_prefix, settings.partitions)
-        ]
+        mine = topics.used_by("netsuite-writer")
+        declared = topics.with_prefix(settings.topic_prefix, settings.partitions, mine)
+        specs = [TopicSpec(name, count, {}) for name, count, _ in declared]
         await asyncio.to_thread(refuse_other_partitions, settings.kafka(), specs)
         client = AdminClient(client_config(settings.kafka()))
         self._identity = await asyncio.to_thread(identity, client, [self._desired, self._observed])

@@ -87,7 +87,7 @@ class Resolver:
         self._requests = self._companion(topics.PIPEDRIVE_REQUESTS, self._handle_request, kind="request")
         self._deferred = self._companion(topics.DEFERRED, self._handle_deferred, kind="event")
         self._app = make_app(
-            settings.kafka_bootstrap_servers,
+            settings.kafka(),
             group=settings.group("resolver"),
             topic=topics.EVENTS.full_name(prefix),
             handle=self._handle_batch,
@@ -138,7 +138,8 @@ class Resolver:
 
     async def _start(self) -> None:
         settings = self._settings
-        declared = topics.with_prefix(settings.topic_prefix, settings.partitions)
+        mine = topics.used_by("resolver")
+        declared = topics.with_prefix(settings.topic_prefix, settings.partitions, mine)
         specs = [TopicSpec(name, count, {}) for name, count, _ in declared]
         await asyncio.to_thread(refuse_other_partitions, settings.kafka(), specs)
         deadline = Deadline.after(self._clock, START_DEADLINE_S)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import faust
 
 from ml_connector.common.logs import get_logger
+from ml_connector.resolver.faust_login import credentials
 from ml_connector.resolver.message import Message
 
 log = get_logger()
@@ -26,11 +27,12 @@ HandleBatch = Callable[[list[Message]], Awaitable[None]]
 Owned = Callable[[frozenset[int]], Awaitable[None]]
 
 
-def make_app(bootstrap_servers: str, *, group: str, topic: str, handle: HandleBatch, owned: Owned, home: str) -> Any:
+def make_app(kafka: Mapping[str, str], *, group: str, topic: str, handle: HandleBatch, owned: Owned, home: str) -> Any:
     """A Faust app that hands over batches of `topic`. `owned` hears which partitions are ours after each change."""
     app = faust.App(
         group,
-        broker=f"kafka://{bootstrap_servers.replace(',', ';kafka://')}",
+        broker=f"kafka://{kafka['bootstrap.servers'].replace(',', ';kafka://')}",
+        broker_credentials=credentials(kafka),
         datadir=home,
         store="memory://",
         key_serializer="raw",

@@ -19,6 +19,7 @@ from ml_connector.common.kafka.owner import OwnerThread
 from ml_connector.common.kafka.producer import client_config
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.logs import get_logger
+from ml_connector.common.rights import NO_GROUP
 
 log = get_logger()
 
@@ -259,7 +260,7 @@ class AssignedConsumer(_Reader):
     `group` is only needed to commit and to ask for committed offsets; no group membership is involved.
     """
 
-    def __init__(self, kafka: Mapping[str, str], *, topic: str, group: str = "assigned") -> None:
+    def __init__(self, kafka: Mapping[str, str], *, topic: str, group: str = NO_GROUP) -> None:
         super().__init__(topic)
         self._config = {
             **_base_config(kafka, group),

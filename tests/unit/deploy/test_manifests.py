@@ -1,0 +1,224 @@
+"""deploy/k8s: what kustomize makes of it is what Kubernetes and the operators take, and what our services need."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from ml_connector.cli import rendering
+from ml_connector.common import topics
+from support import variables
+from support.kustomize import DEPLOY, Refused, build
+from support.manifests import APP, Manifest, name_of, pods_of, problems
+
+OVERLAYS = ("local", "production")
+SERVICES = ("ingest", "resolver", "netsuite-writer", "admin")
+# What its own deadlines add up to after SIGTERM, in seconds, beside preStop: the settings, and what the clients flush.
+FLUSH_S = 10.0
+
+
+@functools.cache
+def built(overlay: str) -> tuple[Manifest, ...]:
+    return tuple(build(DEPLOY / "overlays" / overlay))
+
+
+def find(kind: str, name: str, overlay: str = "production") -> Manifest:
+    return next(one for one in built(overlay) if (one["kind"], one["metadata"]["name"]) == (kind, name))
+
+
+def keys_of(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield (*path, key)
+            yield from keys_of(value, (*path, key))
+    elif isinstance(node, list):
+        for number, value in enumerate(node):
+            yield from keys_of(value, (*path, number))
+
+
+def misspelt(document: Any, path: tuple[Any, ...]) -> Any:
+    changed = copy.deepcopy(document)
+    place = changed
+    for part in path[:-1]:
+        place = place[part]
+    place[f"{path[-1]}x"] = place.pop(path[-1])
+    return changed
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_overlay_is_right(overlay: str) -> None:
+    assert problems(list(built(overlay))) == []
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_misspelt_key_is_refused_wherever_it_stands(overlay: str) -> None:
+    """One topic and one user stand for the others: they are made by one function."""
+    manifests = list(built(overlay))
+    rendered: set[str] = set()
+    accepted, tried = [], 0
+    for number, one in enumerate(manifests):
+        if one["kind"].startswith("Kafka") and one["kind"] in rendered:
+            continue
+        rendered.add(one["kind"])
+        for path in keys_of(one):
+            changed = [*manifests[:number], misspelt(one, path), *manifests[number + 1 :]]
+            tried += 1
+            if not problems(changed):
+                accepted.append((name_of(one), path))
+
+    assert tried > 700
+    assert accepted == []
+
+
+def test_misspelt_key_of_a_kustomization_is_refused(tmp_path: Path) -> None:
+    yaml = YAML(typ="safe")
+    copied = tmp_path / "k8s"
+    accepted = []
+    for file in sorted(DEPLOY.rglob("kustomization.yaml")):
+        shutil.rmtree(copied, ignore_errors=True)
+        shutil.copytree(DEPLOY, copied)
+        place = copied / file.relative_to(DEPLOY)
+        document = yaml.load(file.read_text())
+        seen = set()
+        for path in keys_of(document):
+            kind = tuple(part for part in path if not isinstance(part, int))
+            if kind in seen or "pairs" in kind[:-1]:  # the pairs are labels: checked in what is built
+                continue
+            seen.add(kind)
+            with place.open("w") as out:
+                yaml.dump(misspelt(document, path), out)
+            try:
+                if not problems(build(place.parent)):
+                    accepted.append((str(file.relative_to(DEPLOY)), path))
+            except Refused:
+                pass
+
+    assert accepted == []
+
+
+def test_topics_and_rights_are_those_that_mlc_prints() -> None:
+    made = {
+        "topics.yaml": rendering.topics_text("kafka", prefix="", partitions=48, replicas=3),
+        "users.yaml": rendering.users_text("kafka", prefix=""),
+    }
+
+    for name, text in made.items():
+        assert (DEPLOY / "base" / name).read_text() == text, f"mlc topics render {name[:-5]} > deploy/k8s/base/{name}"
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_partitions_are_told_alike_to_services_and_broker(overlay: str) -> None:
+    common = next(
+        one for one in built(overlay) if one["kind"] == "ConfigMap" and one["metadata"]["name"].startswith("common")
+    )
+    count = int(common["data"]["MLC_PARTITIONS"])
+
+    made = {one["metadata"]["name"]: one["spec"]["partitions"] for one in built(overlay) if one["kind"] == "KafkaTopic"}
+    assert made == {topic.name: topic.partitions(count) for topic in topics.ALL}
+    for name in ("resolver", "netsuite-writer"):
+        assert find("Deployment", name, overlay)["spec"].get("replicas", 1) <= count
+    if overlay == "production":
+        assert find("ScaledObject", "resolver")["spec"]["maxReplicaCount"] <= count
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("name", SERVICES)
+def test_pod_is_confined(overlay: str, name: str) -> None:
+    for one in built(overlay):
+        pods = pods_of(one)
+        if pods is None or pods["metadata"]["labels"][APP] != name:
+            continue
+        pod = pods["spec"]
+        assert pod["automountServiceAccountToken"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC"}
+        assert all(volume.keys() <= {"name", "emptyDir", "secret"} for volume in pod["volumes"])
+        assert all(volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"] if "emptyDir" in volume)
+        for container in pod["containers"]:
+            context = container["securityContext"]
+            assert context == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+            assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
+            assert "memory" in container["resources"]["limits"]
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_workload_has_its_policies(name: str) -> None:
+    pods = find("Deployment", name)["spec"]["template"]
+    labels = pods["metadata"]["labels"].items()
+
+    budgets = [one for one in built("production") if one["kind"] == "PodDisruptionBudget"]
+    assert [one["metadata"]["name"] for one in budgets if one["spec"]["selector"]["matchLabels"].items() <= labels] == [
+        name
+    ]
+    policies = [one["spec"] for one in built("production") if one["kind"] == "NetworkPolicy"]
+    mine = [one for one in policies if one["podSelector"]["matchLabels"].items() <= labels]
+    closed = [
+        one
+        for one in mine
+        if not one.keys() & {"ingress", "egress"} and set(one["policyTypes"]) == {"Ingress", "Egress"}
+    ]
+    assert (len(closed), len(mine)) == (1, 3)  # nothing; names; its own
+    spread = {
+        one["topologyKey"]: one["labelSelector"]["matchLabels"].items() <= labels
+        for one in pods["spec"]["topologySpreadConstraints"]
+    }
+    assert spread == {"topology.kubernetes.io/zone": True, "kubernetes.io/hostname": True}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_probes_never_ask_whether_the_broker_answers(name: str) -> None:
+    [container] = find("Deployment", name)["spec"]["template"]["spec"]["containers"]
+
+    paths = {
+        probe: container[probe]["httpGet"]["path"] for probe in ("startupProbe", "livenessProbe", "readinessProbe")
+    }
+    assert paths == {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_grace_period_is_longer_than_the_service_takes_to_drain(name: str) -> None:
+    pod = find("Deployment", name)["spec"]["template"]["spec"]
+    fields = variables.settings_of(name).model_fields
+    drains_s = sum(
+        float(fields[setting].default)
+        for setting in ("farewell_s", "drain_s", "request_timeout_s")
+        if setting in fields
+    )
+    if name == "netsuite-writer":
+        drains_s = float(fields["drain_s"].default) + 30  # a settlement's commit (common/kafka/transaction.py)
+    waits_s = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+
+    assert pod["terminationGracePeriodSeconds"] > waits_s + drains_s + FLUSH_S
+
+
+def test_nothing_is_public_but_webhooks_and_the_page_of_oauth() -> None:
+    public = {
+        (match["method"], match["path"]["type"], match["path"]["value"])
+        for one in built("production")
+        if one["kind"] == "HTTPRoute"
+        for rule in one["spec"]["rules"]
+        for match in rule["matches"]
+    }
+
+    assert public == {
+        ("POST", "PathPrefix", "/webhooks/pipedrive/"),
+        ("POST", "PathPrefix", "/webhooks/netsuite/"),
+        ("GET", "Exact", "/v1/pipedrive/callback"),
+    }
+
+
+def test_no_manifest_holds_a_secret() -> None:
+    assert not [name_of(one) for one in built("production") if one["kind"] == "Secret"]
+    assert not [name_of(one) for one in built("local") if one["kind"] == "Secret"]
