@@ -75,10 +75,12 @@ class FakeMessages:
     def __init__(self) -> None:
         self.hydrates: list[Hydrate] = []
         self.standings: list[tuple[str, Standing | None]] = []
+        self.jobs: list[tuple[str, BatchJob | None]] = []
 
     async def attempt(self, attempt: Attempt | None, record: str) -> None: ...
 
-    async def job(self, job: BatchJob | None, idempotency_key: str) -> None: ...
+    async def job(self, job: BatchJob | None, idempotency_key: str) -> None:
+        self.jobs.append((idempotency_key, job))
 
     async def standing(self, standing: Standing | None, key: str) -> None:
         self.standings.append((key, standing))
@@ -129,7 +131,7 @@ class Office:
         http = httpx2.AsyncClient(transport=transport)
         credential = NetsuiteM2M("client", "certificate", PEM, "ES256")
         tokens = Tokens(http, "https://netsuite.test", credential=lambda: credential, clock=self.clock)
-        tools = Tools(
+        self.tools = tools = Tools(
             settings=made,
             clock=self.clock,
             flows=self.flows,

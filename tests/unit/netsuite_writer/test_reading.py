@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx2
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -153,7 +153,6 @@ async def test_a_record_that_cannot_be_looked_up_is_looked_up_again(odd: httpx2.
     await office.close()
 
 
-@settings(deadline=None)  # each runs a whole account
 @given(
     st.lists(BODIES, min_size=4, max_size=4), st.lists(st.sampled_from((200, 202, 400, 404)), min_size=4, max_size=4)
 )

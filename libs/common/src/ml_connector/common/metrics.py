@@ -107,6 +107,8 @@ CERTIFICATE_LEFT: Final = _metric("netsuite_writer.certificate_left", "gauge", "
     "until NetSuite refuses our logins because the certificate has expired")
 PARTITIONS: Final = _metric("netsuite_writer.partitions", "gauge", "{partition}", WRITER, ("state",),
     "partitions of netsuite.desired that this process owns: started, restoring")
+UNREADABLE: Final = _metric("netsuite_writer.unreadable", "gauge", "{entry}", WRITER, ("partition",),
+    "entries of netsuite.observed that cannot be read: a state (its record waits for a person), a call (in doubt)")
 
 OLDEST_UNSETTLED: Final = _metric("admin.oldest_unsettled", "gauge", "s", ADMIN, ("account", "flow"),
     "age of the oldest event that has no outcome yet, wherever it waits")

@@ -27,6 +27,7 @@ class Gauges:
         measuring.read(metrics.SUSPENDED, self._suspended)
         measuring.read(metrics.FLOW_HALTED, self._halted)
         measuring.read(metrics.PARTITIONS, self._states)
+        measuring.read(metrics.UNREADABLE, self._unreadable)
 
     def _of_accounts(self, number: Callable[[Account], int]) -> Iterator[Reading]:
         for partition in self._partitions():
@@ -53,6 +54,9 @@ class Gauges:
             for key in partition.store.standings():
                 if key.startswith(prefix):
                     yield key.removeprefix(prefix)
+
+    def _unreadable(self) -> Iterator[Reading]:
+        return ((len(one.store.unreadable), {"partition": str(one.number)}) for one in self._partitions())
 
     def _states(self) -> list[Reading]:
         started = sum(partition.started for partition in self._partitions())

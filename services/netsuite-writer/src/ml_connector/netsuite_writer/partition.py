@@ -19,21 +19,19 @@ from ml_connector.common.headers import TRACEPARENT, text
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
 from ml_connector.common.logs import get_logger
-from ml_connector.common.wire import Attempt, BatchJob, Desired, Standing
+from ml_connector.common.wire import Attempt, Desired
 from ml_connector.netsuite_writer import doubt
 from ml_connector.netsuite_writer.account import Account
-from ml_connector.netsuite_writer.batch import in_doubt
 from ml_connector.netsuite_writer.call import prove
 from ml_connector.netsuite_writer.comparing import Comparing
 from ml_connector.netsuite_writer.faults import Postponed
+from ml_connector.netsuite_writer.fold import ObservedFold
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.polling import Handed, Page, Pushed, failed
 from ml_connector.netsuite_writer.store import Store, Waiting
 
 log = get_logger()
 
-_ATTEMPT, _JOB = "attempt/", "job/"
-_STANDINGS = ("account/", "flow/")
 FLOW_COMES_WITHIN_MS = 60_000
 LOOK_AGAIN_S = 30.0  # how often what is blocked is judged anew; usually its release does that at once
 
@@ -71,9 +69,8 @@ class Partition:
         self._make_account = make_account
         self._accounts: dict[str, Account] = {}
         self._fold = Fold()
-        self._resumed: set[str] = set()
+        self._observing = ObservedFold(number, tools)
         self._refused, self._doubted = Postponed(tools), Postponed(tools)  # keys of desired states; records
-        self._strays: dict[str, int] = {}  # batches of a former owner that woke up -> when they appeared
         self._looked_s = tools.clock.monotonic_s()
         self._settling = asyncio.create_task(tools.settler.run(), name=f"settle-{number}")
 
@@ -123,64 +120,27 @@ class Partition:
             self._start_if_complete()
 
     def fold_observed(self, records: list[Record], *, ended: bool) -> None:
-        """Until the end: what is known. After it: only attempts that are not ours."""
-        observed: dict[str, bytes | None] = {}
+        """Until the end: what is known. After it: only what is not ours."""
         with self._tools.store.change():
-            for record in records:
-                self._fold_one_observed((record.key or b"").decode(), record.value, observed)
-            if observed:
-                self._tools.store.put_all_observed(observed)
+            self._observing.take(records)
             if records:
                 self._tools.store.move(self._observed_topic, records[-1].offset + 1)
         if ended and not self._fold.observed:
             self._fold.observed = True
+            self._observing.end()
             self._start_if_complete()
-
-    def _fold_one_observed(self, key: str, value: bytes | None, observed: dict[str, bytes | None]) -> None:
-        if self._fold.observed:
-            self._fold_afterwards(key, value)
-            return
-        store = self._tools.store
-        if key.startswith(_ATTEMPT):
-            record = key.removeprefix(_ATTEMPT)
-            now_ms = self._tools.clock.now_ms()
-            store.put_attempt(record, None if value is None else doubt.restored(Attempt.decode(value), now_ms))
-        elif key.startswith(_JOB):
-            store.put_job(key.removeprefix(_JOB), None if value is None else BatchJob.decode(value))
-        elif key.startswith(_STANDINGS):
-            store.put_standing(key, None if value is None else Standing.decode(value))
-        else:
-            observed[key] = value
-
-    def _fold_afterwards(self, key: str, value: bytes | None) -> None:
-        """What a former owner wrote that does not know yet that it is one: its records are in doubt."""
-        store, owner = self._tools.store, self._tools.owner
-        if value is None:
-            return
-        if key.startswith(_ATTEMPT):
-            attempt = Attempt.decode(value)
-            if attempt.open and attempt.owner != owner:
-                log.warning("attempt_of_a_former_owner", partition=self.number, record_key=attempt.record_key)
-                known, now_ms = store.attempt(attempt.record_key), self._tools.clock.now_ms()
-                store.put_attempt(attempt.record_key, doubt.joined(attempt, known, now_ms))
-        elif key.startswith(_JOB):
-            job = BatchJob.decode(value)
-            if job.owner != owner and job.idempotency_key not in self._resumed:
-                log.warning("batch_of_a_former_owner", partition=self.number, records=len(job.members))
-                self._strays[job.idempotency_key] = self._tools.clock.now_ms()
-                for member in job.members:
-                    attempt = in_doubt(member, self._tools)
-                    store.put_attempt(attempt.record_key, attempt)
 
     def _start_if_complete(self) -> None:
         if not self._fold.complete:
             return
         waiting = list(self._tools.store.all_desired())
         log.info("partition_started", partition=self.number, waiting=len(waiting))
-        for job in self._tools.store.jobs():
-            account = self._account(job.account.lower(), job.members[0].flow)
-            if account is not None:
-                self._resumed.add(job.idempotency_key)
+        for job in self._observing.start():
+            account = self._account(job.account.lower(), job.members[0].flow) if job.members else None
+            if account is None:
+                self._observing.stray(job)
+            else:
+                self._observing.resumed(job)
                 account.resume(job)
         self._accept(waiting)
 
@@ -238,7 +198,7 @@ class Partition:
                 account.look_again()
         self._accept_refused()
         now_ms = self._tools.clock.now_ms()
-        await self._forget_strays(now_ms)
+        await self._observing.forget_strays(now_ms)
         for attempt in self._tools.store.attempts():
             if attempt.open or doubt.quiet_at_ms(attempt, int(self._tools.settings.quiet_s * 1000)) > now_ms:
                 continue
@@ -250,17 +210,6 @@ class Partition:
         owner = self._account(_account_of(attempt.record_key), attempt.flow)
         if owner is not None and not owner.unsettled(attempt.record_key):
             await owner.hydrates.end_doubt(attempt)
-
-    async def _forget_strays(self, now_ms: int) -> None:
-        """Until the quiet time of their records is over the next owner has to find them."""
-        for key, seen_ms in tuple(self._strays.items()):
-            if seen_ms + int(self._tools.settings.quiet_s * 1000) > now_ms:
-                continue
-            try:
-                await self._tools.messages.job(None, key)
-            except TryLater:
-                return
-            del self._strays[key]
 
     def flow_changed(self) -> None:
         """A flow was applied, paused or resumed: what was held back for it is looked at again."""

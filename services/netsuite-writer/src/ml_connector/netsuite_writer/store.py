@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from ml_connector.common.errors import Malformed, UnknownSchema
 from ml_connector.common.topics import TOMBSTONE_RETENTION_MS
 from ml_connector.common.wire import Attempt, BatchJob, Observed, Standing
 
@@ -48,6 +49,7 @@ class Store:
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._db = connection
         self._recent: dict[str, Observed | None] = {}
+        self.unreadable: set[str] = set()  # keys of `netsuite.observed` whose values were found to be so
         self._attempts: dict[str, Attempt] = {}
         self._jobs: dict[str, BatchJob] = {}
         self._standings: dict[str, Standing] = {}
@@ -146,6 +148,7 @@ class Store:
 
     def put_observed(self, record: str, body: bytes | None) -> None:
         self._recent.pop(record, None)
+        self.unreadable.discard(record)
         if body is None:
             self._db.execute("DELETE FROM observed WHERE record = ?", (record,))
         else:
@@ -161,11 +164,18 @@ class Store:
         self._db.executemany("INSERT OR REPLACE INTO observed VALUES (?, ?)", known)
 
     def observed(self, record: str) -> Observed | None:
-        """Asked several times for each record that is written: the last ones are kept decoded."""
+        """Asked several times for each record that is written: the last ones are kept decoded.
+
+        Raises Malformed: nobody knows which generation NetSuite holds, so none may be written (DESIGN rule 3).
+        """
         if record in self._recent:
             return self._recent[record]
         row = self._db.execute("SELECT body FROM observed WHERE record = ?", (record,)).fetchone()
-        found = None if row is None else Observed.decode(row[0])
+        try:
+            found = None if row is None else Observed.decode(row[0])
+        except Malformed as error:
+            self.unreadable.add(record)
+            raise Malformed(f"what is stored of {record} cannot be read: {error}") from error
         if len(self._recent) >= RECENT:
             self._recent.clear()
         self._recent[record] = found
@@ -247,9 +257,10 @@ def _usable(path: Path, identity: str, now_ms: int) -> bool:
         connection = _connect(path)
         try:
             about = dict(connection.execute("SELECT name, value FROM about"))
+            Store(connection)._load()
         finally:
             connection.close()
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, Malformed, UnknownSchema):
         return False  # not ours, or damaged
     return (
         about.get("schema") == str(SCHEMA_VERSION)
