@@ -50,6 +50,7 @@ ACCESS: dict[tuple[str, str], tuple[str, Any]] = {
     ("GET", "/v1/reconciles/{job_id}/results"): ("viewer", None),
     ("POST", "/v1/reconciles/{job_id}/fix"): ("operator", {}),
     ("POST", "/v1/reconciles/{job_id}/{act}"): ("operator", {}),
+    ("GET", "/v1/catch-ups"): ("viewer", None),
     ("GET", "/v1/flows"): ("viewer", None),
     ("POST", "/v1/flows"): ("admin", {"document": {}}),
     ("GET", "/v1/flows/{flow}"): ("viewer", None),

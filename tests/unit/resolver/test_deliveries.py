@@ -12,7 +12,7 @@ from ml_connector.common.clock import ManualClock
 from ml_connector.common.deliveries import Deliveries
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.flows import parse_flow
-from ml_connector.resolver.deliveries import DeliveryWatch, judged, trouble_of
+from ml_connector.resolver.deliveries import DeliveryWatch, Found, judged, trouble_of
 from ml_connector.resolver.message import Output
 from ml_connector.resolver.plan import compile_flow
 from support.office import DOCUMENT
@@ -46,21 +46,31 @@ def hook(entity: str = "organization", **more: Any) -> Subscription:
 def test_what_is_wrong_with_the_webhooks(there: list[Subscription], trouble: str) -> None:
     found = trouble_of(there, FLOW, ["organization"])
 
-    assert found.startswith(trouble) and bool(found) == bool(trouble)
+    assert found.trouble.startswith(trouble) and bool(found.trouble) == bool(trouble)
+    assert found.failing is ("last delivery" in trouble)
 
 
 def test_trouble_lasts_from_the_last_good_look_to_the_next_one() -> None:
     found = Deliveries(FLOW)
     for minute, trouble in ((10, ""), (20, ""), (30, "gone"), (40, "gone"), (50, ""), (60, "")):
-        found = judged(found, trouble, minute * MINUTE_MS)
+        found = judged(found, Found(trouble), minute * MINUTE_MS)
 
     assert (found.bad_from_ms, found.bad_to_ms) == (20 * MINUTE_MS, 50 * MINUTE_MS)
     assert (found.well_ms, found.why) == (60 * MINUTE_MS, "gone")
 
 
+def test_delivery_that_failed_may_be_followed_by_a_ban() -> None:
+    well = judged(Deliveries(FLOW), Found(), 20 * MINUTE_MS)
+    failing = judged(well, Found("got 503", failing=True), 30 * MINUTE_MS)
+
+    found = judged(failing, Found(), 40 * MINUTE_MS)
+
+    assert (found.bad_to_ms, found.failed_ms) == (40 * MINUTE_MS, 30 * MINUTE_MS)
+
+
 def test_what_was_never_well_is_no_trouble() -> None:
     """A relay's webhooks lead to the relay; a flow whose webhooks are still to be installed has lost nothing yet."""
-    found = judged(judged(Deliveries(FLOW), "gone", MINUTE_MS), "gone", 2 * MINUTE_MS)
+    found = judged(judged(Deliveries(FLOW), Found("gone"), MINUTE_MS), Found("gone"), 2 * MINUTE_MS)
 
     assert (found.bad_from_ms, found.why, found.looked_ms) == (0, "", 2 * MINUTE_MS)
 
@@ -127,8 +137,9 @@ async def test_events_that_came_at_a_second_try_are_told_as_one_episode_until_an
     company.watch.retried(FLOW, company.clock.now_ms() - 3_000)
     await company.watch.look()
 
-    assert (first.retried_from_ms, first.retried_to_ms) == (began_ms - 3_000, began_ms + 600_000)
-    assert company.found.retried_from_ms == company.clock.now_ms() - 3_000
+    """From one look's distance before the first of them: for longer than that a look would have shown it."""
+    assert (first.retried_from_ms, first.retried_to_ms) == (began_ms - 903_000, began_ms + 600_000)
+    assert company.found.retried_from_ms == company.clock.now_ms() - 903_000
 
 
 async def test_of_a_company_of_somebody_else_nothing_is_asked() -> None:

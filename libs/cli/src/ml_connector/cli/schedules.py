@@ -58,6 +58,38 @@ def show_(flow: Annotated[str, typer.Argument(help="The flow.", metavar="FLOW")]
         say(f"flow {flow} has no schedule: nothing begins by itself")
 
 
+@app.command()
+@plainly
+def gaps(flow: Annotated[str | None, typer.Option(help="Only of this flow.")] = None, as_json: Json = False) -> None:
+    """Show when events may have got lost, and how that was caught up with."""
+    with AdminApi.here() as api:
+        answer = api.get("catch-ups", {"flow": flow_name(flow)} if flow else None)
+    if as_json:
+        tell(answer)
+        return
+    made = table("flow", "from", "to", "state", "missing", "syncs", rest="why")
+    for one in answer["catch_ups"]:
+        if one["gap"] is not None:
+            gap = one["gap"]
+            add(
+                made,
+                one["flow"],
+                when(gap["since"]),
+                when(gap["until"]),
+                "open" if gap["open"] else "to come",
+                "",
+                "",
+                gap["why"],
+            )
+        for run in one["runs"]:
+            syncs = " ".join(filter(None, (run["changes"], run["gone"])))
+            missing = f"{run['missing']} of {run['known']}" if run["known"] else ""
+            why = one_line("; ".join(filter(None, (run["problem"], run["why"]))))
+            add(made, one["flow"], when(run["since"]), when(run["until"]), run["phase"], missing, syncs, why)
+    show(made)
+    hint(counted(sum(len(one["runs"]) + bool(one["gap"]) for one in answer["catch_ups"]), "gap"))
+
+
 def _report(one: Answer) -> None:
     say(f"{one['kind']}: {one['cron']} ({one['time_zone']})")
     show(facts([("next", _next(one)), ("jitter", f"up to {one['jitter_s']} s" if one["jitter_s"] else "")]))

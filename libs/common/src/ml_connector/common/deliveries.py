@@ -6,7 +6,6 @@ from typing import Final
 
 from ml_connector.common.codec import Wire
 
-BAN_MS: Final = 30 * 60_000  # of a webhook after ten failed first attempts (facts/pipedrive.md section 5)
 EPISODE_MS: Final = 60 * 60_000  # after so long without trouble, the next one is another
 
 
@@ -14,8 +13,8 @@ class Deliveries(Wire, frozen=True):
     """Of one flow, as its company's owner sees them. In `pipedrive.state`, key: `deliveries_key`. 0: never.
 
     The webhooks as Pipedrive lists them: all was well at `well_ms`; the last trouble began after `bad_from_ms` and was
-    over at `bad_to_ms` (0: it is not). Events that came at the second try or later: since `retried_from_ms`, the last
-    of them at `retried_to_ms`.
+    over at `bad_to_ms` (0: it is not); at `failed_ms` the last delivery was one that failed. Events that came at the
+    second try or later: since `retried_from_ms`, the last of them at `retried_to_ms`.
     """
 
     flow: str
@@ -23,6 +22,7 @@ class Deliveries(Wire, frozen=True):
     well_ms: int = 0
     bad_from_ms: int = 0
     bad_to_ms: int = 0
+    failed_ms: int = 0
     why: str = ""  # of the last trouble
     retried_from_ms: int = 0
     retried_to_ms: int = 0

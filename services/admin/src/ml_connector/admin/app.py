@@ -12,6 +12,9 @@ from typing import Any
 
 from ml_connector.admin.api.services import Services
 from ml_connector.admin.books import Books
+from ml_connector.admin.catchup.look import Gaps
+from ml_connector.admin.catchup.run import CatchUps
+from ml_connector.admin.catchup.step import Steps
 from ml_connector.admin.checks import Checks
 from ml_connector.admin.connect.connect import Connects
 from ml_connector.admin.connect.exchange import Exchange
@@ -113,6 +116,7 @@ class Jobs:
     driver: Driver
     kinds: Kinds
     scheduler: Scheduler
+    catch_ups: CatchUps
 
 
 def _jobs(on: Ground) -> Jobs:
@@ -123,6 +127,16 @@ def _jobs(on: Ground) -> Jobs:
     finishing = Finishing(settings, database, on.producer, on.clock)
     return Jobs(
         kinds=kinds,
+        catch_ups=CatchUps(
+            database,
+            Steps(syncs),
+            on.owners,
+            on.ingests,
+            on.outbox.publish,
+            materializer,
+            on.clock,
+            ban_s=settings.admin_ban_s,
+        ),
         scheduler=Scheduler(database, kinds, on.outbox.publish, materializer, on.clock),
         replays=replays,
         runner=Runner(settings, database, replays, on.letters, on.producer, on.previews, materializer, on.clock),
@@ -170,6 +184,7 @@ def _services(on: Ground, jobs: Jobs, books: Books) -> Services:
                 Stops(database).look,
                 Refusals(on.ingests, clock).look,
                 PushLooks(on.ingests, database, clock).look,
+                Gaps(database).look,
             ),
         ),
         webhooks=webhooks,
@@ -223,6 +238,7 @@ class Admin:
             self._jobs.runner.run(),
             self._jobs.driver.run(),
             self._jobs.scheduler.run(),
+            self._jobs.catch_ups.run(),
             self._books.run(self.settings.admin_accounting_every_s),
             self._watch.run(),
         ]

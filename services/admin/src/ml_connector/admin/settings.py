@@ -77,6 +77,9 @@ class AdminSettings(Settings):
         int, Field(ge=1, description="a record that failed the same way so often is replayed only by force")
     ] = 3
 
+    admin_ban_s: Annotated[
+        float, Field(ge=0, description="Pipedrive may deliver nothing for so long after a delivery has failed")
+    ] = 1800.0
     admin_old_key_s: Annotated[
         float,
         Field(

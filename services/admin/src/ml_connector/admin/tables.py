@@ -453,6 +453,35 @@ schedule: Final = Table(
     Column("value", LargeBinary, nullable=False),  # the entry
 )
 
+# -- catch-up ----------------------------------------------------------------------------------------------------------
+
+# What is known of each flow's gaps, and what was done about them.
+catch_up: Final = Table(
+    "catch_up",
+    metadata,
+    _text("flow", primary_key=True),
+    Column("version", Integer, nullable=False),  # of its entry in `connector.jobs`: the higher one counts
+    Column("value", LargeBinary, nullable=False),  # the entry
+)
+
+# Until when ingest is known to have run.
+heard: Final = Table(
+    "heard",
+    metadata,
+    _text("name", primary_key=True),
+    _ms("up_ms"),
+    Column("value", LargeBinary, nullable=False),
+)
+
+# `pipedrive.state`: whether a flow's deliveries arrive, as the company's owner sees it.
+deliveries: Final = Table(
+    "deliveries",
+    metadata,
+    _text("company", primary_key=True),
+    _text("flow", primary_key=True),
+    Column("value", LargeBinary, nullable=False),
+)
+
 # -- of this database only ---------------------------------------------------------------------------------------------
 
 # Messages that follow from what was committed here, until the broker has them.

@@ -12,6 +12,7 @@ from granian.http import HTTP1Settings
 from granian.server.embed import Server
 
 from ml_connector.admin.api import (
+    catch_ups,
     checks,
     dead_letters,
     flows,
@@ -45,6 +46,7 @@ _PARTS: Final = (
     syncs,
     reconciles,
     schedules,
+    catch_ups,
     secrets,
     vault,
     checks,

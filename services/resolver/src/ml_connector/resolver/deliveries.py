@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import httpx2
 import msgspec
@@ -72,6 +72,8 @@ class DeliveryWatch:
         self._known.clear()
 
     def retried(self, flow: str, at_ms: int) -> None:
+        """`at_ms`: of the event. Others before it may be lost; for longer than between two looks that would show."""
+        at_ms -= self._look_ms
         first_ms, last_ms = self._late.get(flow, (at_ms, at_ms))
         self._late[flow] = (min(first_ms, at_ms), max(last_ms, self._clock.now_ms()))
 
@@ -136,30 +138,39 @@ class DeliveryWatch:
         return judged(before, trouble_of(there, name, sorted(plan.entities)), self._clock.now_ms())
 
 
-def trouble_of(there: Sequence[Subscription], flow: str, entities: Sequence[str]) -> str:
-    """What is wrong with a flow's webhooks; empty: nothing."""
+class Found(NamedTuple):
+    """What is wrong with a flow's webhooks; empty: nothing. `failing`: a ban may follow."""
+
+    trouble: str = ""
+    failing: bool = False
+
+
+def trouble_of(there: Sequence[Subscription], flow: str, entities: Sequence[str]) -> Found:
     here = [one for one in there if leads_to(one, flow, "")]
     living = [one for one in here if one.active]
     lacking = [entity for entity in entities if not _is_told(living, entity)]
     if lacking:
-        return f"no active webhook leads every event of {', '.join(lacking)} here"
+        return Found(f"no active webhook leads every event of {', '.join(lacking)} here")
     failing = [one for one in living if one.last_delivery and not 200 <= (one.last_status or 0) < 300]
     if failing:
         status = failing[0].last_status
-        return f"the last delivery, at {failing[0].last_delivery}, {f'got {status}' if status else 'got no answer'}"
-    return ""
+        answer = f"got {status}" if status else "got no answer"
+        return Found(f"the last delivery, at {failing[0].last_delivery}, {answer}", failing=True)
+    return Found()
 
 
-def judged(before: Deliveries, trouble: str, now_ms: int) -> Deliveries:
+def judged(before: Deliveries, found: Found, now_ms: int) -> Deliveries:
     """Trouble counts from when all was well last; before that nobody knows (a relay's webhooks lead elsewhere)."""
     after = msgspec.structs.replace(before, looked_ms=now_ms)
     is_bad = before.bad_from_ms > 0 and before.bad_to_ms == 0
-    if not trouble:
+    if not found.trouble:
         ended = {"bad_to_ms": now_ms} if is_bad else {}
         return msgspec.structs.replace(after, well_ms=now_ms, **ended)
-    if is_bad or not before.well_ms:
-        return msgspec.structs.replace(after, why=trouble if is_bad else "")
-    return msgspec.structs.replace(after, bad_from_ms=before.well_ms, bad_to_ms=0, why=trouble)
+    if not before.well_ms:
+        return after
+    failed_ms = now_ms if found.failing else before.failed_ms
+    from_ms = before.bad_from_ms if is_bad else before.well_ms
+    return msgspec.structs.replace(after, bad_from_ms=from_ms, bad_to_ms=0, failed_ms=failed_ms, why=found.trouble)
 
 
 def _is_told(living: Sequence[Subscription], entity: str) -> bool:

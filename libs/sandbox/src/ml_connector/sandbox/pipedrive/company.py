@@ -39,6 +39,9 @@ class Terms(BaseModel):
     ] = "here"
     retry_after: Annotated[bool, Field(description="a 429 carries Retry-After")] = False
     deleted_in_lists: Annotated[bool, Field(description="`updated_since` lists show deleted objects")] = False
+    ban_s: Annotated[float, Field(ge=0, description="how long a webhook is banned after ten failed first attempts")] = (
+        30 * 60.0
+    )
     cursor_lives_s: Annotated[
         float | None, Field(ge=0, description="after which a cursor of objects is refused; null: never")
     ] = None

@@ -20,7 +20,6 @@ from ml_connector.sandbox.pipedrive.company import Company, Webhook
 TIMEOUT_S: Final = 10.0
 RETRY_AFTER_S: Final = (3.0, 30.0, 150.0)
 BAN_AFTER: Final = 10  # failed first attempts
-BAN_S: Final = 30 * 60.0
 DELETED_AFTER_S: Final = 3 * 24 * 3600.0  # without one success
 AT_ONCE: Final = 64  # deliveries under way
 
@@ -120,16 +119,16 @@ class Sender:
             if await self._attempt(company, webhook, change, attempt=attempt):
                 return
             if attempt == 1:
-                self._count_failure(webhook)
+                self._count_failure(webhook, company.terms.ban_s)
             if attempt <= len(RETRY_AFTER_S):
                 await self.clock.sleep(RETRY_AFTER_S[attempt - 1])
         webhook.lost += 1
         self.lost.append(change.event_id)
 
-    def _count_failure(self, webhook: Webhook) -> None:
+    def _count_failure(self, webhook: Webhook, ban_s: float) -> None:
         webhook.failed_first_attempts += 1
         if webhook.failed_first_attempts >= BAN_AFTER:
-            webhook.banned_until_s = self.clock.now_s() + BAN_S
+            webhook.banned_until_s = self.clock.now_s() + ban_s
             webhook.failed_first_attempts = 0
 
     async def _attempt(

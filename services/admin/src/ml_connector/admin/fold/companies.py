@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from ml_connector.admin.fold.reading import drop, last_by_key, put, read
 from ml_connector.admin.fold.standings import put_standings
-from ml_connector.admin.tables import sync_walk
+from ml_connector.admin.tables import deliveries, sync_walk
+from ml_connector.common.deliveries import Deliveries
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.keys import company_key
 from ml_connector.common.syncing import SyncState
@@ -46,8 +47,19 @@ def _fold_walks(connection: Connection, entries: Mapping[tuple[str, str], Record
     drop(connection, sync_walk, gone)
 
 
+def _fold_deliveries(connection: Connection, entries: Mapping[tuple[str, str], Record]) -> None:
+    """By flow; of one that cannot be read nothing is changed."""
+    rows = [
+        {"company": company, "flow": flow, "value": record.value}
+        for (company, flow), record in entries.items()
+        if record.value is not None and read(Deliveries, record) is not None
+    ]
+    put(connection, deliveries, rows)
+
+
 # By what a message tells, what is made of it: the newest message of each company, and what its key says beyond that.
 _PARTS: Final[Mapping[str, Callable[[Connection, Mapping[tuple[str, str], Record]], None]]] = {
     "standing": _fold_standings,
     "sync": _fold_walks,
+    "deliveries": _fold_deliveries,
 }

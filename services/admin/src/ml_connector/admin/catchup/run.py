@@ -1,0 +1,214 @@
+"""Look for gaps in what was delivered, and catch up with them, on the one replica that materializes.
+
+`gaps.py` decides, `step.py` does it once. A search is of this process: killed, it begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple
+
+from sqlalchemy import Connection, select
+
+from ml_connector.admin.catchup.gaps import GROWS_MS, Seen, Trouble, heard_after, troubles_of
+from ml_connector.admin.catchup.keep import put_heard, read_catch_ups, read_deliveries, read_heard
+from ml_connector.admin.catchup.search import NotSearched, Wait, known_ids, missing_of
+from ml_connector.admin.catchup.step import TOKEN_SHARE, Searched, Steps, current
+from ml_connector.admin.changing import alone
+from ml_connector.admin.database import Database
+from ml_connector.admin.flows.look import find_version
+from ml_connector.admin.leading import AGAIN_S, LEVEL_S, Leading
+from ml_connector.admin.owners import NoAnswer, Owners
+from ml_connector.admin.replay.control import tell
+from ml_connector.admin.sync.ask import ORDER
+from ml_connector.admin.tables import active_flow
+from ml_connector.admin.webhooks.ingests import Ingests
+from ml_connector.common import topics
+from ml_connector.common.asking import ListedIds, ListIds
+from ml_connector.common.catch_up import HEARD_KEY, CatchUp, Run
+from ml_connector.common.clock import Clock, Deadline
+from ml_connector.common.errors import InvalidFlow
+from ml_connector.common.flows import Flow
+from ml_connector.common.keys import Entity
+from ml_connector.common.logs import get_logger
+
+log = get_logger()
+
+LOOK_S: Final = 2.0
+ASK_AGAIN_S: Final = 10.0
+LONGEST_WAIT_S: Final = 900.0
+
+
+class _Work(NamedTuple):
+    flow: Flow
+    entry: CatchUp
+    troubles: list[Trouble]
+
+
+class CatchUps:
+    """`run` until cancelled. `publish` writes what was committed."""
+
+    def __init__(
+        self,
+        database: Database,
+        steps: Steps,
+        owners: Owners,
+        ingests: Ingests,
+        publish: Callable[[], Awaitable[bool]],
+        leading: Leading,
+        clock: Clock,
+        *,
+        ban_s: float,
+    ) -> None:
+        self._ban_ms = int(ban_s * 1000)
+        self._database = database
+        self._steps = steps
+        self._owners = owners
+        self._ingests = ingests
+        self._publish = publish
+        self._leading = leading
+        self._clock = clock
+        self._is_level = False
+        self._flows: dict[tuple[str, int], Flow | None] = {}
+        self._searches: dict[str, asyncio.Task[None]] = {}
+
+    async def run(self) -> None:
+        try:
+            while True:
+                wait_s = LOOK_S
+                try:
+                    await self.look()
+                except Exception as error:  # the broker, the database: it is the same to look again
+                    log.warning("catch_ups_wait", exc_info=error)
+                    wait_s = AGAIN_S
+                await self._clock.sleep(wait_s)
+        finally:
+            for task in self._searches.values():
+                task.cancel()
+            await asyncio.gather(*self._searches.values(), return_exceptions=True)
+
+    async def look(self) -> None:
+        """One look at all flows."""
+        if not self._leading.leads:
+            self._is_level = False
+            return
+        if not self._is_level:  # what another replica has begun, or this database forgot
+            await self._leading.until_level(Deadline.after(self._clock, LEVEL_S))
+            self._is_level = True
+        await self._hear()
+        for work in await asyncio.to_thread(self._work):
+            await self._go_on(work)
+
+    async def _hear(self) -> None:
+        """That ingest runs is kept every minute."""
+        words = self._ingests.live()
+        if not words:
+            return
+        with self._database.read() as connection:
+            before = read_heard(connection)
+        after = heard_after(before, [one.began_ms for one in words], max(one.at_ms for one in words))
+        if after.up_ms - before.up_ms < GROWS_MS:
+            return
+
+        def write(connection: Connection) -> None:
+            put_heard(connection, after)
+            tell(connection, HEARD_KEY, after.encode())
+
+        await alone(self._database, write)
+
+    async def _go_on(self, work: _Work) -> None:
+        name, now_ms = work.flow.flow, self._clock.now_ms()
+        entry = await alone(
+            self._database, lambda connection: self._steps.look(connection, name, work.troubles, now_ms)
+        )
+        if entry.version != work.entry.version:
+            run = entry.runs[-1] if entry.runs else None
+            log.info("catch_up", flow=name, state=run.phase if run else "gap", id=run.run_id if run else "")
+            await self._publish()
+        run = current(entry)
+        if run is not None and run.phase == "search" and name not in self._searches:
+            self._searches[name] = asyncio.create_task(self._search(work.flow, run))
+
+    def _work(self) -> list[_Work]:
+        """Flows of which there is something to do, or may be."""
+        now_ms = self._clock.now_ms()
+        words = self._ingests.live()
+        with self._database.read() as connection:
+            active = connection.execute(select(active_flow.c.flow, active_flow.c.version)).all()
+            known = {(row.flow, row.version) for row in active}
+            self._flows = {key: flow for key, flow in self._flows.items() if key in known}
+            for name, version in known - self._flows.keys():
+                try:
+                    self._flows[name, version] = find_version(connection, name, version).read()
+                except InvalidFlow:  # of another release: doctor tells
+                    self._flows[name, version] = None
+            entries, seen, heard = read_catch_ups(connection), read_deliveries(connection), read_heard(connection)
+        found = []
+        for flow in self._flows.values():
+            if flow is None or flow.pipedrive.events == "none":
+                continue
+            entry = entries.get(flow.flow, CatchUp(flow.flow))
+            doors = [one.flows[flow.flow] for one in words if flow.flow in one.flows]
+            troubles = troubles_of(Seen(seen.get(flow.flow), doors, heard), now_ms, self._ban_ms)
+            if current(entry) or entry.gap or any(one.to_ms > entry.seen_ms for one in troubles):
+                found.append(_Work(flow, entry, troubles))
+        return found
+
+    # -- what is gone ------------------------------------------------------------------------------------------------
+
+    async def _search(self, flow: Flow, run: Run) -> None:
+        """Until it is known, or somebody must look."""
+        try:
+            searched = False
+            while self._leading.leads and not searched:
+                searched = await self._searched(flow, run)
+        except Exception as error:  # the database: the next look begins it anew
+            log.warning("search_stopped", flow=flow.flow, exc_info=error)
+        finally:
+            self._searches.pop(flow.flow, None)
+
+    async def _searched(self, flow: Flow, run: Run) -> bool:
+        """One search; False: it must begin anew, and has waited for that."""
+        name, now_ms = flow.flow, self._clock.now_ms
+        try:
+            found = await self._missing(flow)
+            await alone(self._database, lambda on: self._steps.searched(on, name, run.run_id, found, now_ms()))
+        except NotSearched as error:
+            problem = str(error)
+            await alone(self._database, lambda on: self._steps.failed(on, name, run.run_id, problem, now_ms()))
+        except Wait as error:
+            log.info("search_waits", flow=name, problem=str(error), after_s=error.after_s)
+            await self._clock.sleep(min(error.after_s, LONGEST_WAIT_S))
+            return False
+        await self._publish()
+        return True
+
+    async def _missing(self, flow: Flow) -> Searched:
+        """Raises NotSearched, Wait."""
+        entities = [entity for entity in ORDER if flow.mapping_of(entity) is not None]
+        found, known = {}, 0
+        for entity in entities:
+            ids = await asyncio.to_thread(self._known, flow, entity)
+            known += len(ids)
+            found[entity] = await missing_of(self._asker(flow), flow.flow, entity, ids, TOKEN_SHARE)
+        return Searched(found, known)
+
+    def _known(self, flow: Flow, entity: Entity) -> set[int]:
+        with self._database.read() as connection:
+            return known_ids(connection, flow, entity)
+
+    def _asker(self, flow: Flow) -> Callable[[ListIds], Awaitable[ListedIds]]:
+        async def ask(asked: ListIds) -> ListedIds:
+            try:
+                return await self._owners.ask(
+                    topics.PIPEDRIVE_REQUESTS,
+                    flow.pipedrive.company,
+                    "list-ids",
+                    body=asked.encode(),
+                    answer=ListedIds,
+                )
+            except NoAnswer as error:
+                raise Wait(str(error), ASK_AGAIN_S) from error
+
+        return ask
