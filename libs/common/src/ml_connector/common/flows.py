@@ -183,6 +183,7 @@ class Schedule(_Part):
     sync: str | None = None
     reconcile: str | None = None
     netsuite_poll: str | None = None
+    deletions: str | None = None
     time_zone: str = "UTC"
     jitter: Annotated[int, Field(ge=0, le=3600)] = 60  # s; each flow begins its own part of them later
     first: Literal["full", "changes"] = "full"  # of syncs, the one that has none before it
@@ -190,7 +191,8 @@ class Schedule(_Part):
     token_share: Annotated[float, Field(gt=0, le=1)] = 0.5  # of syncs; as `mlc sync --token-share`
 
     def cron_of(self, kind: ScheduleKind) -> str | None:
-        return {"sync": self.sync, "reconcile": self.reconcile, "netsuite_poll": self.netsuite_poll}[kind]
+        found: str | None = getattr(self, kind)
+        return found
 
 
 class Flow(_Part):

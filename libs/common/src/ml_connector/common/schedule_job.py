@@ -8,7 +8,7 @@ import msgspec
 
 from ml_connector.common.codec import Wire
 
-ScheduleKind = Literal["sync", "reconcile", "netsuite_poll"]
+ScheduleKind = Literal["sync", "reconcile", "netsuite_poll", "deletions"]
 ACTOR: Final = "schedule"  # who has begun these jobs, in the audit
 
 # `skipped`: it could not begin now, and need not: the next one does its work. `refused`: somebody must do something.

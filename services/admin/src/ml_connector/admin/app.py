@@ -41,6 +41,7 @@ from ml_connector.admin.replay.run import Runner
 from ml_connector.admin.schedule.kinds import Kinds
 from ml_connector.admin.schedule.reconciles import ScheduledReconciles
 from ml_connector.admin.schedule.run import Scheduler
+from ml_connector.admin.schedule.searches import ScheduledSearches
 from ml_connector.admin.schedule.syncs import ScheduledSyncs
 from ml_connector.admin.secrets.change import Secrets
 from ml_connector.admin.secrets.look import SecretLooks
@@ -123,13 +124,18 @@ def _jobs(on: Ground) -> Jobs:
     settings, database, materializer = on.settings, on.database, on.materializer
     replays = Replays(database, on.clock, same_failures=settings.admin_same_failures)
     syncs = Syncs(database, materializer, on.clock)
-    kinds: Kinds = {"sync": ScheduledSyncs(syncs), "reconcile": ScheduledReconciles(syncs)}
+    steps = Steps(syncs)
+    kinds: Kinds = {
+        "sync": ScheduledSyncs(syncs),
+        "reconcile": ScheduledReconciles(syncs),
+        "deletions": ScheduledSearches(steps),
+    }
     finishing = Finishing(settings, database, on.producer, on.clock)
     return Jobs(
         kinds=kinds,
         catch_ups=CatchUps(
             database,
-            Steps(syncs),
+            steps,
             on.owners,
             on.ingests,
             on.outbox.publish,

@@ -18,10 +18,9 @@ class Gaps:
         self._database = database
 
     def look(self, live: LiveFlow) -> list[Finding]:
-        if live.flow.pipedrive.events == "none":
-            return []
         with self._database.read() as connection:
-            return [finding_of(read_catch_up(connection, live.flow.flow))]
+            entry = read_catch_up(connection, live.flow.flow)
+        return [finding_of(entry)] if entry.runs or live.flow.pipedrive.events != "none" else []
 
 
 def finding_of(entry: CatchUp) -> Finding:

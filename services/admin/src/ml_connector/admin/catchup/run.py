@@ -146,9 +146,12 @@ class CatchUps:
             entries, seen, heard = read_catch_ups(connection), read_deliveries(connection), read_heard(connection)
         found = []
         for flow in self._flows.values():
-            if flow is None or flow.pipedrive.events == "none":
+            if flow is None:
                 continue
             entry = entries.get(flow.flow, CatchUp(flow.flow))
+            if flow.pipedrive.events == "none":  # nothing is delivered, so nothing gets lost
+                found += [_Work(flow, entry, [])] if current(entry) else []
+                continue
             doors = [one.flows[flow.flow] for one in words if flow.flow in one.flows]
             troubles = troubles_of(Seen(seen.get(flow.flow), doors, heard), now_ms, self._ban_ms)
             if current(entry) or entry.gap or any(one.to_ms > entry.seen_ms for one in troubles):
@@ -173,7 +176,8 @@ class CatchUps:
         name, now_ms = flow.flow, self._clock.now_ms
         try:
             found = await self._missing(flow)
-            await alone(self._database, lambda on: self._steps.searched(on, name, run.run_id, found, now_ms()))
+            while not await self._told(name, run, found):  # another sync of the flow is under way
+                await self._clock.sleep(ASK_AGAIN_S)
         except NotSearched as error:
             problem = str(error)
             await alone(self._database, lambda on: self._steps.failed(on, name, run.run_id, problem, now_ms()))
@@ -183,6 +187,13 @@ class CatchUps:
             return False
         await self._publish()
         return True
+
+    async def _told(self, name: str, run: Run, found: Searched) -> bool:
+        """Whether what follows from a search is under way."""
+        now_ms = self._clock.now_ms()
+        entry = await alone(self._database, lambda on: self._steps.searched(on, name, run.run_id, found, now_ms))
+        now = current(entry)
+        return now is None or now.phase != "search"
 
     async def _missing(self, flow: Flow) -> Searched:
         """Raises NotSearched, Wait."""

@@ -60,6 +60,16 @@ class Steps:
             return self._keep(connection, before, self._begun(connection, after, after.gap, to_ms, now_ms))
         return self._keep(connection, before, after) if is_worth_keeping(before, after) else after
 
+    def search(self, connection: Connection, flow: str, why: str, now_ms: int) -> str:
+        """Without a gap: only what is gone. The run's id. Raises Conflict."""
+        entry = read_catch_up(connection, flow)
+        before = current(entry)
+        if before is not None:
+            raise Conflict(f"catch-up {before.run_id} of flow {flow} is under way, and searches, too")
+        run = Run(uuid.uuid4().hex[:12], now_ms, now_ms, why, now_ms, "search")
+        self._keep(connection, entry, msgspec.structs.replace(entry, runs=(*entry.runs, run)[-RUNS:]))
+        return run.run_id
+
     def searched(self, connection: Connection, flow: str, run_id: str, found: Searched, now_ms: int) -> CatchUp:
         """What is missing is asked for by its ids."""
         entry = read_catch_up(connection, flow)
