@@ -17,6 +17,7 @@ import msgspec
 class Heard:
     headers: dict[str, str]
     body: bytes
+    path: str = ""
 
     def json(self) -> Any:
         return msgspec.json.decode(self.body)
@@ -33,7 +34,7 @@ class Listener:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers["content-length"]))
-                heard = Heard({name.lower(): value for name, value in self.headers.items()}, body)
+                heard = Heard({name.lower(): value for name, value in self.headers.items()}, body, self.path)
                 listener.heard.append(heard)
                 status = listener.answer(heard)
                 self.send_response(status)

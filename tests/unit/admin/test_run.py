@@ -22,6 +22,7 @@ from ml_connector.common import topics
 from ml_connector.common.clock import Deadline, ManualClock
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.errors import DeliveryFailed
+from ml_connector.common.kafka.producer import Delivered
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.settings import Settings
 from support.letters import T0_MS, letter_row, new_database, put, put_letters
@@ -64,7 +65,7 @@ class Topic:
             future.set_exception(DeliveryFailed("the broker did not take the message"))
         else:
             self.sent.append((value, headers))
-            future.set_result(None)
+            future.set_result(Delivered(topic, 0, len(self.sent)))
         return future
 
 

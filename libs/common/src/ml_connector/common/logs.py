@@ -14,13 +14,15 @@ from typing import Any, Final, Literal, TextIO, cast
 import structlog
 
 from ml_connector.common.errors import ConnectorError
+from ml_connector.common.traceparent import current, sampled, trace_id
 
 FIELDS: Final = frozenset(
     """
     account action after_s attempt cause code company count days_left deadline_s delay_s destination due_in_s entity
     environment epoch error flow flows generation group host id in_flight kek kind lag lane limit name offset
     outcome partition partitions path pid port problem reason record_key records request_id secrets service
-    refused signal size_bytes source_id stage state status took_ms topic trace unavailable url version waiting
+    refused signal size_bytes source_id span_id stage state status subject took_ms topic trace_id
+    unavailable url version waiting
     """.split()  # noqa: SIM905  a paragraph of words is read more easily than a list of literals
 )
 MAX_TEXT: Final = 500
@@ -46,6 +48,7 @@ def configure(
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        _name_trace,
         _name_exception,
         _keep_known_fields,
     ]
@@ -83,6 +86,16 @@ def _route_libraries(level: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [_ToStructlog()]
     root.setLevel(max(logging.WARNING, getattr(logging, level.upper())))
+
+
+def _name_trace(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Of what is being done: the trace, and its span if there is one that is recorded."""
+    now = current()
+    if now:
+        event.setdefault("trace_id", trace_id(now))
+        if sampled(now):
+            event.setdefault("span_id", now[36:52])
+    return event
 
 
 def _name_exception(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

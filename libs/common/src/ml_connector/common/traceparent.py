@@ -3,6 +3,19 @@
 from __future__ import annotations
 
 import random
+from contextvars import ContextVar
+from typing import Final
+
+LENGTH: Final = 55
+_ODD: Final = frozenset("13579bdf")  # the last digit of the flags: bit 0 says sampled
+
+# Of what is being done, in this task: set by `telemetry.Carried`.
+doing: Final[ContextVar[str]] = ContextVar("traceparent", default="")
+
+
+def current() -> str:
+    """The traceparent of what is being done; empty when nobody says."""
+    return doing.get()
 
 
 def new_traceparent() -> str:
@@ -16,3 +29,18 @@ def trace_id(traceparent: str | bytes | None) -> str:
     text = traceparent.decode("ascii", "replace") if isinstance(traceparent, bytes) else traceparent or ""
     parts = text.split("-")
     return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""
+
+
+def sampled(traceparent: str | None) -> bool:
+    """Whether whoever made it records its trace; false for what is no traceparent."""
+    return traceparent is not None and len(traceparent) == LENGTH and traceparent[-1] in _ODD
+
+
+def parse(traceparent: str) -> tuple[int, int, int] | None:
+    """Trace id, span id, flags; None for what is no traceparent."""
+    parts = traceparent.split("-")
+    try:
+        found = int(parts[1], 16), int(parts[2], 16), int(parts[3], 16)
+    except (IndexError, ValueError):
+        return None
+    return found if len(traceparent) == LENGTH and found[0] and found[1] else None

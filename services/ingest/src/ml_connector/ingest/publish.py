@@ -13,7 +13,7 @@ class Publisher:
 
     def __init__(self, producer: Producer, *, prefix: str, topic: Topic = topics.EVENTS) -> None:
         self._producer = producer
-        self._topic = topic.full_name(prefix)
+        self.topic = topic.full_name(prefix)
 
     def publish(self, key: bytes, body: bytes, headers: Headers, done: Done) -> None:
         """`done` hears when all in-sync replicas have it, or why not. Raises QueueFull, Fenced or ProducerFatal.
@@ -21,4 +21,4 @@ class Publisher:
         Who does not wait that long must know that the event may still reach the topic, as a duplicate of what
         Pipedrive sends again.
         """
-        self._producer.post(done, self._topic, key=key, value=body, headers=headers)
+        self._producer.post(done, self.topic, key=key, value=body, headers=headers)

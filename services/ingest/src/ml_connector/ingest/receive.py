@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, Protocol
 
-from opentelemetry.trace import SpanKind
+from confluent_kafka import Message
 
-from ml_connector.common import telemetry
+from ml_connector.common import spans
 from ml_connector.common.clock import Clock
 from ml_connector.common.errors import ConnectorError, DeliveryFailed, MustStop, TryLater
+from ml_connector.common.kafka.record import place_of
 from ml_connector.common.logs import get_logger
+from ml_connector.common.telemetry import Carried
+from ml_connector.common.traceparent import trace_id
 from ml_connector.ingest.address import FORWARDED_FOR, Network, client_address
 from ml_connector.ingest.doors import Door
 from ml_connector.ingest.http.answer import Answer, answer, refusal
@@ -63,6 +66,7 @@ class Receiver:
     ) -> None:
         """`give_up`: hears that this process will not publish any more. `most_bytes`: fewer than the server takes."""
         self._path = path
+        self._route = f"{path}{{flow}}"
         self._most_bytes = most_bytes
         self._give_up = give_up
         self._clock = clock
@@ -105,15 +109,16 @@ class Receiver:
             self._publish(request, door, proof, received_at_ms)
 
     def _publish(self, request: Request, door: Door, proof: str, received_at_ms: int) -> None:
-        span = telemetry.begin("receive webhook", SpanKind.SERVER, parent=incoming_trace(request.headers))
+        span = spans.webhook(self._route, door.flow, incoming_trace(request.headers))
+        sending = spans.sending(self._publisher.topic, parent=span.traceparent)
         stamped = stamp(
             door,
             verified_by=proof,
             received_at_ms=received_at_ms,
             content_type=request.header(b"content-type") or b"",
-            traceparent=span.traceparent,
+            traceparent=sending.traceparent,
         )
-        delivery = Delivery(request, door, span, received_at_ms, self._give_up)
+        delivery = Delivery(request, door, (span, sending), received_at_ms, self._give_up)
         request.wait(self._ack_deadline_s, delivery.late)
         try:
             self._publisher.publish(door.key, request.body, stamped, delivery.stored)
@@ -134,29 +139,31 @@ class Receiver:
 class Delivery:
     """A verified one on its way to the broker. It ends once; what the broker says later changes nothing."""
 
-    __slots__ = ("_door", "_give_up", "_received_at_ms", "_request", "_span")
+    __slots__ = ("_door", "_give_up", "_received_at_ms", "_request", "_sending", "_span")
 
     def __init__(
         self,
         request: Request,
         door: Door,
-        span: telemetry.Carried,
+        traced: tuple[Carried, Carried],
         received_at_ms: int,
         give_up: Callable[[MustStop], None],
     ) -> None:
         self._request: Request | None = request
         self._door = door
-        self._span = span
+        self._span, self._sending = traced
         self._received_at_ms = received_at_ms
         self._give_up = give_up
 
-    def stored(self, error: ConnectorError | None, _: object) -> None:
+    def stored(self, error: ConnectorError | None, message: Message) -> None:
         if error is not None:
             self.failed(error)
         elif self._request is not None:
             counts = self._door.counts
             counts.accepted += 1
             counts.accepted_ms = self._received_at_ms
+            if self._sending.recording:
+                spans.sent(self._sending, *place_of(message)[1:])
             self._end(self._request, ACCEPTED)
 
     def late(self) -> None:
@@ -168,10 +175,14 @@ class Delivery:
         self._door.counts.turn_away(self._received_at_ms)
         if isinstance(error, MustStop):
             self._give_up(error)
-        log.warning("not_published", flow=self._door.flow, problem=str(error))
+        trace = trace_id(self._span.traceparent)
+        log.warning("not_published", flow=self._door.flow, problem=str(error), trace_id=trace)
+        self._sending.fail(type(error).__name__)
         self._end(self._request, NOT_STORED)
 
     def _end(self, request: Request, answered: Answer) -> None:
         self._request = None
+        self._sending.end()
+        spans.told(self._span, answered.status)
         self._span.end()
         request.answer(answered)

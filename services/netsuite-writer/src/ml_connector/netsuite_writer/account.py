@@ -13,6 +13,7 @@ from typing import Any, get_args
 from ml_connector.common import cause, keys
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.logs import get_logger
+from ml_connector.common.telemetry import Carried
 from ml_connector.common.wire import BatchJob, Desired, Lane, Member, Superseded
 from ml_connector.netsuite_writer import match, parents
 from ml_connector.netsuite_writer.accept import Apply, Duplicate, judge
@@ -148,7 +149,8 @@ class Account:
     def pump(self) -> None:
         """Start everything that may run now."""
         try:
-            self._start_all()
+            with Carried(""):  # nobody's: what begins here has traces of its own
+                self._start_all()
         except Exception as error:  # no record's fault, and whoever calls has a record to see to
             log.error("pump_failed", account=self.name, exc_info=error)
             self._wake_in(self._tools.settings.backoff_longest_s)
@@ -256,7 +258,8 @@ class Account:
 
     async def _ask_for(self, decision: parents.Decision, job: Job) -> None:
         try:
-            await self.hydrates.for_decision(decision, job.desired)
+            with Carried(job.traceparent):
+                await self.hydrates.for_decision(decision, job.desired)
         except Exception as error:  # noqa: BLE001  the top of a task; the entry waits, and asks again when it is looked at
             self._faults.told(job.entry, error)
 
@@ -309,8 +312,9 @@ class Account:
     async def _called(self, job: Ready) -> None:
         ending = None
         try:
-            told = await self._caller.make(job)
-            ending = told if isinstance(told, Ending) else self.follow(job, told)
+            with Carried(job.traceparent):
+                told = await self._caller.make(job)
+                ending = told if isinstance(told, Ending) else self.follow(job, told)
         except NotOurs:
             self._again(job.entry, self._tools.backoff_s(job.entry.failures))
         except Exception as error:  # noqa: BLE001  the top of a task: a fault of ours must not lose the record

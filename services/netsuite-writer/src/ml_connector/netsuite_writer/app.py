@@ -13,12 +13,13 @@ from typing import Final
 from confluent_kafka import OFFSET_BEGINNING
 from confluent_kafka.admin import AdminClient
 
-from ml_connector.common import logs, measuring, metrics, telemetry, topics
+from ml_connector.common import logs, measuring, metrics, spans, telemetry, topics
 from ml_connector.common.asking import Checked
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.codec import Wire
 from ml_connector.common.directory import Directory
 from ml_connector.common.errors import BadInput, InvalidSettings, MustStop
+from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.health import HealthServer
 from ml_connector.common.kafka.admin import TopicSpec, identity, refuse_other_partitions
 from ml_connector.common.kafka.consumer import AssignedConsumer, GroupConsumer
@@ -28,6 +29,7 @@ from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
 from ml_connector.common.keys import attempt_key, job_key
 from ml_connector.common.logs import get_logger
+from ml_connector.common.traceparent import current
 from ml_connector.common.wire import Attempt, BatchJob, Hydrate, Standing
 from ml_connector.netsuite_writer.accounts import Accounts
 from ml_connector.netsuite_writer.asked import Asked
@@ -67,7 +69,13 @@ class KafkaMessages:
         await self._observe(key, standing)
 
     async def hydrate(self, request: Hydrate, company: str) -> None:
-        await self._producer.send(self._requests, key=company.encode(), value=request.encode())
+        """A trace of its own: others may wait for the same answer. Linked to whoever asks."""
+        with spans.sending(self._requests, links=[current()]) as span:
+            headers = {TRACEPARENT: span.traceparent.encode()}
+            where = await self._producer.send(
+                self._requests, key=company.encode(), value=request.encode(), headers=headers
+            )
+            spans.sent(span, where.partition, where.offset)
 
     async def _observe(self, key: str, value: Wire | None) -> None:
         encoded = None if value is None else value.encode()

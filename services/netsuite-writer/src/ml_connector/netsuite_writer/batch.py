@@ -19,7 +19,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from ml_connector.common import measuring, metrics
+from ml_connector.common import measuring, metrics, spans, topics
 from ml_connector.common.errors import TryLater
 from ml_connector.common.keys import DesiredKey
 from ml_connector.common.logs import get_logger
@@ -76,6 +76,7 @@ class Batches:
         self._caller = caller
         self._desk = Hold(desk)
         self._tools = tools
+        self._topic = topics.DESIRED.full_name(tools.settings.topic_prefix)
         self._turnaround = Turnaround()
         self.under_way = 0
 
@@ -98,7 +99,7 @@ class Batches:
                 return
             stored = self._new(members)
             await self._announce(stored)
-            await self._see_through(_Batch(stored, members, known_order=True))
+            await self._traced(_Batch(stored, members, known_order=True))
         except Exception as error:  # the top of a task: a fault of ours must not lose the records
             log.error("batch_failed", account=self._account, records=len(jobs), exc_info=error)
             await self._give_up(jobs, stored)
@@ -119,7 +120,7 @@ class Batches:
         try:
             made = [(job, await self._caller.prepare(job, unless_held=False)) for job in jobs]
             members = [_Member(job, request) for job, request in made if isinstance(request, Request)]
-            await self._see_through(_Batch(stored, members, known_order=False))
+            await self._traced(_Batch(stored, members, known_order=False))
             # Locked until now, as they may have been in the batch.
             await self._doubt([job for job, request in made if not isinstance(request, Request)])
         except Exception as error:  # the top of a task, as above
@@ -135,6 +136,13 @@ class Batches:
             return
         await self._doubt(left)
         await self._forget(stored)
+
+    async def _traced(self, batch: _Batch) -> None:
+        """One span for all, which the requests of the batch belong to; linked to each member's trace."""
+        traces = [member.job.traceparent for member in batch.members]
+        more = {spans.ACCOUNT: batch.members[0].job.desired.account, spans.RECORD_TYPE: batch.stored.record_type}
+        with spans.batch(self._topic, traces, more):
+            await self._see_through(batch)
 
     async def _see_through(self, batch: _Batch) -> None:
         try:

@@ -5,9 +5,7 @@ In: a job whose parent is settled. Out: how it ended, or what NetSuite said. Nev
 
 from __future__ import annotations
 
-from opentelemetry.trace import SpanKind
-
-from ml_connector.common import measuring, metrics, telemetry
+from ml_connector.common import measuring, metrics
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.errors import TryLater
 from ml_connector.common.wire import Attempt, Desired, Try
@@ -158,15 +156,9 @@ class Caller:
         return settle.Reject(refused.code, f"{refused.message} {match.listed(candidates)}") if candidates else refused
 
     async def _call(self, job: Ready, request: write.Request) -> Response:
-        """One request, noted in the entry's tries, inside one span of the event's trace."""
+        """One request, noted in the entry's tries."""
         started_ms = self._tools.clock.now_ms()
-        parent = job.traceparent.encode()
-        name = f"{request.method} {request.record_type}"
-        with telemetry.span(
-            name, SpanKind.CLIENT, parent=parent, attributes={"http.request.method": request.method}
-        ) as span:
-            response = await self._client.write(request, traceparent=span.traceparent)
-            span.tell("http.response.status_code", response.answer.status)
+        response = await self._client.write(request, traceparent=job.traceparent, attempt=len(job.entry.tries) + 1)
         took_ms = self._tools.clock.now_ms() - started_ms
         answer = response.answer
         measuring.count(metrics.ATTEMPTS, job.desired.account, answer.shown)

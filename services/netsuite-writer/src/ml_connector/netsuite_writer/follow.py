@@ -10,12 +10,15 @@ from collections.abc import Callable
 from typing import TypedDict
 
 from ml_connector.common.keys import RecordType
+from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import Try
 from ml_connector.netsuite_writer import doubt, settle
 from ml_connector.netsuite_writer.job import Ready, Told, Tools
 from ml_connector.netsuite_writer.outcome import Ending
 from ml_connector.netsuite_writer.schedule import Entry
 from ml_connector.netsuite_writer.suspensions import Suspensions
+
+log = get_logger()
 
 Again = Callable[[Entry, float], None]  # the entry, and after how many seconds
 
@@ -80,6 +83,7 @@ class Follower:
         if entry.counted >= self._tools.settings.tries:
             text = f"no success after {entry.failures} tries while other records succeeded"
             return Ending("dead_lettered", text, "vendor", "NO_SUCCESS", transient=True, **facts)
+        log.debug("trying_again", record_key=entry.record, attempt=entry.failures)
         self._again(entry, self._tools.backoff_s(entry.failures))
         return None
 

@@ -11,11 +11,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from ml_connector.common import spans
 from ml_connector.common.comparing import Census, Compare, Compared, not_compared, not_counted
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.drift import Poll
 from ml_connector.common.errors import BadInput, Malformed, MustStop, TryLater, UnknownSchema
-from ml_connector.common.headers import TRACEPARENT, text
+from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
 from ml_connector.common.logs import get_logger
@@ -64,6 +65,7 @@ class Partition:
         self.number = number
         self._desired_topic = desired_topic
         self._observed_topic = observed_topic
+        self._group = tools.settings.group("netsuite-writer")
         self._tools = tools
         self._producer = producer
         self._make_account = make_account
@@ -108,9 +110,10 @@ class Partition:
         with self._tools.store.change():
             for record in records:
                 key = (record.key or b"").decode()
-                self._tools.store.put_desired(key, record.value, trace=text(record.headers, TRACEPARENT))
+                trace = self._taken(record) if record.value is not None else ""
+                self._tools.store.put_desired(key, record.value, trace=trace)
                 if record.value is not None:
-                    fresh.append(Waiting(key, text(record.headers, TRACEPARENT), record.value))
+                    fresh.append(Waiting(key, trace, record.value))
             if records:
                 self._tools.store.move(self._desired_topic, records[-1].offset + 1)
         if self._fold.complete:
@@ -118,6 +121,12 @@ class Partition:
         elif ended:
             self._fold.desired = True
             self._start_if_complete()
+
+    def _taken(self, record: Record) -> str:
+        """The traceparent of all that follows from it."""
+        topic, headers = self._desired_topic, record.headers
+        with spans.processing(topic, record.partition, record.offset, group=self._group, headers=headers) as span:
+            return span.traceparent if TRACEPARENT in headers else ""
 
     def fold_observed(self, records: list[Record], *, ended: bool) -> None:
         """Until the end: what is known. After it: only what is not ours."""

@@ -10,13 +10,14 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
-from ml_connector.common import keys, measuring, metrics, topics
+from ml_connector.common import keys, measuring, metrics, spans, topics
 from ml_connector.common.clock import Clock
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.errors import Fenced, TryLater
 from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.kafka.transaction import Transaction, TransactionalProducer
 from ml_connector.common.logs import get_logger
+from ml_connector.common.telemetry import Carried, recorded
 from ml_connector.common.wire import Attempt, Observed, Outcome
 from ml_connector.netsuite_writer.store import Store
 
@@ -40,6 +41,7 @@ class Settlement:
     dead_letter: DeadLetter | None = None
     traceparent: str = ""
     losses: list[Settlement] = field(default_factory=list)  # of the same record, committed with it
+    span: Carried | None = None
     messages: Transaction = field(default_factory=Transaction)  # what is sent of it
     done: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
@@ -79,6 +81,9 @@ class Settler:
         What cannot be put into messages is raised here, to whoever has the record, and not to the others of its group.
         """
         self._send(settlement.messages, settlement)
+        for one in (settlement, *settlement.losses):
+            if recorded(one.traceparent):
+                one.span = self._span(one)
         self._queue.put_nowait(settlement)
         return settlement.done
 
@@ -168,6 +173,23 @@ class Settler:
         for loss in settlement.losses:
             self._send(to, loss)
 
+    def _span(self, settlement: Settlement) -> Carried | None:
+        outcome, letter = settlement.outcome, settlement.dead_letter
+        if outcome is None:
+            return None
+        more = {
+            spans.FLOW: outcome.flow,
+            spans.ACCOUNT: outcome.account,
+            spans.RECORD_TYPE: outcome.record_key.split("/", 2)[1],
+            spans.CAUSE: outcome.cause,
+            spans.OUTCOME: outcome.outcome,
+        }
+        span = spans.settling(self._desired, parent=settlement.traceparent, more=more)
+        if letter is not None:
+            span.tell(spans.STAGE, letter.stage)
+            span.fail(letter.code)
+        return span
+
     def _put(self, to: Transaction, key: str, value: bytes | None) -> None:
         to.send(self._observed, key=key.encode(), value=value, partition=self._partition)
 
@@ -177,6 +199,8 @@ class Settler:
                 for one in (settlement, *settlement.losses):
                     self._store.put_desired(one.desired_key, None)
                     _count(one)
+                    if one.span is not None:
+                        one.span.end()
                 if settlement.observed is not None:
                     self._store.put_observed(settlement.record, settlement.observed.encode())
                 if settlement.clears_attempt:

@@ -11,10 +11,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
-from opentelemetry.trace import SpanKind
-
 from ml_connector.common import headers as h
-from ml_connector.common import logs, measuring, metrics, telemetry, topics
+from ml_connector.common import logs, measuring, metrics, spans, telemetry, topics
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.directory import Directory
 from ml_connector.common.errors import BadInput, ConnectorError, InvalidSettings, MustStop
@@ -26,7 +24,9 @@ from ml_connector.common.kafka.table import CompactedTable
 from ml_connector.common.logs import get_logger
 from ml_connector.common.memory import rarely_collect
 from ml_connector.common.syncing import is_sync
+from ml_connector.common.telemetry import Carried
 from ml_connector.common.topics import Topic
+from ml_connector.common.traceparent import trace_id
 from ml_connector.common.vault import SecretEntry
 from ml_connector.common.wire import Hydrate
 from ml_connector.resolver import emit
@@ -191,8 +191,9 @@ class Resolver:
         """The hot path: nothing here waits for Pipedrive. What would have to is put aside, due at once."""
         outputs: list[Output] = []
         for message in messages:
-            with _traced(message) as traced:
+            with self._traced(message) as (traced, span):
                 found = self._core.event(traced)
+                _tell(span, found)
             outputs += [self._put_aside(traced, found, kind="event")] if isinstance(found, Defer) else found
         await self._sender.send(outputs)
         measuring.count(metrics.MESSAGES, topics.EVENTS.name, by=len(messages))
@@ -221,17 +222,21 @@ class Resolver:
         if h.text(message.headers, h.KIND) == "request" or asks_for_preview(message):
             found = await self._requested(message)
         else:
-            with _traced(message) as traced:
+            with self._traced(message) as (traced, span):
                 found = await self._refresher.event(traced)
+                _tell(span, found)
         if isinstance(found, Defer):
-            log.info("waiting", reason=found.reason, after_s=found.after_s)
+            trace = trace_id(message.headers.get(h.TRACEPARENT))
+            log.info("waiting", reason=found.reason, after_s=found.after_s, trace_id=trace)
             return found
         await self._sender.send(found)
         return None
 
     async def _walk(self, message: Message) -> Defer | None:
-        with _traced(message) as traced:
-            return await self._walks.take(traced)
+        with self._traced(message) as (traced, span):
+            later = await self._walks.take(traced)
+            _tell(span, later or [])
+            return later
 
     async def _requested(self, message: Message) -> list[Output] | Defer:
         return await (self._preview(message) if asks_for_preview(message) else self._hydrate(message))
@@ -244,7 +249,7 @@ class Resolver:
             return []
         if h.DRAFT in message.headers:
             return [answer(await self._drafts.preview(request_id, message))]
-        with _traced(message) as traced:
+        with self._traced(message) as (traced, _):
             found = await self._refresher.event(traced)
             sources = self._core.sources(traced)
         stages = self._book.of(h.text(message.headers, h.COMPANY)).stages
@@ -256,7 +261,10 @@ class Resolver:
         except BadInput as error:
             log.error("request_refused", topic=message.topic, offset=message.offset, problem=str(error))
             return []
-        return await self._refresher.hydrate(request, message)
+        with self._traced(message) as (traced, span):
+            found = await self._refresher.hydrate(request, traced)
+            _tell(span, found)
+        return found
 
     def _put_aside(self, message: Message, found: Defer, *, kind: str) -> Output:
         after_s = found.after_s if found.after_s is not None else self._settings.deferred_s
@@ -266,6 +274,18 @@ class Resolver:
     async def _renew(self, messages: list[Message], *, kind: str) -> None:
         """Put aside once more: each is written again as it is."""
         await self._sender.send([emit.renewed(message, kind=kind) for message in messages])
+
+    @contextmanager
+    def _traced(self, message: Message) -> Iterator[tuple[Message, Carried]]:
+        """The message within a span of its own, which what follows from it names as its parent."""
+        is_event = message.topic.endswith(topics.EVENTS.name)
+        group = self._settings.group("resolver" if is_event else "resolver-companions")
+        with spans.processing(
+            message.topic, message.partition, message.offset, group=group, headers=message.headers
+        ) as span:
+            if span.recording or h.TRACEPARENT not in message.headers:
+                message = message._replace(headers={**message.headers, h.TRACEPARENT: span.traceparent.encode()})
+            yield message, span
 
     # -- health ------------------------------------------------------------------------------------------------------
 
@@ -283,12 +303,17 @@ class Resolver:
         return None if self._joined else "not in the group yet"
 
 
-@contextmanager
-def _traced(message: Message) -> Iterator[Message]:
-    """The message within a span of its own, which what follows from it names as its parent."""
-    parent = message.headers.get(h.TRACEPARENT)
-    with telemetry.span(f"process {message.topic}", SpanKind.CONSUMER, parent=parent) as span:
-        yield message._replace(headers={**message.headers, h.TRACEPARENT: span.traceparent.encode()})
+def _tell(span: Carried, found: list[Output] | Defer) -> None:
+    """What became of it."""
+    if not span.recording:
+        return
+    if isinstance(found, Defer):
+        span.tell(spans.DEFERRED, found.reason)
+        return
+    for output in found:
+        if output.topic is topics.DEAD_LETTERS:
+            span.tell(spans.STAGE, output.headers["dlq.stage"].decode())
+            span.fail(output.headers["dlq.error-code"].decode())
 
 
 async def serve(settings: ResolverSettings) -> None:

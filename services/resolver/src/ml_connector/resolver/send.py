@@ -6,18 +6,22 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from ml_connector.common import topics
+from ml_connector.common import headers as h
+from ml_connector.common import spans, topics
 from ml_connector.common.clock import Clock, Deadline
 from ml_connector.common.errors import ConnectorError, MustStop, QueueFull, TryLater
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import Delivered, Producer
 from ml_connector.common.logs import get_logger
+from ml_connector.common.telemetry import Carried
+from ml_connector.common.traceparent import current
 from ml_connector.resolver.gauges import count
 from ml_connector.resolver.message import Output
 
 log = get_logger()
 
 AGAIN_S: Final = 0.5
+NOTHING: Final = Carried("")  # an audit entry: it is part of what wrote it
 DEADLINE_S: Final = 120.0  # without the broker for this long, somebody else should try
 
 
@@ -40,24 +44,30 @@ class Sender:
 
     async def _some(self, outputs: list[Output], deadline: Deadline) -> list[Output]:
         """Those that are still to be written."""
-        waiting = []
+        waiting: list[tuple[Output, asyncio.Future[Delivered], Carried]] = []
         left: list[Output] = []
         written: list[Output] = []
         problem: ConnectorError | None = None
         for position, output in enumerate(outputs):
+            span = self._span(output)
             try:
-                waiting.append((output, self._queue(output)))
+                waiting.append((output, self._queue(output, span), span))
             except QueueFull as error:
                 left, problem = outputs[position:], error
+                span.end(error)
                 break
-        for output, sent in waiting:
+        for output, sent, span in waiting:
             try:
-                await sent
+                where = await sent
             except TryLater as error:
                 problem = error
                 left.append(output)
+                span.end(error)
             else:
                 written.append(output)
+                if span.recording:
+                    spans.sent(span, where.partition, where.offset)
+                    span.end()
         count(written)
         if problem is not None:
             if deadline.expired:
@@ -66,12 +76,24 @@ class Sender:
             await self._clock.sleep(AGAIN_S)
         return left
 
-    def _queue(self, output: Output) -> asyncio.Future[Delivered]:
+    def _span(self, output: Output) -> Carried:
+        """Of what goes on as a trace. The next page of a walk begins one of its own, or walks would have no end."""
+        parent = h.text(output.headers, h.TRACEPARENT)
+        if parent:
+            return spans.sending(self._places[output.topic][0], parent=parent)
+        if output.topic is topics.PIPEDRIVE_REQUESTS:
+            return spans.sending(self._places[output.topic][0], links=[current()])
+        return NOTHING
+
+    def _queue(self, output: Output, span: Carried) -> asyncio.Future[Delivered]:
         name, partitions = self._places[output.topic]
+        headers = output.headers
+        if span.recording or (span is not NOTHING and h.TRACEPARENT not in headers):
+            headers = {**headers, h.TRACEPARENT: span.traceparent.encode()}
         return self._producer.send_nowait(
             name,
             key=output.key,
             value=output.value,
-            headers=output.headers,
+            headers=headers,
             partition=partition_for(output.partition_key, partitions),
         )

@@ -22,6 +22,7 @@ class Issued:
     company: bytes  # its key
     value: bytes
     headers: Headers
+    replays: str = ""  # the traceparent of what is replayed
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,4 +52,4 @@ def issue(
     }
     if version is not None:
         headers[h.MAPPING_VERSION] = b"%d" % version
-    return Issued(company, body, headers)
+    return Issued(company, body, headers, letter.traceparent)

@@ -22,10 +22,11 @@ from ml_connector.admin.replay.issue import Impossible, Issued, issue
 from ml_connector.admin.replay.keep import ISSUED, SKIPPED, WAITING
 from ml_connector.admin.replay.preview import Previews
 from ml_connector.admin.tables import cause, edited, job_item, newest
-from ml_connector.common import keys, topics
+from ml_connector.common import keys, spans, topics
 from ml_connector.common.clock import Clock, Deadline
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.generation import Generation
+from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
@@ -174,18 +175,22 @@ class Runner:
         )
 
     async def _issue(self, messages: Sequence[Issued]) -> None:
-        await asyncio.gather(
+        sending = [spans.sending(self._topic, links=[message.replays]) for message in messages]
+        places = await asyncio.gather(
             *(
                 self._producer.send_nowait(
                     self._topic,
                     key=message.company,
                     value=message.value,
-                    headers=message.headers,
+                    headers={**message.headers, TRACEPARENT: span.traceparent.encode()},
                     partition=partition_for(message.company, self._partitions),
                 )
-                for message in messages
+                for message, span in zip(messages, sending, strict=True)
             )
         )
+        for place, span in zip(places, sending, strict=True):
+            spans.sent(span, place.partition, place.offset)
+            span.end()
 
     def _note(
         self, job_id: str, issued: int, changed: Sequence[dict[str, Any]], skipped: Sequence[ReplayItems]

@@ -14,7 +14,7 @@ from ml_connector.admin.leading import AGAIN_S, LEVEL_S, LOOK_S, Leading
 from ml_connector.admin.sync.control import Syncs, UnderWay
 from ml_connector.admin.sync.decide import decide, is_walked
 from ml_connector.common import headers as h
-from ml_connector.common import topics
+from ml_connector.common import spans, topics
 from ml_connector.common.clock import Clock, Deadline
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import Producer
@@ -22,7 +22,6 @@ from ml_connector.common.logs import get_logger
 from ml_connector.common.settings import Settings
 from ml_connector.common.sync_job import SyncJob
 from ml_connector.common.syncing import CONTROL, PAGE, SyncControl, SyncPage
-from ml_connector.common.traceparent import new_traceparent
 
 log = get_logger()
 
@@ -108,12 +107,14 @@ class Driver:
         headers = {
             h.KIND: PAGE if isinstance(saying, SyncPage) else CONTROL,
             h.FLOW: job.flow.encode(),
-            h.TRACEPARENT: new_traceparent().encode(),
         }
         partition = partition_for(company, self._partitions)
-        await self._producer.send_nowait(
-            self._topic, key=company, value=saying.encode(), headers=headers, partition=partition
-        )
+        with spans.sending(self._topic, more={spans.FLOW: job.flow}) as span:
+            headers[h.TRACEPARENT] = span.traceparent.encode()
+            place = await self._producer.send_nowait(
+                self._topic, key=company, value=saying.encode(), headers=headers, partition=partition
+            )
+            spans.sent(span, place.partition, place.offset)
         self._said_s[key] = now_s
 
     def _forget(self) -> None:

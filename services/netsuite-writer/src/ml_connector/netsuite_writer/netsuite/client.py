@@ -11,12 +11,13 @@ import asyncio
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple, Protocol
 
 import httpx2
 import msgspec
 
-from ml_connector.common import measuring
+from ml_connector.common import measuring, spans
 from ml_connector.common.errors import ConnectorError, SecretUnreadable, TryLater
 from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.keys import RecordType
@@ -31,6 +32,7 @@ log = get_logger()
 
 WRITABLE: Final = frozenset({"customer", "contact", "opportunity"})
 JOB_PATH: Final = "/services/rest/async/v1/job"
+SUITEQL_PATH: Final = "/services/rest/query/v1/suiteql?limit=1000"
 LIMITS_PATH: Final = "/services/rest/system/v1/governanceLimits"
 
 _NOT_SENT: Final = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
@@ -59,6 +61,16 @@ class Http(Protocol):
     async def close(self) -> None: ...
 
 
+class _Asked(NamedTuple):
+    """A request without its credentials."""
+
+    method: str
+    path: str
+    body: bytes = b""
+    headers: Mapping[str, str] = MappingProxyType({})
+    attempt: int = 1
+
+
 class Login(Protocol):
     """Who is asking, as a header."""
 
@@ -78,19 +90,21 @@ class NetsuiteClient:
     def __init__(self, http: Http, base_url: str, login: Login, gate: Gate) -> None:
         self._http = http
         self._base_url = base_url
+        self._host = httpx2.URL(base_url).host
         self._login = login
         self._gate = gate
 
-    async def write(self, request: Request, *, traceparent: str) -> Response:
-        """One record."""
+    async def write(self, request: Request, *, traceparent: str, attempt: int = 1) -> Response:
+        """One record. `attempt`: how often it was asked for, with this one."""
         _refuse_others(request.record_type)
         headers = {**_JSON, **_STRICT, TRACEPARENT: traceparent}
-        return await self._send(request.method, request.path, request.payload, headers, changes=True, urgent=False)
+        asked = _Asked(request.method, request.path, request.payload, headers, attempt)
+        return await self._send(asked, changes=True, urgent=False)
 
     async def find(self, request: Request, *, traceparent: str, spare: bool = False) -> Response:
         """The record under the request's external id; its internal id, or status 404. `spare`: as of a query."""
         path = request.as_("upsert").path
-        found = await self._send("GET", path, b"", {TRACEPARENT: traceparent}, urgent=False, spare=spare)
+        found = await self._send(_Asked("GET", path, headers={TRACEPARENT: traceparent}), urgent=False, spare=spare)
         return replace(found, answer=looked_up(found.answer))
 
     async def submit(
@@ -104,25 +118,25 @@ class NetsuiteClient:
         prefer = 'respond-async, batch-processing="parallel"' if parallel else "respond-async"
         headers = {**_COLLECTION, **_STRICT, "prefer": prefer, "x-netsuite-idempotency-key": idempotency_key}
         body = b'{"items":[' + b",".join(items) + b"]}"
-        return await self._send("PUT", RECORD_PATH + record_type, body, headers, changes=True)
+        return await self._send(_Asked("PUT", RECORD_PATH + record_type, body, headers), changes=True)
 
     async def job(self, path: str) -> Response:
         """`<job id>` or `<job id>/task/`."""
-        return await self._send("GET", f"{JOB_PATH}/{path}", b"", {})
+        return await self._send(_Asked("GET", f"{JOB_PATH}/{path}"))
 
     async def result(self, path: str) -> Response:
         """`<job id>/task/<n>/result`: what NetSuite answered to one record then; of the account it says nothing now."""
-        return await self._send("GET", f"{JOB_PATH}/{path}", b"", {}, says_now=False)
+        return await self._send(_Asked("GET", f"{JOB_PATH}/{path}"), says_now=False)
 
     async def governance_limits(self) -> Response:
         """What the account grants; administrators only (Oracle article_0625010817)."""
-        return await self._send("GET", LIMITS_PATH, b"", {})
+        return await self._send(_Asked("GET", LIMITS_PATH))
 
     async def query(self, suiteql: str, *, spare: bool = False) -> tuple[Answer, list[dict[str, Any]]]:
         """The first 1000 rows. `spare`: it can wait for all others."""
         body = msgspec.json.encode({"q": suiteql})
         headers = {**_JSON, "prefer": "transient"}
-        response = await self._send("POST", "/services/rest/query/v1/suiteql?limit=1000", body, headers, spare=spare)
+        response = await self._send(_Asked("POST", SUITEQL_PATH, body, headers), spare=spare)
         if response.answer.status != 200:
             return looked_up(response.answer), []
         rows = read_rows(response.body)
@@ -132,10 +146,7 @@ class NetsuiteClient:
 
     async def _send(
         self,
-        method: str,
-        path: str,
-        body: bytes,
-        headers: dict[str, str],
+        asked: _Asked,
         *,
         changes: bool = False,
         urgent: bool = True,
@@ -147,9 +158,9 @@ class NetsuiteClient:
         slot = await self._gate.enter(urgent=urgent, spare=spare)
         told: Answer | None = None
         try:
-            response = await self._authorized(method, path, body, headers, slot)
+            response = await self._authorized(asked, slot)
             if response.answer.status == 401 and response.answer.sent and not response.answer.under_load:
-                response = await self._authorized(method, path, body, headers, slot)
+                response = await self._authorized(asked, slot)
             told = response.answer if says_now or response.answer.status == 0 else None
         except TryLater as error:
             if changes:
@@ -159,38 +170,45 @@ class NetsuiteClient:
             self._gate.leave(told, slot)
         return response
 
-    async def _authorized(self, method: str, path: str, body: bytes, headers: dict[str, str], slot: Slot) -> Response:
+    async def _authorized(self, asked: _Asked, slot: Slot) -> Response:
         try:
-            authorization = await self._login.authorization(method, f"{self._base_url}{path}")
+            authorization = await self._login.authorization(asked.method, f"{self._base_url}{asked.path}")
         except (TokenRefused, SecretUnreadable) as error:
             log.warning("credentials_refused", problem=str(error))
             return Response(Answer(401, sent=False))
         except ConnectorError as error:
             return Response(Answer(0, detail=str(error), sent=False))
         await self._gate.admit()
-        response = await self._once(method, path, body, {**headers, "authorization": authorization, **_AGENT})
+        response = await self._once(asked, {**asked.headers, "authorization": authorization, **_AGENT})
         if response.answer.status == 401:
             if self._gate.disguises_overload(slot):
                 return Response(replace(response.answer, under_load=True), response.body)
             self._login.refused(authorization)
         return response
 
-    async def _once(self, method: str, path: str, body: bytes, headers: dict[str, str]) -> Response:
+    async def _once(self, asked: _Asked, headers: dict[str, str]) -> Response:
         began_s = time.perf_counter()
         status = "none"
-        try:
-            url = f"{self._base_url}{path}"
-            answer = await self._http.request(method, url, content=body or None, headers=headers)
-            status = str(answer.status_code)
-        except _NOT_SENT as error:
-            return Response(Answer(0, detail=type(error).__name__, sent=False))
-        except httpx2.HTTPError as error:
-            return Response(Answer(0, detail=type(error).__name__))
-        except asyncio.CancelledError:
-            self._gate.given_up()
-            raise
-        finally:
-            measuring.took("netsuite", method, status, time.perf_counter() - began_s)
+        parent = headers.get(TRACEPARENT, "")
+        with spans.request(asked.method, self._host, asked.path, parent=parent, attempt=asked.attempt) as span:
+            if parent:
+                headers[TRACEPARENT] = span.traceparent
+            try:
+                url = f"{self._base_url}{asked.path}"
+                answer = await self._http.request(asked.method, url, content=asked.body or None, headers=headers)
+                status = str(answer.status_code)
+                spans.answered(span, answer.status_code)
+            except _NOT_SENT as error:
+                span.fail(type(error).__name__)
+                return Response(Answer(0, detail=type(error).__name__, sent=False))
+            except httpx2.HTTPError as error:
+                span.fail(type(error).__name__)
+                return Response(Answer(0, detail=type(error).__name__))
+            except asyncio.CancelledError:
+                self._gate.given_up()
+                raise
+            finally:
+                measuring.took("netsuite", asked.method, status, time.perf_counter() - began_s)
         return Response(read_answer(answer), answer.content)
 
 

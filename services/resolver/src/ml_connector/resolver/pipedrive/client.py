@@ -15,7 +15,7 @@ import httpx2
 import msgspec
 from pyrate_limiter import Limiter, Rate
 
-from ml_connector.common import measuring
+from ml_connector.common import measuring, spans
 from ml_connector.common.clock import Clock
 from ml_connector.common.codec import decode_json
 from ml_connector.common.errors import BadInput, Malformed, SecretUnreadable, VendorUnavailable
@@ -227,11 +227,14 @@ class PipedriveClient:
     async def _request(self, method: str, url: str, **more: Any) -> httpx2.Response:
         began_s = time.perf_counter()
         status = "none"
-        try:
-            answer = await self._http.request(method, url, **more)
-            status = str(answer.status_code)
-        finally:
-            measuring.took("pipedrive", method, status, time.perf_counter() - began_s)
+        where = httpx2.URL(url)
+        with spans.request(method, where.host, where.path) as span:
+            try:
+                answer = await self._http.request(method, where, **more)
+                status = str(answer.status_code)
+                spans.answered(span, answer.status_code)
+            finally:
+                measuring.took("pipedrive", method, status, time.perf_counter() - began_s)
         return answer
 
     def _refuse_while_closed(self, tokens: int) -> None:
