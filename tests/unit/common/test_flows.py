@@ -124,6 +124,33 @@ def test_expressions(expression: str, expected: Any) -> None:
     assert compile_expression(expression).evaluate(SCOPE) == expected
 
 
+WHOLE = {"country": "Estonia", "locality": "Tallinn", "route": "Main Street", "parts": [1, 2]}
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [
+        ('data.address.country + ", " + data.address["locality"]', "Estonia, Tallinn"),
+        ("size(data.address)", 4),
+        ("data.address.country + string(size(data.address))", "Estonia4"),
+        ('data.address .route + ""', "Main Street"),
+        ("data.address.exists(key, key == 'route') ? data.address.country : ''", "Estonia"),
+        ("has(data.address.route) ? 1 : 0", 1),
+        ("has(data.address.postal_code) ? 1 : 0", 0),
+        ("data.address == null ? 0 : data.address.parts[1]", 2),
+        ("data.nothing == null ? 'none' : data.nothing.country", "none"),
+        ('"data.address.country" + data.address.route', "data.address.countryMain Street"),
+    ],
+)
+def test_an_expression_is_given_what_it_names_and_that_is_enough(expression: str, expected: Any) -> None:
+    assert compile_expression(expression).evaluate(Scope({"address": WHOLE, "nothing": None})) == expected
+
+
+def test_a_member_of_a_member_that_is_not_there_does_not_fit() -> None:
+    with pytest.raises(Unfit, match="not there"):
+        compile_expression("data.address.postal_code + data.address.route").evaluate(Scope({"address": WHOLE}))
+
+
 @pytest.mark.parametrize(
     "expression", ["data.name + 1", "data.name.deeper", "lookup(data.currency, data.name)", "int(data.name)"]
 )

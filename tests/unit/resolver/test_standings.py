@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -111,7 +112,7 @@ async def test_caller_that_gives_up_leaves_it_to_the_next(acme: Acme) -> None:
 
 async def test_what_another_release_wrote_is_written_anew(acme: Acme) -> None:
     await acme.standing.stopped("revoked")
-    acme.topic.written[0] = acme.topic.written[0]._replace(value=b'{"schema_version":99}')
+    acme.topic.written[0] = msgspec.structs.replace(acme.topic.written[0], value=b'{"schema_version":99}')
     acme.topic._seen = 0
     acme.topic.catch_up()
 

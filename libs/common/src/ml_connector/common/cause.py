@@ -9,14 +9,18 @@ from ml_connector.common.errors import Malformed
 
 # Causes are parts of Kafka keys that use "/" and "#" as separators.
 _PART = re.compile(r"[A-Za-z0-9_.@-]{1,100}\Z")
+_EVENT = re.compile(r"[A-Za-z0-9_.@-]{1,100}:[A-Za-z0-9_.@-]{1,100}\Z")
 
 
 def of_event(webhook_id: str, event_id: str) -> str:
     """`<webhook_id>:<meta.id>`: equal for every delivery of one event (facts/pipedrive.md section 5)."""
+    cause = f"{webhook_id}:{event_id}"
+    if _EVENT.match(cause):
+        return cause
     for name, part in (("meta.webhook_id", webhook_id), ("meta.id", event_id)):
         if not _PART.match(part):
             raise Malformed(f"{name} is not an id (letters, digits, . _ @ -; at most 100)")
-    return f"{webhook_id}:{event_id}"
+    return cause
 
 
 def of_unreadable(body: bytes) -> str:

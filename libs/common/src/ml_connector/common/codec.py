@@ -28,16 +28,21 @@ class Wire(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """
 
     SCHEMA: ClassVar[int] = 1
+    _begin: ClassVar[bytes] = b'{"v":1,'
     _decoder: ClassVar[Any] = None
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls._begin = b'{"v":%d,' % cls.SCHEMA
 
     def encode(self) -> bytes:
         """Compact JSON; members with default values are left out."""
-        return b'{"v":%d,' % self.SCHEMA + _encoder.encode(self)[1:]
+        return self._begin + _encoder.encode(self)[1:]
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
         """Raises Malformed when `data` is not this type, UnknownSchema when a newer release wrote it."""
-        if not data.startswith(b'{"v":%d,' % cls.SCHEMA):
+        if not data.startswith(cls._begin):
             _refuse_newer(cls, data)
         decoder = cls.__dict__.get("_decoder")
         if decoder is None:

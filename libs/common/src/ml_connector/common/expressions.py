@@ -25,6 +25,9 @@ from ml_connector.common.wire import Reference, ReferenceKind
 
 T = TypeVar("T")
 
+# Root -> members of it that an expression names, each with those of its own members that it names; None: with all.
+Named = dict[str, tuple[tuple[str, tuple[str, ...] | None], ...]]
+
 ROOTS: Final = ("data", "custom", "meta", "stage_status")
 
 # data.name · data.address.country · custom["Billing email"] · custom["Contract"].until
@@ -106,11 +109,11 @@ class CelExpression:
 
     source: str
     program: cel.Program
-    named: dict[str, tuple[str, ...]]  # root -> members of it that the expression names
+    named: Named
     functions: dict[str, Callable[..., Any]]  # those that it calls
 
     def members(self, root: str) -> frozenset[str]:
-        return frozenset(self.named.get(root, ()))
+        return frozenset(member for member, _ in self.named.get(root, ()))
 
     def evaluate(self, scope: Scope) -> Any:
         try:
@@ -168,11 +171,30 @@ def _refuse_unknown_names(program: cel.Program, source: str) -> None:
             raise ValueError(f"lookup kind must be one of {', '.join(_REFERENCE_KINDS)}{hint}")
 
 
-def _named(program: cel.Program, source: str) -> dict[str, tuple[str, ...]]:
-    """Which members of which roots; a root by itself has none."""
-    found = [(root, a or b or c) for root, a, b, c in _NAMED.findall(source)]
-    roots = [root for root in ROOTS if root in program.variables()]
-    return {root: tuple(dict.fromkeys(member for named, member in found if named == root)) for root in roots}
+def _named(program: cel.Program, source: str) -> Named:
+    """A root by itself has no members."""
+    found: dict[str, dict[str, dict[str, None] | None]] = {root: {} for root in ROOTS if root in program.variables()}
+    for match in _NAMED.finditer(source):
+        root, *names = match.groups()
+        if root in found:
+            member, inner = next(name for name in names if name), _inner(source, match.end())
+            before = found[root].setdefault(member, {})
+            if inner is None or before is None:
+                found[root][member] = None
+            else:
+                before[inner] = None
+    return {
+        root: tuple((member, None if inner is None else tuple(inner)) for member, inner in members.items())
+        for root, members in found.items()
+    }
+
+
+def _inner(source: str, at: int) -> str | None:
+    """The member of a member that is named there; None where it is used as a whole."""
+    step = _STEP.match(source, at)
+    if step is None or source[step.end() :].lstrip().startswith("("):
+        return None
+    return next(name for name in step.groups() if name)
 
 
 def _called(source: str) -> dict[str, Callable[..., Any]]:
@@ -180,9 +202,17 @@ def _called(source: str) -> dict[str, Callable[..., Any]]:
     return {name: function for name, function in _FUNCTIONS.items() if re.search(rf"\b{name}\s*\(", source)}
 
 
-def _variable(value: Any, members: tuple[str, ...]) -> Any:
-    """Of a root only the members that are named, so that a large object costs nothing; absent ones are null."""
-    return {member: _for_cel(value.get(member)) for member in members} if isinstance(value, dict) else value
+def _variable(value: Any, members: tuple[tuple[str, tuple[str, ...] | None], ...]) -> Any:
+    """Of a root only what is named, since the engine copies all it is given; absent members are null."""
+    if not isinstance(value, dict):
+        return value
+    return {member: _part(value.get(member), inner) for member, inner in members}
+
+
+def _part(value: Any, inner: tuple[str, ...] | None) -> Any:
+    if inner is None or not isinstance(value, dict):
+        return _for_cel(value)
+    return {name: _for_cel(value[name]) for name in inner if name in value}
 
 
 def _for_cel(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal, NamedTuple
 
 from ml_connector.common.generation import Generation
@@ -12,7 +11,8 @@ RecordType = Literal["customer", "contact", "opportunity"]
 
 _SHORT: dict[Entity, str] = {"organization": "org", "person": "person", "deal": "deal"}
 _ENTITIES: dict[str, Entity] = {short: entity for entity, short in _SHORT.items()}
-_SOURCE_ID = re.compile(r"[0-9]{1,19}\Z")
+
+SOURCE_ID_DIGITS = 19
 
 # The record key of an event that concerns no record (an activity, say).
 NO_RECORD = "-"
@@ -20,7 +20,7 @@ NO_RECORD = "-"
 
 def is_source_id(text: str) -> bool:
     """Pipedrive's ids of organizations, persons and deals are positive integers."""
-    return bool(_SOURCE_ID.match(text)) and text != "0"
+    return text.isdigit() and text.isascii() and len(text) <= SOURCE_ID_DIGITS and text != "0"
 
 
 def external_id(prefix: str, entity: Entity, source_id: str) -> str:
@@ -52,12 +52,17 @@ class DesiredKey(NamedTuple):
     cause: str
 
     def __str__(self) -> str:
-        return f"{self.record}#{self.generation}#{self.cause}"
+        return desired_key(self.record, self.generation, self.cause)
 
     @classmethod
     def parse(cls, text: str) -> DesiredKey:
         record, generation, cause = text.split("#", 2)
         return cls(record, Generation.parse(generation), cause)
+
+
+def desired_key(record: str, generation: Generation, cause: str) -> str:
+    """`DesiredKey` as text."""
+    return f"{record}#{generation.source_version}.{generation.revision}#{cause}"
 
 
 def attempt_key(record: str) -> str:

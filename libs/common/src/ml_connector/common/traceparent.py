@@ -26,7 +26,9 @@ def new_traceparent() -> str:
 
 def trace_id(traceparent: str | bytes | None) -> str:
     """The 32 hex digits of a traceparent; empty when there is none."""
-    text = traceparent.decode("ascii", "replace") if isinstance(traceparent, bytes) else traceparent or ""
+    if not traceparent:
+        return ""
+    text = traceparent.decode("ascii", "replace") if isinstance(traceparent, bytes) else traceparent
     parts = text.split("-")
     return parts[1] if len(parts) == 4 and len(parts[1]) == 32 else ""
 

@@ -94,6 +94,11 @@ def converter(field: str) -> Convert:
     return _CONVERTERS.get(field, _scalar)
 
 
+def takes_texts(convert: Convert) -> bool:
+    """Whether it leaves a text as it is, if it is not empty."""
+    return convert in (_text, _scalar)
+
+
 def type_name(value: object) -> str:
     """A value's type in the words of JSON."""
     if isinstance(value, bool):
@@ -115,6 +120,8 @@ def _scalar(value: Any) -> Any:
 
 
 def _text(value: Any) -> str | None:
+    if type(value) is int and -_INT_MOST <= value <= _INT_MOST:  # most that are no texts are ids
+        return str(value)
     value = _scalar(value)
     if value is None or isinstance(value, str):
         return value

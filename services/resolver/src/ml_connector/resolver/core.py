@@ -194,6 +194,8 @@ class Core:
     def _arrived_at_ms(self, message: Message, event: Event) -> int:
         """Of a replay: when somebody asked for it, which is its revision. Older definitions are read again first."""
         revision = event.generation.revision
+        if not revision:
+            return message.received_at_ms
         if is_from_the_future(revision, arrived_at_ms=self._clock.now_ms()):
             return message.received_at_ms  # else it would wait until then
         return max(message.received_at_ms, revision)

@@ -28,6 +28,9 @@ ADDRESS_PARTS: Final = (
 )
 
 
+Reader = Callable[[Any, Mapping[str, str]], Any]
+
+
 class UnknownOption(Exception):
     """The value names an option that the definitions do not have."""
 
@@ -57,9 +60,9 @@ class Field:
 
 
 class Bound(NamedTuple):
-    """What the names of one mapping stand for."""
+    """What the names of one mapping stand for: `fields` are name, code, how it is read, and its options."""
 
-    fields: tuple[tuple[str, Field], ...]
+    fields: tuple[tuple[str, str, Reader, Mapping[str, str]], ...]
     undefined: list[str]
 
 
@@ -93,7 +96,11 @@ class Definitions:
         if found is None:
             fields = {name: self.find(name) for name in sorted(names)}
             found = self._bound[names] = Bound(
-                tuple((name, field) for name, field in fields.items() if field is not None),
+                tuple(
+                    (name, field.code, _READERS.get(field.kind, _plain), field.options)
+                    for name, field in fields.items()
+                    if field is not None
+                ),
                 [name for name, field in fields.items() if field is None],
             )
         return found
@@ -101,6 +108,8 @@ class Definitions:
     def unknown(self, custom: Mapping[str, Any]) -> list[str]:
         """Codes of fields that hold something and have no definition here."""
         known = self.by_code
+        if custom.keys() <= known.keys():
+            return []
         return [code for code, value in custom.items() if code not in known and value is not None]
 
 
@@ -144,9 +153,6 @@ def _field(entry: Mapping[str, Any], taken: Mapping[str, Field]) -> Field:
         name = f"{base} ({number})"
     options = {str(option["id"]): str(option["label"]) for option in entry.get("options") or ()}
     return Field(str(entry["field_code"]), name, str(entry.get("field_type")), options)
-
-
-Reader = Callable[[Any, Mapping[str, str]], Any]
 
 
 def _plain(raw: Any, _: Mapping[str, str]) -> Any:

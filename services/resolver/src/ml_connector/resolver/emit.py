@@ -10,7 +10,6 @@ from ml_connector.common import headers as h
 from ml_connector.common import keys, topics
 from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.headers import Headers
-from ml_connector.common.keys import DesiredKey
 from ml_connector.common.syncing import SyncPage, SyncState, page_headers, sync_key
 from ml_connector.common.traceparent import trace_id
 from ml_connector.common.vault import SecretEntry
@@ -68,11 +67,10 @@ def resolved(desired: Desired, record_key: str, mapped: Mapped, *, at_ms: int) -
 
 def desired_output(desired: Desired, record_key: str, message: Message) -> Output:
     trace = message.headers.get(h.TRACEPARENT)
-    key = DesiredKey(record_key, desired.generation, desired.cause)
     return Output(
         topics.DESIRED,
         desired.account.encode(),
-        str(key).encode(),
+        keys.desired_key(record_key, desired.generation, desired.cause).encode(),
         desired.encode(),
         {} if trace is None else {h.TRACEPARENT: trace},
     )
@@ -80,7 +78,10 @@ def desired_output(desired: Desired, record_key: str, message: Message) -> Outpu
 
 def origin(message: Message) -> Origin:
     headers = message.headers
-    kept: dict[str, str] = {name: headers[name].decode("utf-8", "replace") for name in h.ORIGINAL if name in headers}
+    try:
+        kept: dict[str, str] = {name: headers[name].decode() for name in h.ORIGINAL if name in headers}
+    except UnicodeDecodeError:
+        kept = {name: headers[name].decode("utf-8", "replace") for name in h.ORIGINAL if name in headers}
     return Origin(
         topic=message.topic,
         partition=message.partition,

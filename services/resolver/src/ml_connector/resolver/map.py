@@ -65,16 +65,26 @@ def _fields(entity: EntityPlan, scope: Scope, absent: frozenset[str]) -> tuple[d
     """What has no value is None, which clears it on a change; what is held back is left as it is."""
     fields: dict[str, Any] = {}
     references: dict[str, Reference] = {}
+    data, custom = scope.data, scope.custom
     for plan in entity.fields:
         if absent and plan.custom & absent and not plan.required:
             continue
         try:
-            value = plan.convert(plan.expression.evaluate(scope))
+            if plan.data_member is not None:
+                value = data.get(plan.data_member)
+            elif plan.custom_member is not None:
+                value = custom.get(plan.custom_member)
+            else:
+                value = plan.expression.evaluate(scope)
+            if type(value) is str and value and plan.takes_texts:
+                fields[plan.name] = value
+                continue
+            value = plan.convert(value)
         except Unfit as error:
             raise field_failed(plan.name, plan.expression, error) from error
         if value is None and plan.required:
             raise field_failed(plan.name, plan.expression, "required, but empty")
-        if isinstance(value, Reference):
+        if type(value) is Reference:
             references[plan.name] = value
         else:
             fields[plan.name] = value

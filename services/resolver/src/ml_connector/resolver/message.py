@@ -53,7 +53,7 @@ class Message(NamedTuple):
         return self._replace(topic=topic, partition=int(partition), offset=int(offset))
 
 
-class Output(NamedTuple):
+class Output(msgspec.Struct, frozen=True):
     """One message to be written; `partition_key` decides its partition."""
 
     topic: Topic

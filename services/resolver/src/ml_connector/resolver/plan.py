@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from ml_connector.common.expressions import Expression, Scope, compile_expression
+from ml_connector.common.expressions import Expression, PlainPath, Scope, compile_expression
 from ml_connector.common.flows import EntityMapping, Flow
 from ml_connector.common.keys import Entity, RecordType
-from ml_connector.resolver.body_fields import Convert, converter
+from ml_connector.resolver.body_fields import Convert, converter, takes_texts
 
 UNAPPLIED: Final = 0  # the version of a document that somebody only asks about
 STAGE_STATUS: Final = "stage_status"
@@ -44,6 +44,10 @@ class FieldPlan:
     convert: Convert
     required: bool
     custom: frozenset[str]
+    # What most fields are, so that the general way is not gone for them:
+    data_member: str | None  # the expression is this member of `data`
+    custom_member: str | None  # or of `custom`
+    takes_texts: bool  # a text that is not empty stays as it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +121,23 @@ def _entity(flow: Flow, entity: Entity, mapping: EntityMapping, stages_by_name: 
 
 def _field(name: str, value: Any, required: bool) -> FieldPlan:
     expression = _expression(value)
-    return FieldPlan(name, expression, converter(name), required, expression.members("custom"))
+    convert = converter(name)
+    return FieldPlan(
+        name,
+        expression,
+        convert,
+        required,
+        expression.members("custom"),
+        data_member=_member(expression, "data"),
+        custom_member=_member(expression, "custom"),
+        takes_texts=takes_texts(convert),
+    )
+
+
+def _member(expression: Expression, root: str) -> str | None:
+    if isinstance(expression, PlainPath) and expression.root == root and len(expression.steps) == 1:
+        return expression.steps[0]
+    return None
 
 
 def _expression(value: Any) -> Expression:

@@ -124,9 +124,10 @@ def readable(plan: EntityPlan, event: Event, known: Knowledge) -> Readable:
     values: dict[str, Any] = {}
     unreadable = []
     bound = definitions.bound(plan.custom)
-    for name, bound_field in bound.fields:
+    for name, code, read, options in bound.fields:
+        raw = custom.get(code)
         try:
-            values[name] = bound_field.readable(custom.get(bound_field.code))
+            values[name] = None if raw is None else read(raw, options)
         except UnknownOption:
             unreadable.append(name)
     return Readable(values, bound.undefined, unreadable, definitions.unknown(custom))
