@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
@@ -57,15 +57,13 @@ class Guarded:
     guarded: str
     log: Path
 
+    def client(self, user: str) -> dict[str, Any]:
+        """What a client of librdkafka needs to come as `user`."""
+        return {"bootstrap.servers": self.guarded, **_login(user)}
+
     def environment(self, user: str) -> dict[str, str]:
-        """What a service is told to come as `user`."""
-        login = {
-            "security.protocol": "sasl_plaintext",
-            "sasl.mechanism": "PLAIN",
-            "sasl.username": user,
-            "sasl.password": user,
-        }
-        return {"MLC_KAFKA_BOOTSTRAP_SERVERS": self.guarded, "MLC_KAFKA_CONFIG": json.dumps(login)}
+        """The same, as a service is told."""
+        return {"MLC_KAFKA_BOOTSTRAP_SERVERS": self.guarded, "MLC_KAFKA_CONFIG": json.dumps(_login(user))}
 
     def allow(self, user: str, rights: Iterable[Right]) -> None:
         admin = AdminClient({"bootstrap.servers": self.plain})
@@ -90,6 +88,15 @@ class Guarded:
             Asked(one["user"], one["operation"], _KINDS[one["kind"]], one["name"], one["verdict"] == "Allowed")
             for one in _ASKED.finditer(self.log.read_text(errors="replace"))
         }
+
+
+def _login(user: str) -> dict[str, str]:
+    return {
+        "security.protocol": "sasl_plaintext",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": user,
+        "sasl.password": user,
+    }
 
 
 @contextmanager
