@@ -65,3 +65,26 @@ def test_paused_flow_and_one_without_a_schedule_say_so(service: Service, mlc: Ml
 
     assert "flow is paused" in mlc("schedule", "list").out
     assert mlc("schedule", "show", "acme-eu").out == "flow acme-eu has no schedule: nothing begins by itself\n"
+
+
+def test_gaps_say_when_events_may_have_got_lost_and_what_was_done(service: Service, mlc: Mlc) -> None:
+    gap = {"since": "2026-07-28T05:00:00Z", "until": "2026-07-28T05:30:00Z", "open": False, "why": "no ingest ran"}
+    run = {
+        "id": "9d2f77a01c3e",
+        "since": "2026-07-28T03:00:00Z",
+        "until": "2026-07-28T03:40:00Z",
+        "phase": "gone",
+        "problem": "",
+        "why": "the last delivery got 503",
+        "changes": "41c7d09ab2f5",
+        "gone": "51c7d09ab2f5",
+        "known": 40,
+        "missing": 2,
+    }
+    service.put("GET catch-ups", {"catch_ups": [{"flow": "acme-eu", "gap": gap, "runs": [run]}]})
+
+    ran = mlc("schedule", "gaps", "--flow", "acme-eu")
+
+    assert ran.code == 0 and service.asked[0].query == {"flow": "acme-eu"} and "2 gaps" in ran.err
+    for text in ("to come", "2 of 40", "51c7d09ab2f5", "no ingest"):
+        assert text in ran.out

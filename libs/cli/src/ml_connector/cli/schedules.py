@@ -67,7 +67,7 @@ def gaps(flow: Annotated[str | None, typer.Option(help="Only of this flow.")] = 
     if as_json:
         tell(answer)
         return
-    made = table("flow", "from", "to", "state", "missing", "syncs", rest="why")
+    made = table("flow", "from", "to", "state", "missing", "sync", rest="why")
     for one in answer["catch_ups"]:
         if one["gap"] is not None:
             gap = one["gap"]
@@ -82,10 +82,10 @@ def gaps(flow: Annotated[str | None, typer.Option(help="Only of this flow.")] = 
                 gap["why"],
             )
         for run in one["runs"]:
-            syncs = " ".join(filter(None, (run["changes"], run["gone"])))
+            sync = run["gone"] or run["changes"]
             missing = f"{run['missing']} of {run['known']}" if run["known"] else ""
             why = one_line("; ".join(filter(None, (run["problem"], run["why"]))))
-            add(made, one["flow"], when(run["since"]), when(run["until"]), run["phase"], missing, syncs, why)
+            add(made, one["flow"], when(run["since"]), when(run["until"]), run["phase"], missing, sync, why)
     show(made)
     hint(counted(sum(len(one["runs"]) + bool(one["gap"]) for one in answer["catch_ups"]), "gap"))
 
