@@ -31,7 +31,7 @@ _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 
 
 class Missing(Exception):
-    """There is no PostgreSQL, and none can be installed."""
+    """Debian's package is not there, and cannot be installed."""
 
 
 @dataclass
@@ -137,7 +137,7 @@ def script(folder: Path, *, user: str, database: str) -> list[str]:
 def _programs() -> Path:
     found = _installed()
     if found is None:
-        _install()
+        install("postgresql")
         found = _installed()
     if found is None:
         raise Missing("apt-get installed no PostgreSQL")
@@ -150,12 +150,13 @@ def _installed() -> Path | None:
     return max(found, key=lambda path: int(path.parent.name), default=None)
 
 
-def _install() -> None:
+def install(package: str) -> None:
+    """By apt-get. Raises Missing."""
     apt = shutil.which("apt-get")
     if apt is None or os.geteuid() != 0:
-        raise Missing("PostgreSQL is not installed (`apt-get install postgresql`)")
+        raise Missing(f"{package} is not installed (`apt-get install {package}`)")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for arguments in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", "postgresql"]):
+    for arguments in (["update", "-q"], ["install", "-q", "-y", "--no-install-recommends", package]):
         try:
             subprocess.run([apt, *arguments], check=True, capture_output=True, env=quiet, timeout=APT_DEADLINE_S)
         except (subprocess.SubprocessError, OSError) as error:
