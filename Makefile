@@ -14,6 +14,8 @@ WRITER_RECORDS ?= 20000
 MODEL_CASES ?= 10000
 ABUSE_SECONDS ?= 60
 FUZZ_REQUESTS ?= 100000
+REPLICA_WATCHED_S ?= 8
+REPLICA_SHORT ?= 0
 IDLE_MINUTES ?= 10
 SECONDS_OF_LOAD ?= 30
 EVENTS ?= 6000
@@ -52,6 +54,7 @@ format: setup  ## let ruff repair what it can
 soak: setup  ## the long proofs; the report goes to docs/proof/
 	@KILLS=$(KILLS) WRITER_KILLS=$(WRITER_KILLS) WRITER_RECORDS=$(WRITER_RECORDS) MODEL_CASES=$(MODEL_CASES) \
 		ABUSE_SECONDS=$(ABUSE_SECONDS) FUZZ_REQUESTS=$(FUZZ_REQUESTS) \
+		REPLICA_WATCHED_S=$(REPLICA_WATCHED_S) REPLICA_SHORT=$(REPLICA_SHORT) \
 		$(RUN)/pytest tests/soak -p support.unlisted --import-mode=importlib -o addopts= -s -v
 	@$(RUN)/python benchmarks/end_to_end.py --idle-minutes $(IDLE_MINUTES)
 
