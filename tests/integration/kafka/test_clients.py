@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from confluent_kafka import OFFSET_BEGINNING
+from structlog.testing import capture_logs
 
 from ml_connector.common.clock import Deadline, SystemClock
 from ml_connector.common.errors import DeliveryFailed, Fenced, QueueFull, TopicsDiffer
@@ -45,6 +47,10 @@ async def producer(kafka: dict[str, str]) -> AsyncIterator[Producer]:
 def topic(kafka: dict[str, str], name: str, partitions: int = 1, **config: str) -> str:
     ensure_topics(kafka, [TopicSpec(name, partitions, config)], replication_factor=1)
     return name
+
+
+async def _told(logged: list[MutableMapping[str, Any]], event: str) -> bool:
+    return any(line["event"] == event for line in logged)
 
 
 async def test_acknowledged_message_is_where_murmur2_says(kafka: dict[str, str], producer: Producer) -> None:
@@ -237,14 +243,18 @@ async def test_producer_and_consumer_survive_a_broker_that_is_killed(
     name = topic(kafka, "survives")
     patient = Producer(kafka, message_timeout_s=60)
     patient.start()
-    consumer = AssignedConsumer(kafka, topic=name)
+    consumer = AssignedConsumer(kafka, topic=name, group="survives")
     consumer.start()
     await consumer.assign({0: OFFSET_BEGINNING})
     await patient.send(name, value=b"before")
 
     broker.kill()
     sending = patient.send_nowait(name, value=b"after")
-    await asyncio.to_thread(broker.restart)
+    with capture_logs() as logged:
+        asking = asyncio.create_task(consumer.committed([0], timeout_s=0.2))
+        await until(lambda: _told(logged, "committed_offsets_asked_again"))
+        await asyncio.to_thread(broker.restart)
+        assert await asyncio.wait_for(asking, 60) == {0: OFFSET_BEGINNING}
     await asyncio.wait_for(sending, 60)
 
     values: list[bytes | None] = []

@@ -27,6 +27,7 @@ HIGH_WATER: Final = 5_000  # records handed over and not yet taken: pause
 LOW_WATER: Final = 1_000  # resume
 FETCHED_KBYTES: Final = 16 * 1024  # what the client may hold that nobody has polled
 END_TIMEOUT_S: Final = 5.0
+ASKED_AGAIN_S: Final = 0.5
 NEVER: Final = 2**63
 REVOKE_DEADLINE_S: Final = 30.0  # must stay below max.poll.interval.ms (300 s): callbacks run inside a poll
 
@@ -144,7 +145,7 @@ class _Reader:
         )
 
     def _failed(self, error: KafkaError) -> None:
-        if error.code() in _PASSING or (error.retriable() and not error.fatal()):
+        if _passes(error):
             log.warning("kafka_trouble", topic=self.topic, code=error.name())
             return
         self._give_up(error.name())
@@ -301,10 +302,26 @@ class AssignedConsumer(_Reader):
             self._queue.put_nowait((kept, [partition for partition in ended if partition not in partitions]))
 
     async def committed(self, partitions: Iterable[int], *, timeout_s: float = 10.0) -> dict[int, int]:
-        """The committed next offsets of the group; OFFSET_BEGINNING where there is none."""
+        """The committed next offsets of the group; OFFSET_BEGINNING where there is none.
+
+        Asks until it is answered, each time for so long: a broker that restarts is no reason to give up.
+        """
         places = [TopicPartition(self.topic, partition) for partition in partitions]
-        found = await self._thread.call(lambda consumer: consumer.committed(places, timeout_s))
-        return {place.partition: place.offset if place.offset >= 0 else OFFSET_BEGINNING for place in found}
+        while True:
+            try:
+                found = await self._thread.call(lambda consumer: consumer.committed(places, timeout_s))
+            except KafkaException as error:
+                if not _passes(error.args[0]):
+                    raise
+                log.warning("committed_offsets_asked_again", topic=self.topic, code=error.args[0].name())
+                await asyncio.sleep(ASKED_AGAIN_S)
+            else:
+                return {place.partition: place.offset if place.offset >= 0 else OFFSET_BEGINNING for place in found}
+
+
+def _passes(error: KafkaError) -> bool:
+    """By itself, or once the broker is back."""
+    return error.code() in _PASSING or (error.retriable() and not error.fatal())
 
 
 def _base_config(kafka: Mapping[str, str], group: str) -> dict[str, Any]:
