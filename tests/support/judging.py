@@ -371,7 +371,8 @@ def _accounting(case: _Case) -> Iterator[Violation]:
     for key, state in emitted.items():
         outcomes = case.outcomes.get(key, [])
         if len(outcomes) != 1:
-            yield Violation("accounting", f"{' for '.join(key)} has {len(outcomes)} outcomes")
+            told = [f"{one.outcome} at {one.at_ms} {one.reason}".rstrip() for one in outcomes]
+            yield Violation("accounting", f"{' for '.join(key)} has {len(outcomes)} outcomes: {told}")
         for outcome in outcomes[:1]:
             wrong = _untrue(case, state, outcome)
             if wrong:

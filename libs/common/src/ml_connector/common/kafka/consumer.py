@@ -72,6 +72,7 @@ class _Reader:
         # The end of each partition as it was when it was assigned, until it is reached: under steady traffic the
         # client never finds an empty partition, and would never say that it is at the end.
         self._ends: dict[int, int] = {}
+        self._epochs: dict[int, int] = {}  # of a member of a group
 
     @property
     def _thread(self) -> OwnerThread:
@@ -135,6 +136,20 @@ class _Reader:
         """Members of a group must go on polling, though pausing drops what the client has fetched already."""
         self._thread.call(_pause_all if paused else _resume_all)
 
+    def _drop_queued(self, partitions: frozenset[int]) -> None:
+        """What the thread has read of them stands in the queue before it hears that they are gone."""
+        for _ in range(self._queue.qsize()):
+            records, ended = self._queue.get_nowait()
+            kept = [record for record in records if record.partition not in partitions]
+            self._held -= len(records) - len(kept)
+            self._queue.put_nowait((kept, [partition for partition in ended if partition not in partitions]))
+        for partition in partitions:
+            self._ends.pop(partition, None)
+
+    def epoch(self, partition: int) -> int | None:
+        """Differs for each time that the partition was assigned; None while it is not ours."""
+        return self._epochs.get(partition)
+
     def _own(self, config: dict[str, Any]) -> OwnerThread:
         return OwnerThread(
             config,
@@ -142,6 +157,7 @@ class _Reader:
             deliver=self._deliver,
             failed=self._failed,
             crashed=lambda error: self._give_up(f"{type(error).__name__} in a callback: {error}"),
+            epoch=self.epoch,
         )
 
     def _failed(self, error: KafkaError) -> None:
@@ -171,7 +187,6 @@ class GroupConsumer(_Reader):
             "enable.partition.eof": True,
         }
         self._assignment = assignment
-        self._epochs: dict[int, int] = {}
         self._epoch = 0
 
     def start(self) -> None:
@@ -183,15 +198,6 @@ class GroupConsumer(_Reader):
                 [self.topic], on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
             )
         )
-
-    async def next(self) -> tuple[list[Record], list[int]]:
-        """As `_Reader.next`; records of partitions that are no longer ours are left out."""
-        records, ended = await super().next()
-        return [record for record in records if record.partition in self._epochs], ended
-
-    def epoch(self, partition: int) -> int | None:
-        """Differs for each time that the partition was assigned; None while it is not ours."""
-        return self._epochs.get(partition)
 
     @property
     def owned(self) -> frozenset[int]:
@@ -253,6 +259,7 @@ class GroupConsumer(_Reader):
     def _forget(self, partitions: frozenset[int]) -> None:
         for partition in partitions:
             self._epochs.pop(partition, None)
+        self._drop_queued(partitions)
 
 
 class AssignedConsumer(_Reader):
@@ -292,14 +299,6 @@ class AssignedConsumer(_Reader):
         places = [TopicPartition(self.topic, partition) for partition in gone]
         await self._thread.call(lambda consumer: consumer.incremental_unassign(places))
         self._drop_queued(gone)
-
-    def _drop_queued(self, partitions: frozenset[int]) -> None:
-        """What the thread has read of them stands before the unassignment in the queue."""
-        for _ in range(self._queue.qsize()):
-            records, ended = self._queue.get_nowait()
-            kept = [record for record in records if record.partition not in partitions]
-            self._held -= len(records) - len(kept)
-            self._queue.put_nowait((kept, [partition for partition in ended if partition not in partitions]))
 
     async def committed(self, partitions: Iterable[int], *, timeout_s: float = 10.0) -> dict[int, int]:
         """The committed next offsets of the group; OFFSET_BEGINNING where there is none.

@@ -29,7 +29,11 @@ CLOSE_S: Final = 60.0  # librdkafka was seen to hang in close once its topic had
 
 
 class OwnerThread:
-    """Polls and hands over; `deliver(records, ended partitions)` is called on the event loop, in order."""
+    """Polls and hands over; `deliver(records, ended partitions)` is called on the event loop, in order.
+
+    `epoch`: differs for each time that a partition was assigned, asked on the thread. A poll may take partitions away
+    and bring them again: what was read of them before is dropped, ends above all.
+    """
 
     def __init__(
         self,
@@ -39,11 +43,13 @@ class OwnerThread:
         deliver: Callable[[list[Record], list[int]], None],
         failed: Callable[[KafkaError], None],
         crashed: Callable[[Exception], None],
+        epoch: Callable[[int], int | None],
     ) -> None:
         self._config = config
         self._deliver = deliver
         self._failed = failed
         self._crashed = crashed
+        self._epoch = epoch
         self._requests: queue.SimpleQueue[Callable[[Consumer], None]] = queue.SimpleQueue()
         self._stop = threading.Event()
         self._polling = threading.Event()
@@ -107,15 +113,21 @@ class OwnerThread:
     def _poll(self, consumer: Consumer) -> None:
         if not self._polling.wait(POLL_S):
             return
-        first = consumer.poll(POLL_S)  # returns at the first message; consume() would wait for all of them
-        if first is None:
-            return
+        polled: list[tuple[Message, int | None]] = []
+        message = consumer.poll(POLL_S)
+        while message is not None:
+            polled.append((message, self._epoch_of(message)))
+            message = consumer.poll(0) if len(polled) < BATCH else None
         records: list[Record] = []
         ended: list[int] = []
-        for message in (first, *consumer.consume(BATCH - 1, 0)):
-            self._sort(message, records, ended)
+        for message, epoch in polled:
+            if epoch == self._epoch_of(message):
+                self._sort(message, records, ended)
         if records or ended:
             self._tell(self._deliver, records, ended)
+
+    def _epoch_of(self, message: Message) -> int | None:
+        return self._epoch(message.partition() or 0)
 
     def _sort(self, message: Message, records: list[Record], ended: list[int]) -> None:
         error = message.error()
