@@ -67,7 +67,7 @@ class Balancer:
         try:
             back_reader, back_writer = await self._connect()
             await asyncio.gather(_pass_on(reader, back_writer), _pass_on(back_reader, writer))
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # the latter only at the end, where nobody waits for this task
             writer.transport.abort()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:

@@ -178,9 +178,10 @@ class Companies:
         kafka = {"bootstrap.servers": self._stack.bootstrap}
         desired = [one.value for one in read_topic(kafka, topics.DESIRED.name) if one.value is not None]
         audit = [one for one in read_topic(kafka, topics.AUDIT.name) if one.value is not None]
-        # A commit whose answer the broker's death cut off is made again: the same entry twice.
-        told = dict.fromkeys((one.key or b"", one.value or b"") for one in audit)
-        outcomes = [Outcome.decode(value) for key, value in told if key.endswith(b"/outcome")]
+        told = [Outcome.decode(one.value or b"") for one in audit if (one.key or b"").endswith(b"/outcome")]
+        # A resolver that is cut off before it commits emits again: what was superseded is superseded once more, under
+        # the same key, of which compaction keeps one.
+        outcomes = list({(one.cause, one.record_key, one.outcome): one for one in told}.values())
         return [Desired.decode(value) for value in desired], outcomes
 
     async def _get(self, side: str, path: str, **query: Any) -> Any:
