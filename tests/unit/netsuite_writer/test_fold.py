@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, MutableMapping
-from contextlib import asynccontextmanager
+from collections.abc import MutableMapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, cast
@@ -16,81 +15,22 @@ from structlog.testing import capture_logs
 
 from ml_connector.common.errors import MustStop
 from ml_connector.common.generation import Generation
-from ml_connector.common.kafka.record import Record
-from ml_connector.common.kafka.transaction import TransactionalProducer
 from ml_connector.common.keys import account_key, attempt_key, flow_key, job_key
-from ml_connector.common.wire import Attempt, BatchJob, Desired, Member
-from ml_connector.netsuite_writer.account import Account
+from ml_connector.common.logs import FIELDS
+from ml_connector.common.wire import Attempt, BatchJob, Member
 from ml_connector.netsuite_writer.fold import UNREADABLE
-from ml_connector.netsuite_writer.job import Tools
-from ml_connector.netsuite_writer.partition import Partition
 from ml_connector.netsuite_writer.store import Store
 from support.desired import ACCOUNT, COMPANY, FLOW, child, desired, key_of, observed
-from support.office import Office, written
+from support.owned import QUIET_S, owned
 
 BROKEN: Final = b'{"v":1,"record_key":'
 NEWER: Final = b'{"v":9}'
-QUIET_S: Final = 900.0
 ONE, TWO = desired("organization", "1"), desired("organization", "2")
 
 
-class Owned:
-    """A partition that one office's account works for."""
-
-    def __init__(self, office: Office) -> None:
-        self.office = office
-        self._offset = 0
-        self.partition = Partition(
-            0,
-            desired_topic="desired",
-            observed_topic="observed",
-            tools=office.tools,
-            producer=cast(TransactionalProducer, office.producer),
-            make_account=self._make,
-        )
-
-    def _make(self, name: str, flow: str, tools: Tools) -> Account | None:
-        return self.office.account if name == ACCOUNT.lower() and tools.flows.flow(flow) else None
-
-    def _records(self, entries: Mapping[str, bytes | None]) -> list[Record]:
-        made = []
-        for key, value in entries.items():
-            made.append(Record("t", 0, self._offset, key.encode(), value, {}, 0))
-            self._offset += 1
-        return made
-
-    def observe(self, entries: Mapping[str, bytes | None], *, ended: bool = False) -> None:
-        self.partition.fold_observed(self._records(entries), ended=ended)
-
-    def start(self, kept: Mapping[str, bytes | None], *waiting: Desired) -> None:
-        """Both topics are read to their end."""
-        self.partition.fold_desired(self._records({key_of(one): one.encode() for one in waiting}), ended=True)
-        self.observe(kept, ended=True)
-
-    async def pass_time(self, seconds: float) -> None:
-        await self.office.pass_time(seconds)
-        await self.partition.tick()
-        await self.office.pass_time(0)
-
-    def outcomes(self, *states: Desired) -> list[str]:
-        return [self.office.outcome(one) for one in states]
-
-    @property
-    def asked_again(self) -> list[tuple[str, bool]]:
-        return [(one.source_id, one.force) for one in self.office.messages.hydrates if one.reason == "in doubt"]
-
-
-@asynccontextmanager
-async def owned(**more: Any) -> AsyncIterator[Owned]:
-    office = Office(lambda _: written("7"), quiet_s=QUIET_S, **more)
-    made = Owned(office)
-    yield made
-    await made.office.close()
-    made.partition._settling.cancel()
-
-
 def told(logged: list[MutableMapping[str, Any]], event: str) -> list[Any]:
-    return [line.get("key") or line.get("record_key") for line in logged if line["event"] == event]
+    assert all(line.keys() - {"event", "log_level", "exc_info"} <= FIELDS for line in logged)
+    return [line["name"] for line in logged if line["event"] == event]
 
 
 async def test_an_unreadable_attempt_puts_its_record_in_doubt_and_holds_up_nobody() -> None:
@@ -213,12 +153,12 @@ async def test_a_record_whose_state_cannot_be_read_waits_and_so_do_its_children_
 async def test_after_the_start_an_unreadable_attempt_of_a_former_owner_is_told_likewise() -> None:
     async with owned() as one:
         one.start({})
-        one.partition.fold_desired(one._records({key_of(ONE): ONE.encode()}), ended=False)
+        one.desire(ONE)
         await one.pass_time(1)
         assert one.outcomes(ONE) == ["written"]
 
         one.observe({attempt_key(TWO.record_key): BROKEN, job_key("k"): BROKEN})
-        one.partition.fold_desired(one._records({key_of(TWO): TWO.encode()}), ended=False)
+        one.desire(TWO)
         await one.pass_time(1)
 
         assert one.outcomes(TWO) == ["written"]

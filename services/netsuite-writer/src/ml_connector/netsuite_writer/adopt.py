@@ -11,12 +11,15 @@ from typing import Any
 
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.keys import RecordType
+from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import Desired
 from ml_connector.netsuite_writer import match, settle
 from ml_connector.netsuite_writer.hold import Hold
 from ml_connector.netsuite_writer.job import Desk, Ready, Told
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
 from ml_connector.netsuite_writer.outcome import Ending
+
+log = get_logger()
 
 Spawn = Callable[[Coroutine[Any, Any, object]], object]
 
@@ -69,8 +72,10 @@ class Adoption:
         """After a fault of ours each is asked for alone: only the one that brings it about has to wait."""
         try:
             await self._ask(kind, fields, group)
-        except Exception as error:  # noqa: BLE001  the top of a task: a fault of ours must not lose the records
+        except Exception as error:
             left = self._desk.left(group)
+            if len(group) > 1:
+                log.warning("match_failed", kind=kind, records=len(left), exc_info=error)
             for job in left:
                 if len(group) == 1:
                     self._desk.fault(job, error)

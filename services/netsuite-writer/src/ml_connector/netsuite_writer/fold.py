@@ -120,7 +120,7 @@ class ObservedFold:
         except UnknownSchema as error:
             raise MustStop(f"{key}: {error}") from error
         except Malformed as error:
-            log.error("stored_entry_unreadable", partition=self._partition, key=key, problem=str(error))
+            log.error("stored_entry_unreadable", partition=self._partition, name=key, problem=str(error))
         self._tools.store.unreadable.add(key)
         name = key.partition("/")[2]
         if kind is Attempt:
