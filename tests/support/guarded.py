@@ -1,7 +1,7 @@
 """A Kafka that lets in whom it knows and allows what it was told, and writes down each thing it was asked for.
 
-Apache Kafka with its own authorizer; every service is a user of its own (SASL PLAIN, on loopback). Whoever comes by
-the plain listener, as `mlc` and the tests do, may do everything.
+Apache Kafka with its own authorizer; every service is a user with a certificate of its own, as with Strimzi. Whoever
+comes by the plain listener, as `mlc` and the tests do, may do everything.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 from ml_connector.common.ports import free_port
 from ml_connector.common.rights import Right
 from ml_connector.sandbox import broker
+from support.certifying import Authority
+from support.kustomize import DEPLOY
 
+_BASE: Final = DEPLOY / "base" / "kustomization.yaml"
 READY_WITHIN_S: Final = 90.0
 _ASKED: Final = re.compile(
-    r"Principal = User:(?P<user>\S+) is (?P<verdict>Allowed|Denied) operation = (?P<operation>\w+) from host = \S+ "
+    r"Principal = User:CN=(?P<user>\S+) is (?P<verdict>Allowed|Denied) operation = (?P<operation>\w+) from host = \S+ "
     r"on resource = (?P<kind>\w+):LITERAL:(?P<name>\S+) for request = (?P<request>\w+)"
 )
 _KINDS: Final = {"Topic": "topic", "Group": "group", "TransactionalId": "transactionalId", "Cluster": "cluster"}
@@ -56,14 +59,24 @@ class Guarded:
     plain: str
     guarded: str
     log: Path
+    secrets: Path
 
     def client(self, user: str) -> dict[str, Any]:
         """What a client of librdkafka needs to come as `user`."""
-        return {"bootstrap.servers": self.guarded, **_login(user)}
+        return {"bootstrap.servers": self.guarded, **self._login(user)}
 
     def environment(self, user: str) -> dict[str, str]:
         """The same, as a service is told."""
-        return {"MLC_KAFKA_BOOTSTRAP_SERVERS": self.guarded, "MLC_KAFKA_CONFIG": json.dumps(_login(user))}
+        return {"MLC_KAFKA_BOOTSTRAP_SERVERS": self.guarded, "MLC_KAFKA_CONFIG": json.dumps(self._login(user))}
+
+    def _login(self, user: str) -> dict[str, str]:
+        """The settings of deploy/k8s, with the files where they are here."""
+        places = {"/run/secrets/kafka-ca/": f"{self.secrets}/", "/run/secrets/kafka/": f"{self.secrets}/{user}/"}
+        text = next(line for line in _BASE.read_text().split("      - ") if "MLC_KAFKA_CONFIG=" in line)
+        for there, here in places.items():
+            text = text.replace(there, here)
+        given: dict[str, str] = json.loads(text.partition("=")[2])
+        return given
 
     def allow(self, user: str, rights: Iterable[Right]) -> None:
         admin = AdminClient({"bootstrap.servers": self.plain})
@@ -72,7 +85,7 @@ class Guarded:
                 _TYPES[right.kind],
                 right.name,
                 ResourcePatternType.PREFIXED if right.prefix else ResourcePatternType.LITERAL,
-                f"User:{user}",
+                f"User:CN={user}",
                 "*",
                 AclOperation[re.sub(r"(?<=[a-z])(?=[A-Z])", "_", operation).upper()],
                 AclPermissionType.ALLOW,
@@ -90,15 +103,6 @@ class Guarded:
         }
 
 
-def _login(user: str) -> dict[str, str]:
-    return {
-        "security.protocol": "sasl_plaintext",
-        "sasl.mechanism": "PLAIN",
-        "sasl.username": user,
-        "sasl.password": user,
-    }
-
-
 @contextmanager
 def start(users: Iterable[str]) -> Iterator[Guarded]:
     """Until the end of the block."""
@@ -106,13 +110,14 @@ def start(users: Iterable[str]) -> Iterator[Guarded]:
         home = Path(temporary)
         plain, clients = free_port(), free_port()
         properties = home / "server.properties"
-        known = " ".join(f'user_{user}="{user}"' for user in users)
-        login = f"org.apache.kafka.common.security.plain.PlainLoginModule required {known};"
+        authority = Authority(home)
+        keys = authority.issue("broker")
+        for user in users:
+            authority.issue(user)
         properties.write_text(
-            broker.properties(plain, home / "data", more={"CLIENTS": (f"127.0.0.1:{clients}", "SASL_PLAINTEXT")})
+            broker.properties(plain, home / "data", more={"CLIENTS": (f"127.0.0.1:{clients}", "SSL")})
             + "inter.broker.listener.name=PLAINTEXT\n"
-            + "sasl.enabled.mechanisms=PLAIN\n"
-            + f"listener.name.clients.plain.sasl.jaas.config={login}\n"
+            + "".join(f"listener.name.clients.ssl.{name}={value}\n" for name, value in _tls(keys, authority).items())
             + "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n"
             + "super.users=User:ANONYMOUS\n"
         )
@@ -123,10 +128,20 @@ def start(users: Iterable[str]) -> Iterator[Guarded]:
             process = subprocess.Popen(command, stdout=out, stderr=out, cwd=home)
         try:
             _wait(plain, process, log)
-            yield Guarded(f"127.0.0.1:{plain}", f"127.0.0.1:{clients}", log)
+            yield Guarded(f"127.0.0.1:{plain}", f"127.0.0.1:{clients}", log, home)
         finally:
             process.terminate()
             process.wait(30)
+
+
+def _tls(keys: Path, authority: Authority) -> dict[str, str]:
+    return {
+        "client.auth": "required",
+        "keystore.type": "PEM",
+        "keystore.location": str(keys / "both.pem"),
+        "truststore.type": "PEM",
+        "truststore.location": str(authority.file),
+    }
 
 
 def _wait(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
