@@ -26,6 +26,7 @@ TIMELINE_BENCH ?=
 FLOWS_BENCH ?=
 SYNC_BENCH ?=
 COMPARE_BENCH ?=
+TELEMETRY_BENCH ?=
 
 .PHONY: help setup demo test check format soak bench lock clean
 
@@ -68,6 +69,7 @@ bench: setup  ## print the figures that the README claims
 	@PYTHONPATH=tests $(RUN)/python benchmarks/flows.py $(FLOWS_BENCH)
 	@PYTHONPATH=tests $(RUN)/python benchmarks/sync.py $(SYNC_BENCH)
 	@PYTHONPATH=tests $(RUN)/python benchmarks/compare.py $(COMPARE_BENCH)
+	@PYTHONPATH=tests $(RUN)/python benchmarks/telemetry.py $(TELEMETRY_BENCH)
 
 lock: $(UV)  ## choose new versions for requirements.lock
 	@$(UV) lock --upgrade
