@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
+import msgspec
 from sqlalchemy import Connection, select
 
 from ml_connector.admin.catchup.gaps import GROWS_MS, Seen, Trouble, heard_after, troubles_of
@@ -26,7 +27,7 @@ from ml_connector.admin.tables import active_flow
 from ml_connector.admin.webhooks.ingests import Ingests
 from ml_connector.common import topics
 from ml_connector.common.asking import ListedIds, ListIds
-from ml_connector.common.catch_up import HEARD_KEY, CatchUp, Run
+from ml_connector.common.catch_up import HEARD_KEY, CatchUp, Heard, Run
 from ml_connector.common.clock import Clock, Deadline
 from ml_connector.common.errors import InvalidFlow
 from ml_connector.common.flows import Flow
@@ -96,26 +97,26 @@ class CatchUps:
         if not self._is_level:  # what another replica has begun, or this database forgot
             await self._leading.until_level(Deadline.after(self._clock, LEVEL_S))
             self._is_level = True
-        await self._hear()
-        for work in await asyncio.to_thread(self._work):
+        heard = await self._hear()
+        for work in await asyncio.to_thread(self._work, heard):
             await self._go_on(work)
 
-    async def _hear(self) -> None:
-        """That ingest runs is kept every minute."""
-        words = self._ingests.live()
-        if not words:
-            return
+    async def _hear(self) -> Heard:
+        """What is known of ingest now; that it runs is kept every minute."""
         with self._database.read() as connection:
             before = read_heard(connection)
-        after = heard_after(before, [one.began_ms for one in words], max(one.at_ms for one in words))
-        if after.up_ms - before.up_ms < GROWS_MS:
-            return
+        if self._ingests.unheard_s:  # this service has just been started: nothing follows from silence
+            return msgspec.structs.replace(before, up_ms=0)
+        words = self._ingests.live()
+        after = heard_after(before, [one.began_ms for one in words], max((one.at_ms for one in words), default=0))
+        if after.up_ms - before.up_ms >= GROWS_MS or after.down_to_ms != before.down_to_ms:
 
-        def write(connection: Connection) -> None:
-            put_heard(connection, after)
-            tell(connection, HEARD_KEY, after.encode())
+            def write(connection: Connection) -> None:
+                put_heard(connection, after)
+                tell(connection, HEARD_KEY, after.encode())
 
-        await alone(self._database, write)
+            await alone(self._database, write)
+        return after
 
     async def _go_on(self, work: _Work) -> None:
         name, now_ms = work.flow.flow, self._clock.now_ms()
@@ -130,7 +131,7 @@ class CatchUps:
         if run is not None and run.phase == "search" and name not in self._searches:
             self._searches[name] = asyncio.create_task(self._search(work.flow, run))
 
-    def _work(self) -> list[_Work]:
+    def _work(self, heard: Heard) -> list[_Work]:
         """Flows of which there is something to do, or may be."""
         now_ms = self._clock.now_ms()
         words = self._ingests.live()
@@ -143,7 +144,7 @@ class CatchUps:
                     self._flows[name, version] = find_version(connection, name, version).read()
                 except InvalidFlow:  # of another release: doctor tells
                     self._flows[name, version] = None
-            entries, seen, heard = read_catch_ups(connection), read_deliveries(connection), read_heard(connection)
+            entries, seen = read_catch_ups(connection), read_deliveries(connection)
         found = []
         for flow in self._flows.values():
             if flow is None:
