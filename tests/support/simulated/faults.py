@@ -19,6 +19,7 @@ from ml_connector.netsuite_writer.settlement import Settler
 from ml_connector.netsuite_writer.standings import Standings
 from ml_connector.netsuite_writer.store import Store
 from ml_connector.netsuite_writer.suspensions import Suspensions
+from ml_connector.netsuite_writer.unanswered import Unanswered
 
 # Where a record is locked or a slot is taken, and what is called there.
 PLACES: Final[dict[str, tuple[Any, str]]] = {
@@ -37,7 +38,7 @@ PLACES: Final[dict[str, tuple[Any, str]]] = {
     "match": (match, "decide"),
     "read back": (readback, "held"),
     "result": (Batches, "_result"),
-    "doubt": (Batches, "_note_doubt"),
+    "doubt": (Unanswered, "note"),
     "hydrate": (Hydrates, "_send"),
 }
 LOGGED: Final = frozenset({"record_fault", "batch_failed", "pump_failed"})

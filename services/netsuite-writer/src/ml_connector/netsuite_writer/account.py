@@ -18,7 +18,7 @@ from ml_connector.common.wire import BatchJob, Desired, Lane, Member, Superseded
 from ml_connector.netsuite_writer import match, parents
 from ml_connector.netsuite_writer.accept import Apply, Duplicate, judge
 from ml_connector.netsuite_writer.adopt import Adoption, match_rules
-from ml_connector.netsuite_writer.batch import Batches, in_doubt
+from ml_connector.netsuite_writer.batch import Batches
 from ml_connector.netsuite_writer.call import Caller, NotOurs, looks_up
 from ml_connector.netsuite_writer.comparing import Comparing
 from ml_connector.netsuite_writer.endings import READ_AGAIN_MS, Endings
@@ -33,6 +33,7 @@ from ml_connector.netsuite_writer.schedule import Entry, Schedule, Way, queue_of
 from ml_connector.netsuite_writer.standings import Standings
 from ml_connector.netsuite_writer.store import Waiting
 from ml_connector.netsuite_writer.suspensions import KINDS, Suspensions
+from ml_connector.netsuite_writer.unanswered import in_doubt
 
 log = get_logger()
 

@@ -13,43 +13,36 @@ One that cannot even be put in doubt stays locked while that is tried again: not
 from __future__ import annotations
 
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import msgspec
 
 from ml_connector.common import measuring, metrics, spans, topics
 from ml_connector.common.errors import TryLater
-from ml_connector.common.keys import DesiredKey
 from ml_connector.common.logs import get_logger
-from ml_connector.common.wire import Attempt, BatchJob, Member, Try
-from ml_connector.netsuite_writer import doubt, readback, settle
+from ml_connector.common.wire import BatchJob, Try
+from ml_connector.netsuite_writer import settle
 from ml_connector.netsuite_writer.call import Caller, NotOurs
 from ml_connector.netsuite_writer.hold import Hold
 from ml_connector.netsuite_writer.job import Desk, Job, Ready, Told, Tools
 from ml_connector.netsuite_writer.netsuite.client import NetsuiteClient
-from ml_connector.netsuite_writer.netsuite.reading import last_segment, read_json
+from ml_connector.netsuite_writer.netsuite.reading import last_segment
 from ml_connector.netsuite_writer.outcome import Ending
+from ml_connector.netsuite_writer.questions import TRIES, Gone, Questions
 from ml_connector.netsuite_writer.settle import Answer
 from ml_connector.netsuite_writer.together import together
-from ml_connector.netsuite_writer.turnaround import Guess, Turnaround
+from ml_connector.netsuite_writer.unanswered import Unanswered, member_of
 from ml_connector.netsuite_writer.write import Request, named
 
 log = get_logger()
 
-Said = TypeVar("Said")
-
 IDEMPOTENCY_ERROR: Final = "IDEMPOTENCY_ERROR"
-TRIES: Final = 5  # of one question about a job, before its records go by single calls
 
 
 class _Refused(Exception):
     """NetSuite has not taken the batch, for another reason than load: its records go by single calls."""
-
-
-class _Gone(Exception):
-    """NetSuite does not know the job, or a submission that may arrive yet: what becomes of its records is in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +70,8 @@ class Batches:
         self._desk = Hold(desk)
         self._tools = tools
         self._topic = topics.DESIRED.full_name(tools.settings.topic_prefix)
-        self._turnaround = Turnaround()
+        self._questions = Questions(account, client=client, tools=tools)
+        self._unanswered = Unanswered(account, desk=self._desk, tools=tools)
         self.under_way = 0
 
     def worth(self, depth: int, *, calls_per_s: float) -> bool:
@@ -85,7 +79,7 @@ class Batches:
         settings = self._tools.settings
         if self.under_way >= settings.jobs_at_once or depth < settings.batch_from:
             return False
-        return depth >= calls_per_s * self._turnaround.expected_s(settings.batch_size)
+        return depth >= calls_per_s * self._questions.expected_s(settings.batch_size)
 
     async def run(self, jobs: Sequence[Ready]) -> None:
         """From the first line to the last."""
@@ -109,7 +103,7 @@ class Batches:
             idempotency_key=str(uuid.uuid4()),
             account=self._account,
             record_type=members[0].request.record_type,
-            members=tuple(_member(member.job) for member in members),
+            members=tuple(member_of(member.job) for member in members),
             at_ms=self._tools.clock.now_ms(),
             owner=self._tools.owner,
         )
@@ -122,19 +116,19 @@ class Batches:
             members = [_Member(job, request) for job, request in made if isinstance(request, Request)]
             await self._traced(_Batch(stored, members, known_order=False))
             # Locked until now, as they may have been in the batch.
-            await self._doubt([job for job, request in made if not isinstance(request, Request)])
+            await self._unanswered.go_again([job for job, request in made if not isinstance(request, Request)])
         except Exception as error:  # the top of a task, as above
             log.error("batch_failed", account=self._account, records=len(jobs), exc_info=error)
             await self._give_up(jobs, stored)
 
     async def _give_up(self, jobs: Sequence[Ready], stored: BatchJob | None) -> None:
-        """Whoever has not ended goes singly; in doubt as in `_Gone`, once NetSuite may be executing the batch."""
+        """Whoever has not ended goes singly; in doubt as in `Gone`, once NetSuite may be executing the batch."""
         left = self._desk.left(jobs)
         if stored is None:
             for job in left:
                 self._desk.go_later(job, "single")
             return
-        await self._doubt(left)
+        await self._unanswered.go_again(left)
         await self._forget(stored)
 
     async def _traced(self, batch: _Batch) -> None:
@@ -147,14 +141,14 @@ class Batches:
     async def _see_through(self, batch: _Batch) -> None:
         try:
             job_id = batch.stored.job_id or await self._submitted(batch)
-            await self._completed(job_id, len(batch.members))
+            await self._questions.completed(job_id, len(batch.members))
             await self._settle(batch, job_id)
         except _Refused:
             for member in batch.members:
                 self._desk.go_first(member.job, "single")
-        except _Gone:
+        except Gone:
             log.warning("batch_gone", account=self._account, id=batch.stored.job_id)
-            await self._doubt([member.job for member in batch.members])
+            await self._unanswered.go_again([member.job for member in batch.members])
         await self._forget(batch.stored)
 
     # -- before ------------------------------------------------------------------------------------------------------
@@ -214,7 +208,7 @@ class Batches:
                     raise _Refused
                 refusals += 1  # an earlier try may yet arrive: once one is taken, NetSuite takes the key no more
                 if refusals >= TRIES:
-                    raise _Gone
+                    raise Gone
             may_arrive = may_arrive or (answer.sent and fault in {None, "unavailable"})
             failures += 1
             await self._pause(failures)
@@ -240,22 +234,6 @@ class Batches:
         except TryLater as error:
             log.warning("job_not_kept", account=self._account, problem=str(error))
 
-    # -- meanwhile ---------------------------------------------------------------------------------------------------
-
-    async def _completed(self, job_id: str, records: int) -> None:
-        """Return once the job has ended. Raises _Gone."""
-        clock = self._tools.clock
-        guess, lost = Guess(records, clock.monotonic_s()), 0
-        while lost < TRIES:
-            await clock.sleep(self._turnaround.wait_s(guess, clock.monotonic_s()))
-            response = await self._client.job(job_id)
-            guess.polls += 1
-            if response.answer.status == 200 and _is_completed(response.body):
-                self._turnaround.ended(guess, clock.monotonic_s())
-                return
-            lost = lost + 1 if response.answer.status == 404 else 0
-        raise _Gone
-
     # -- after -------------------------------------------------------------------------------------------------------
 
     async def _settle(self, batch: _Batch, job_id: str) -> None:
@@ -268,7 +246,8 @@ class Batches:
         )
         for member in batch.members:
             member.job.entry.tries.append(tried)
-        held = await self._held(batch)
+        sent = {member.request.external_id: member.request.body for member in batch.members}
+        held = await self._questions.held(batch.stored.record_type, sent)
         endings: list[tuple[Job, Ending]] = []
         doubtful: list[_Member] = []
         for member in batch.members:
@@ -280,22 +259,9 @@ class Batches:
                 self._collect(member, told, endings)
         await together(self._end(endings), self._settle_doubtful(batch, job_id, doubtful))
 
-    async def _held(self, batch: _Batch) -> dict[str, str]:
-        """External id -> internal id of the records that NetSuite holds exactly as they were sent."""
-        kind = batch.stored.record_type
-        bodies = {member.request.external_id: _object(member.request.body) for member in batch.members}
-        if not bodies:
-            return {}
-        suiteql = readback.query(kind, bodies)
-        answer, rows = await self._asked(lambda: self._client.query(suiteql))
-        if answer.status == 200:
-            return readback.held(kind, bodies, rows)
-        log.warning("read_back_refused", account=self._account, kind=kind, code=answer.code)
-        return {}
-
     async def _settle_doubtful(self, batch: _Batch, job_id: str, doubtful: Sequence[_Member]) -> None:
         by_results = batch.known_order and self._tools.settings.batch_doubtful == "results"
-        numbers = await self._task_numbers(job_id) if doubtful and by_results else []
+        numbers = await self._questions.task_numbers(job_id) if doubtful and by_results else []
         if len(numbers) != len(batch.members):
             for member in doubtful:
                 self._desk.go_first(member.job, "single")
@@ -321,14 +287,6 @@ class Batches:
                 self._collect(member, told, endings)
         await self._end(endings)
 
-    async def _task_numbers(self, job_id: str) -> list[str]:
-        """Ids of the tasks in order. Printed lists have several self links in one item: all are walked."""
-        answer, body = await self._asked(lambda: self._tasks(job_id))
-        if answer.status != 200:
-            return []
-        links = (link for item in _objects(_object(body), "items") for link in _objects(item, "links"))
-        return [last_segment(str(link.get("href", ""))) for link in links if link.get("rel") == "self"]
-
     async def _result(self, path: str, member: _Member) -> Told | None:
         """None: it does not say, speaks of another record, or a single call finds the candidates. Asked once: it stays
         what it is."""
@@ -341,22 +299,8 @@ class Batches:
             case settle.Reject(code=code) if code not in {"NONEXISTENT_ID", "unclassified", settle.DUPLICATE}:
                 return Told(verdict, member.request.payload, response.body, member.request.digest)
             case settle.TryAgain(unknown=True):
-                await self._note_doubt(member.job)
+                await self._unanswered.note(member.job)
         return None
-
-    async def _tasks(self, job_id: str) -> tuple[Answer, bytes]:
-        response = await self._client.job(f"{job_id}/task/")
-        return response.answer, response.body
-
-    async def _asked(self, ask: Callable[[], Awaitable[tuple[Answer, Said]]]) -> tuple[Answer, Said]:
-        """The answer to a question, however often it takes."""
-        failures = 0
-        while True:
-            answer, said = await ask()
-            failures += 1
-            if settle.fault_of(answer) is None or failures == TRIES:
-                return answer, said
-            await self._pause(failures)
 
     def _collect(self, member: _Member, told: Told, endings: list[tuple[Job, Ending]]) -> None:
         ending = self._desk.follow(member.job, told)
@@ -365,34 +309,6 @@ class Batches:
 
     async def _end(self, endings: Sequence[tuple[Job, Ending]]) -> None:
         await together(*(self._desk.end(job, ending) for job, ending in endings))
-
-    async def _doubt(self, jobs: Sequence[Ready]) -> None:
-        """As unanswered single calls: written again, and asserted once more after the quiet time."""
-        await together(*(self._doubt_one(job) for job in jobs))
-
-    async def _doubt_one(self, job: Ready) -> None:
-        """Not before its doubt is noted, however often that takes."""
-        failures = 0
-        while True:
-            try:
-                await self._note_doubt(job)
-            except Exception as error:  # a fault of ours: the record must neither stay locked nor go without its doubt
-                failures += 1
-                if failures == 1:
-                    record = job.entry.record
-                    log.error("record_fault", account=self._account, record_key=record, exc_info=error)
-                await self._pause(failures)
-            else:
-                break
-        self._desk.go_later(job, "single")
-
-    async def _note_doubt(self, job: Ready) -> None:
-        attempt = in_doubt(_member(job), self._tools)
-        try:
-            await self._tools.messages.attempt(attempt, attempt.record_key)
-        except TryLater as error:
-            log.warning("attempt_not_kept", account=self._account, problem=str(error))
-        self._tools.store.put_attempt(attempt.record_key, attempt)
 
     async def _forget(self, stored: BatchJob) -> None:
         """All its records are settled or wait again. A message that is not taken costs the next owner a look."""
@@ -407,32 +323,3 @@ class Batches:
 
     async def _pause(self, failures: int) -> None:
         await self._tools.clock.sleep(self._tools.backoff_s(failures))
-
-
-def in_doubt(member: Member, tools: Tools) -> Attempt:
-    """Its record's attempt with one more unanswered call."""
-    key, now_ms = DesiredKey.parse(member.desired_key), tools.clock.now_ms()
-    before = tools.store.attempt(key.record)
-    doubts = before.doubts if before is not None else ()
-    made = doubt.attempt_of(member, key.record, key.generation, owner=tools.owner, at_ms=now_ms, doubts=doubts)
-    return doubt.unanswered(made, now_ms)
-
-
-def _member(job: Job) -> Member:
-    desired = job.desired
-    return Member(job.entry.key, desired.flow, desired.company, desired.entity, desired.source_id)
-
-
-def _is_completed(body: bytes) -> bool:
-    return _object(body).get("completed") is True
-
-
-def _object(body: bytes) -> dict[str, Any]:
-    found = read_json(body)
-    return found if isinstance(found, dict) else {}
-
-
-def _objects(of: dict[str, Any], name: str) -> list[dict[str, Any]]:
-    """A list's members that are objects; in an answer of another shape there are none."""
-    found = of.get(name)
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []

@@ -18,9 +18,9 @@ from ml_connector.common.kafka.record import Record
 from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import Attempt, BatchJob, Desired, Member, Standing
 from ml_connector.netsuite_writer import doubt
-from ml_connector.netsuite_writer.batch import in_doubt
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.store import Waiting
+from ml_connector.netsuite_writer.unanswered import in_doubt
 
 log = get_logger()
 
