@@ -17,6 +17,8 @@ from ml_connector.cli import (
     flows,
     following,
     pipedrive,
+    reconciles,
+    reconciling,
     records,
     replays,
     schedules,
@@ -164,6 +166,8 @@ def mlc(service: Service) -> Mlc:
     app.add_typer(syncs.app, name="syncs")
     app.add_typer(schedules.app, name="schedule")
     app.command()(syncing.sync)
+    app.add_typer(reconciles.app, name="reconciles")
+    app.command()(reconciling.reconcile)
     app.add_typer(secrets.vault, name="vault")
     app.command()(records.token)
     app.command()(doctor)

@@ -46,7 +46,7 @@ CAUSES: Final[Mapping[str | None, str]] = {
     "never_written": "its events led to no record",
     "not_ours": "not made by the connector",
     "unmapped": "it does not fit the flow's mapping",
-    None: "the reason stands beside each record",
+    None: "why, stands beside each record",
 }
 SHOWN_CHARS: Final = 60  # of one value
 
@@ -90,10 +90,9 @@ def report(one: Answer, results: Sequence[Answer], more: bool) -> None:
 def lines_of(result: Answer) -> list[str]:
     """One record: what and why, then each field with both values."""
     netsuite = f" (NetSuite {result['netsuite_id']})" if result["netsuite_id"] else ""
-    causes = ", or ".join(because_of(one) for one in result["causes"])
-    reason = result["reason"] if not result["causes"] or result["found"] in ("waiting", "unknown", "unmapped") else ""
     letter = f" (mlc dlq show {result['dead_letter']})" if result["dead_letter"] else ""
-    said = "; ".join(text for text in (causes, reason) if text)
+    because = ", or ".join(because_of(result["found"], one) for one in result["causes"])
+    said = "; ".join(text for text in (because, result["reason"]) if text)
     head = f"{object_of(result)}{netsuite}: {FOUND.get(result['found'], result['found'])}"
     found = [one_line(f"{head}{': ' if said else ''}{said}{letter}")]
     for field in result["fields"]:
@@ -102,9 +101,14 @@ def lines_of(result: Answer) -> list[str]:
     return found
 
 
-def because_of(cause: Answer) -> str:
+def because_of(found: str, cause: Answer) -> str:
+    """Empty where what was found says it already."""
+    if cause["cause"] == found:
+        return ""
+    if (found, cause["cause"]) == ("extra", "missed_event"):
+        return "probably deleted in Pipedrive, and no event of that came"
     text = str(CAUSES.get(cause["cause"], cause["cause"]))
-    return text if cause["certain"] else f"probably {text}"
+    return text if cause["certain"] or cause["cause"] is None else f"probably {text}"
 
 
 def _values(field: Answer) -> str:
@@ -133,25 +137,24 @@ def _head(one: Answer) -> Table:
 
 
 def _per_entity(one: Answer) -> Table:
-    made = table("entity", "compared", "as they should be", "in NetSuite", rest="not as they should be")
+    made = table("entity", "compared", "as they should be", "not", rest="in NetSuite only")
     for entity in one["results"]:
-        held = "" if entity["held"] is None else entity["held"]
-        found = ", ".join(
-            f"{count} {FOUND.get(kind, kind)}" for kind, count in sorted(entity["found"].items(), key=lambda it: -it[1])
-        )
-        add(made, entity["entity"], entity["records"], entity["equal"], held, found)
+        extra = entity["found"].get("extra", 0)
+        only = "" if entity["held"] is None else f"{extra} of {entity['held']}"
+        add(made, entity["entity"], entity["records"], entity["equal"], _wrong(entity) - extra, only)
     return made
 
 
+def _wrong(entity: Answer) -> int:
+    return sum(entity["found"].values())
+
+
 def _tell_causes(one: Answer) -> None:
-    if not one["causes"]:
-        return
-    made = table("records", "entity", rest="what, and the likeliest cause")
     for cause in one["causes"]:
+        because = because_of(cause["found"], cause)
         what = FOUND.get(cause["found"], cause["found"])
-        add(made, cause["records"], cause["entity"], f"{what}: {because_of(cause)}")
-    show(made)
-    total = sum(sum(entity["found"].values()) for entity in one["results"])
+        say(f"{counted(cause['records'], cause['entity'])}: {what}{': ' if because else ''}{because}")
+    total = sum(map(_wrong, one["results"]))
     if total > one["causes_of"]:
         hint(f"the causes are those of the first {one['causes_of']} of {total} records")
 
@@ -161,9 +164,11 @@ def _counts(one: Answer) -> str:
     if not results:
         return f"{sum(walk['read'] for walk in one['walks'])} read"
     records, equal = (sum(entity[name] for entity in results) for name in ("records", "equal"))
-    wrong = sum(sum(entity["found"].values()) for entity in results)
+    extra = sum(entity["found"].get("extra", 0) for entity in results)
+    wrong = sum(map(_wrong, results)) - extra
     failed = sum(sum(entity["failed"].values()) for entity in results)
     parts = [f"{counted(records, 'record')} compared", f"{equal} as they should be"]
     parts += [f"{wrong} not"] if wrong else []
     parts += [f"{failed} could not be compared"] if failed else []
+    parts += [f"{extra} in NetSuite only"] if extra else []
     return ", ".join(parts)

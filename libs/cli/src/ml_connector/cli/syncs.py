@@ -228,7 +228,7 @@ def _what(sync: Answer) -> str:
     if sync["mode"] == "full":
         return "full"
     if sync["mode"] == "ids":
-        return counted(len(sync["ids"]), "id")
+        return counted(len(sync["ids"]) + sum((sync.get("each") or {}).values()), "id")
     until = f" until {sync['until']}" if sync["until"] else ""
     return f"since {sync['since']}{until}"
 

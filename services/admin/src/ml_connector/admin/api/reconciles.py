@@ -103,10 +103,13 @@ async def fix(given: Given, actor: Operator, job_id: Id, body: r.NewFix, respons
     else:
         made = await given.fixes.create(job_id, Said(actor, body.reason))
         await given.outbox.publish()
-    left = planned.mending.left.items()
+    flow = (await asyncio.to_thread(given.syncs.get, job_id, "compare")).job.flow
     return r.Fix(
         mends={entity: len(ids) for entity, ids in planned.mending.ids.items()},
-        left=[r.Left(why=reason, records=count, helps=HELPS[reason]) for reason, count in left],
+        left=[
+            r.Left(why=reason, records=count, helps=HELPS[reason].replace("FLOW", flow))
+            for reason, count in planned.mending.left.items()
+        ],
         plan=None if planned.plan is None else plan_of(asdict(planned.plan)),
         sync="" if made is None else made.job_id,
     )
