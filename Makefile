@@ -70,6 +70,7 @@ bench: setup  ## print the figures that the README claims
 	@PYTHONPATH=tests $(RUN)/python benchmarks/sync.py $(SYNC_BENCH)
 	@PYTHONPATH=tests $(RUN)/python benchmarks/compare.py $(COMPARE_BENCH)
 	@PYTHONPATH=tests $(RUN)/python benchmarks/telemetry.py $(TELEMETRY_BENCH)
+	@PYTHONPATH=tests $(RUN)/python benchmarks/reconcile.py $(COMPARE_BENCH)
 
 lock: $(UV)  ## choose new versions for requirements.lock
 	@$(UV) lock --upgrade

@@ -6,18 +6,19 @@ import asyncio
 from typing import Any, cast
 
 import pytest
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 
 from contract.storage.test_syncs import ANNA, FULL, Office
 from ml_connector.admin.database import Database
 from ml_connector.admin.reconcile.finish import Finishing
 from ml_connector.admin.reconcile.fix import Fixes
 from ml_connector.admin.reconcile.report import Place, Wanted, lines_of
+from ml_connector.admin.reconcile.retire import DAY_MS, Retiring
 from ml_connector.admin.reconcile.told import told_of
 from ml_connector.admin.replay.control import Conflict, NotFound
 from ml_connector.admin.sync.ask import Asked
 from ml_connector.admin.sync.drive import Driver
-from ml_connector.admin.tables import metadata
+from ml_connector.admin.tables import metadata, outbox
 from ml_connector.common import headers as h
 from ml_connector.common.comparing import CENSUS, Cause, Census, Difference, Found, Unmapped
 from ml_connector.common.covering import unpack
@@ -288,3 +289,18 @@ def test_nothing_is_mended_of_what_is_under_way_or_clean(office: Reconciling) ->
 
     with pytest.raises(Conflict, match="is running: only what a whole one has found"):
         office.fixes.plan(running.job_id)
+
+
+def test_old_reports_are_forgotten_and_deleted_from_the_audit(office: Reconciling) -> None:
+    job = _ended(office, differs("5", "different", "edited"), at_ms=m.START_MS)
+    young = _ended(office, differs("6", "different", "edited"), at_ms=m.START_MS + 1)
+    retiring = Retiring(office.database, office.level, office.clock, days=1)
+    office.clock.advance((DAY_MS - 1_000_000 + 1) / 1000)
+
+    assert asyncio.run(retiring.look())
+
+    assert office.lines(job) == []
+    assert [line[1] for line in office.lines(young)] == ["6"]
+    with office.database.read() as connection:
+        told = connection.execute(select(outbox).where(outbox.c.topic == "audit", outbox.c.value.is_(None))).all()
+    assert [row.key for row in told] == [f"{job.job_id}/compared/organization/1/1"]

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, func, select
 from ml_connector.admin.database import Database
 from ml_connector.admin.fold import fold
 from ml_connector.admin.fold.compared import valid
-from ml_connector.admin.tables import compared, difference, metadata
+from ml_connector.admin.tables import compared, difference, metadata, outbox
 from ml_connector.common import topics
 from ml_connector.common.comparing import Difference, Unmapped
 from support import admin_messages as m
@@ -96,6 +96,23 @@ def test_erased_part_takes_its_differences_along(connection: Connection) -> None
 
     assert connection.execute(select(difference.c.page)).scalars().all() == [2]
     assert counted(connection) == ([(2, 1)], 2)
+
+
+def test_erasing_an_object_deletes_what_names_it_from_the_audit(connection: Connection) -> None:
+    """The parts, and no other; here they stay until the audit says that they are deleted."""
+    received = m.received("1:a", "organization", "110")
+    folded(
+        connection, received, m.compared(different=2), m.compared(page=2, different=1), m.compared("r2", different=1)
+    )
+
+    folded(connection, m.erased(received))
+
+    told = connection.execute(select(outbox).order_by(outbox.c.key)).all()
+    assert [(row.topic, row.partition_key, row.key, row.value) for row in told] == [
+        ("audit", m.ACCOUNT, "r1/compared/organization/1/1", None),
+        ("audit", m.ACCOUNT, "r2/compared/organization/1/1", None),
+    ]
+    assert counted(connection)[0] == [(1, 1), (2, 1)]
 
 
 def test_other_jobs_and_entities_are_left_alone(connection: Connection) -> None:

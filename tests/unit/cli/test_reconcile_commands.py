@@ -67,6 +67,7 @@ DONE: dict[str, Any] = {
     ],
     "causes_of": 3,
     "clean": False,
+    "forgotten": False,
     "mended_by": "",
 }
 CLEAN = {**DONE, "clean": True, "causes": [], "results": [{**DONE["results"][0], "equal": 1200, "found": {}}]}

@@ -71,6 +71,8 @@ def report(one: Answer, results: Sequence[Answer], more: bool) -> None:
     """In full, with these records."""
     say(sentence(one))
     show(_head(one))
+    if one["forgotten"]:
+        hint("what it found is not kept any more, or not all of it: reconcile again")
     show(_per_entity(one))
     _tell_causes(one)
     for result in results:

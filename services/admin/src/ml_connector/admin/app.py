@@ -35,6 +35,7 @@ from ml_connector.admin.outbox import Outbox
 from ml_connector.admin.owners import Owners
 from ml_connector.admin.reconcile.finish import Finishing
 from ml_connector.admin.reconcile.fix import Fixes
+from ml_connector.admin.reconcile.retire import Retiring
 from ml_connector.admin.replay.control import Replays
 from ml_connector.admin.replay.preview import Previews
 from ml_connector.admin.replay.run import Runner
@@ -115,6 +116,7 @@ class Jobs:
     runner: Runner
     syncs: Syncs
     driver: Driver
+    retiring: Retiring
     kinds: Kinds
     scheduler: Scheduler
     catch_ups: CatchUps
@@ -147,6 +149,7 @@ def _jobs(on: Ground) -> Jobs:
         replays=replays,
         runner=Runner(settings, database, replays, on.letters, on.producer, on.previews, materializer, on.clock),
         syncs=syncs,
+        retiring=Retiring(database, materializer, on.clock, days=settings.admin_reports_days),
         driver=Driver(settings, syncs, on.producer, on.outbox.publish, materializer, on.clock, finishing),
     )
 
@@ -243,6 +246,7 @@ class Admin:
             self._ground.owners.run(),
             self._jobs.runner.run(),
             self._jobs.driver.run(),
+            self._jobs.retiring.run(),
             self._jobs.scheduler.run(),
             self._jobs.catch_ups.run(),
             self._books.run(self.settings.admin_accounting_every_s),

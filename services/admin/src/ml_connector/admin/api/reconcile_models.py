@@ -83,6 +83,7 @@ class Reconcile(BaseModel):
     causes: Annotated[list[CauseCount], Field(description="not in lists")]
     causes_of: Annotated[int, Field(description="of how many records the causes are: the first ones")]
     clean: Annotated[bool | None, Field(description="done, and everything is as it should be; null: not done")]
+    forgotten: Annotated[bool, Field(description="what it found is not kept any more, or not all of it")]
     mended_by: Annotated[str, Field(description="the sync that mends what was found")]
 
 

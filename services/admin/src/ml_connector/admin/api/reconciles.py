@@ -8,7 +8,6 @@ from dataclasses import asdict
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Path, Query, Response
-from sqlalchemy import Connection
 
 from ml_connector.admin.api import models as m
 from ml_connector.admin.api import reconcile_models as r
@@ -27,7 +26,7 @@ from ml_connector.admin.reconcile.told import Told, told_of
 from ml_connector.admin.reconcile.why import TEXTS
 from ml_connector.admin.sync.ask import Asked
 from ml_connector.admin.sync.control import UnderWay, Verb
-from ml_connector.admin.sync.decide import is_walked
+from ml_connector.admin.sync.decide import current_of
 from ml_connector.admin.sync.progress import left_of, stretches_of
 from ml_connector.common.keys import Entity
 from ml_connector.common.sync_job import SyncJob
@@ -130,7 +129,9 @@ def _told(given: Services, one: UnderWay) -> r.Reconcile:
         flow = find(connection, job.flow).version.read()
         lines = lines_of(connection, flow, job.job_id, job.entities, Wanted())
         causes = causes_of(itertools.islice(lines, CAUSES_OF))
-        found = _reconcile(one, waits=_awaited(connection, job), mended_by=mended_by(connection, job.job_id))
+        waits, over = stage_of(connection, job).waits_for if _is_read(job) else "", job.state != "running"
+        found = _reconcile(one, waits="" if over else waits, mended_by=mended_by(connection, job.job_id))
+    forgotten = job.state == "done" and bool(waits)
     update = {
         "results": [_entity(job, entity, one_told) for entity, one_told in told.items()],
         "causes": [
@@ -144,13 +145,16 @@ def _told(given: Services, one: UnderWay) -> r.Reconcile:
             for (entity, what, because), count in causes.most_common()
         ],
         "causes_of": causes.total(),
-        "clean": None if job.state != "done" else not any(one.found or one.failed for one in told.values()),
+        "forgotten": forgotten,
+        "clean": None
+        if forgotten or job.state != "done"
+        else not any(one.found or one.failed for one in told.values()),
     }
     return found.model_copy(update=update)
 
 
-def _awaited(connection: Connection, job: SyncJob) -> str:
-    return stage_of(connection, job).waits_for if is_walked(job) else ""
+def _is_read(job: SyncJob) -> bool:
+    return current_of(job) is None
 
 
 def _entity(job: SyncJob, entity: Entity, told: Told) -> r.EntityResult:
@@ -178,6 +182,7 @@ def _reconcile(one: UnderWay, *, waits: str = "", mended_by: str = "") -> r.Reco
         causes=[],
         causes_of=0,
         clean=None,
+        forgotten=False,
         mended_by=mended_by,
         **{name: getattr(job, name) for name in same},
     )

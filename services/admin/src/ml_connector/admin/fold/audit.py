@@ -17,7 +17,7 @@ from sqlalchemy import Connection, delete, select, tuple_
 
 from ml_connector.admin.fold import states
 from ml_connector.admin.fold.acts import drop_acts, put_acts
-from ml_connector.admin.fold.compared import fold_compared
+from ml_connector.admin.fold.compared import erase_compared, fold_compared
 from ml_connector.admin.fold.letters import object_of
 from ml_connector.admin.fold.reading import MOST_CHARS, drop, last_by_key, put, read, refuse, some
 from ml_connector.admin.fold.work import put_synced
@@ -250,6 +250,7 @@ def _erase(connection: Connection, erased: Sequence[StepKey]) -> set[_Touched]:
     drop(connection, newest, [{"record_key": one} for one in sorted(records)])
     _derive_newest(connection, records)
     named_by = {key.cause for key in erased if key.kind == RECEIVED}
+    erase_compared(connection, {(r.flow, r.entity, r.source_id) for r in before if r.cause in named_by})
     _derive_names(connection, {(r.company, r.entity, r.source_id) for r in before if r.cause in named_by})
     return {_Touched(one, "") for one in records} | {_Touched("", row.replay_of) for row in before}
 

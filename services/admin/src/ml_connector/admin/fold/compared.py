@@ -5,13 +5,15 @@ Nothing is left out here: which parts are void follows from the others, in whate
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, func, select
+from sqlalchemy import ColumnElement, Connection, and_, func, select, tuple_
 
-from ml_connector.admin.fold.reading import MOST_CHARS, drop, put, read
+from ml_connector.admin.fold.reading import MOST_CHARS, drop, put, read, some
+from ml_connector.admin.outbox import put_message
 from ml_connector.admin.tables import compared, difference
+from ml_connector.common import topics
 from ml_connector.common.codec import encode_json
 from ml_connector.common.comparing import Compared, ComparedKey, Difference
 from ml_connector.common.kafka.record import Record
@@ -28,6 +30,21 @@ def fold_compared(connection: Connection, entries: Mapping[ComparedKey, Record])
     drop(connection, compared, erased)
     put(connection, compared, [_part_row(key, one) for key, one in parts.items()])
     put(connection, difference, [row for key, one in parts.items() for row in _rows(key, one)])
+
+
+def erase_compared(connection: Connection, objects: Iterable[tuple[str, str, str]]) -> None:
+    """Of these (flow, entity, source id): what names one of them is deleted from the audit, and comes back from there
+    as deleted."""
+    places = tuple_(difference.c.flow, difference.c.entity, difference.c.source_id)
+    parts = [difference.c[name] for name in ComparedKey._fields]
+    of_part = and_(*(compared.c[name] == difference.c[name] for name in ComparedKey._fields))
+    for some_objects in some(one for one in objects if one[2]):
+        rows = connection.execute(
+            select(*parts, compared.c.account).join(compared, of_part).where(places.in_(some_objects)).distinct()
+        )
+        for row in rows.all():
+            key = str(ComparedKey(row.job_id, row.entity, row.page, row.part))
+            put_message(connection, topics.AUDIT, partition_key=row.account, key=key, value=None)
 
 
 def valid(job_id: str, entity: str | None = None) -> ColumnElement[bool]:
