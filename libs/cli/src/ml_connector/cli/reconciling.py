@@ -80,7 +80,7 @@ def reconcile(
             if then.dry_run and then.as_ is Format.json:
                 tell(planned)
                 return
-            show_plan(planned["plan"], unknown="two a thousand", aside=not aloud)
+            show_plan(planned["plan"], unknown="three a thousand", aside=not aloud)
         if then.dry_run:
             return
         if not then.yes:

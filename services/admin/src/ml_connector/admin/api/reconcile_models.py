@@ -80,7 +80,7 @@ class Reconcile(BaseModel):
     rests_on: Annotated[str, Field(description="what `seconds_left` rests on, or why it is null")]
     waits: Annotated[str, Field(description="all is read; what NetSuite's side still has to tell")]
     results: Annotated[list[EntityResult], Field(description="not in lists")]
-    causes: Annotated[list[CauseCount], Field(description="not in lists")]
+    causes: Annotated[list[CauseCount], Field(description="not in lists, and not while it runs")]
     causes_of: Annotated[int, Field(description="of how many records the causes are: the first ones")]
     clean: Annotated[bool | None, Field(description="done, and everything is as it should be; null: not done")]
     forgotten: Annotated[bool, Field(description="what it found is not kept any more, or not all of it")]

@@ -33,7 +33,7 @@ from ml_connector.common.sync_job import SyncJob
 
 router = APIRouter(prefix="/reconciles", tags=["reconciles"])
 
-CAUSES_OF: Final = 5_000  # records whose causes are looked for, each time somebody looks at the whole
+CAUSES_OF: Final = 5_000  # records whose causes are looked for, each time somebody looks at one that does not run
 
 Id = Annotated[str, Path(pattern=r"^[0-9a-f]{12}$", examples=["9f2c7d09ab41"])]
 
@@ -128,7 +128,7 @@ def _told(given: Services, one: UnderWay) -> r.Reconcile:
         told = {entity: told_of(connection, job.job_id, entity) for entity in job.entities}
         flow = find(connection, job.flow).version.read()
         lines = lines_of(connection, flow, job.job_id, job.entities, Wanted())
-        causes = causes_of(itertools.islice(lines, CAUSES_OF))
+        causes = causes_of(itertools.islice(lines, 0 if job.state == "running" else CAUSES_OF))
         waits, over = stage_of(connection, job).waits_for if _is_read(job) else "", job.state != "running"
         found = _reconcile(one, waits="" if over else waits, mended_by=mended_by(connection, job.job_id))
     forgotten = job.state == "done" and bool(waits)
