@@ -24,7 +24,7 @@ from ml_connector.common import keys, topics
 from ml_connector.common.clock import ManualClock
 from ml_connector.common.flows import FlowVersion
 from ml_connector.common.generation import Generation
-from ml_connector.common.kafka.producer import Producer
+from ml_connector.common.kafka.producer import Delivered, Producer
 from ml_connector.common.settings import Settings
 from ml_connector.common.sync_job import SyncJob
 from ml_connector.common.syncing import Progress, SyncControl, SyncPage, SyncState, sync_key
@@ -63,7 +63,8 @@ class Broker:
     def __init__(self) -> None:
         self.sent: list[tuple[bytes, dict[str, bytes], SyncPage | SyncControl]] = []
 
-    async def _done(self) -> None: ...
+    async def _done(self) -> Delivered:
+        return Delivered("pipedrive.requests", 0, 0)
 
     def send_nowait(self, topic: str, *, key: bytes, value: bytes, headers: dict[str, bytes], partition: int) -> Any:
         assert topic == "pipedrive.requests"
