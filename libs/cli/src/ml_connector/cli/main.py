@@ -19,6 +19,7 @@ from rich.table import Table
 from ml_connector.cli import accounting as books
 from ml_connector.cli import (
     dlq,
+    drift,
     flows,
     netsuite,
     pipedrive,
@@ -62,6 +63,7 @@ for name, group in {
     "netsuite": netsuite.app,
     "pipedrive": pipedrive.app,
     "webhooks": webhooks.app,
+    "drift": drift.app,
     "dlq": dlq.app,
     "replay": replays.app,
     "syncs": syncs.app,

@@ -1,4 +1,4 @@
-"""mlc netsuite certificate: the key pair by which we log in at NetSuite, and until when it is good.
+"""mlc netsuite: polls (`drift.py`), and the key pair by which we log in at NetSuite, and until when it is good.
 
 The private key is written to one new file and read from none; it is never printed.
 Exit codes: 0 made, or valid; 1 not valid now; 2 the command was wrong.
@@ -14,6 +14,7 @@ from typing import Annotated, Final
 
 import typer
 
+from ml_connector.cli import drift
 from ml_connector.cli.certificates import Key, Pair, make
 from ml_connector.cli.say import plainly
 from ml_connector.cli.showing import counted, hint, say
@@ -21,9 +22,12 @@ from ml_connector.common.certificates import Certificate
 from ml_connector.common.clock import SystemClock
 from ml_connector.common.errors import BadInput, Malformed
 
-app = typer.Typer(help="What NetSuite needs of us.", no_args_is_help=True)
+app = typer.Typer(help="What NetSuite needs of us, and what was changed there.", no_args_is_help=True)
 certificate_app = typer.Typer(help="The certificate of OAuth 2.0 client credentials.", no_args_is_help=True)
 app.add_typer(certificate_app, name="certificate")
+app.command("poll")(drift.poll)
+app.command("polls")(drift.polls)
+app.command("cancel-poll")(drift.cancel)
 
 KEY_FILE: Final = "netsuite.key"
 CERTIFICATE_FILE: Final = "netsuite.pem"  # NetSuite's upload takes .cer, .pem and .crt

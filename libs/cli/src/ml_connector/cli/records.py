@@ -229,6 +229,11 @@ def summary(entry: Answer) -> str:
             state = _because(str(entry.get("state") or "").replace("_", "-"), inner.get("why"))
             words = _words(entry.get("id"), dry, "of", inner.get("letter"), "by", inner.get("actor"))
             return f"{_because(words, inner.get('reason'))} -> {state}"
+        case "drift":
+            fields = ", ".join(_changed(field) for field in inner.get("fields") or [])
+            why = f"({', '.join(map(str, inner['causes']))})" if inner.get("causes") else ""
+            state = str(entry.get("state") or "").replace("_", " ")
+            return _because(_words("in NetSuite", inner.get("found"), why, "->", state), fields)
         case "act":
             return _because(_words(inner.get("act"), "by", inner.get("actor")), inner.get("reason"))
     return _words(entry.get("id"), entry.get("state"), *(inner.get(name) for name in ("outcome", "reason", "message")))
@@ -280,6 +285,10 @@ def _when(value: Any) -> str:
 
 def _of(inner: Answer) -> str:
     return f"verified by {inner['verified_by']}" if inner.get("verified_by") else ""
+
+
+def _changed(field: Answer) -> str:
+    return f"{field.get('field')} is {field.get('holds')!r}, should be {field.get('should')!r}"
 
 
 def _quoted(name: Any) -> str:

@@ -1,4 +1,4 @@
-"""A sync as a job, or a reconcile: which entities are walked, one after the other, and how far it is."""
+"""A sync as a job, a reconcile, or a poll of NetSuite: which entities, one after the other, how far it is."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SyncMode = Literal["full", "since", "ids"]
 SyncJobState = Literal["running", "paused", "failed", "cancelled", "done"]
 
 # What people call a job of this purpose.
-NOUN: Final[Mapping[Purpose, str]] = {"sync": "sync", "compare": "reconcile"}
+NOUN: Final[Mapping[Purpose, str]] = {"sync": "sync", "compare": "reconcile", "drift": "poll"}
 
 
 class Walked(msgspec.Struct, frozen=True, omit_defaults=True):

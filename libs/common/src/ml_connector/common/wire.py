@@ -317,6 +317,8 @@ ActKind = Literal[
     "reconcile.pause",
     "reconcile.resume",
     "reconcile.cancel",
+    "poll.create",
+    "poll.cancel",
     "accounting.check",
     "flow.apply",
     "flow.activate",

@@ -19,6 +19,7 @@ from ml_connector.admin.checks import Checks
 from ml_connector.admin.connect.connect import Connects
 from ml_connector.admin.connect.exchange import Exchange
 from ml_connector.admin.database import Database
+from ml_connector.admin.drift.polls import Polls
 from ml_connector.admin.flows.change import Flows
 from ml_connector.admin.flows.fits import Fits
 from ml_connector.admin.flows.look import FlowLooks
@@ -117,6 +118,7 @@ class Jobs:
     syncs: Syncs
     driver: Driver
     retiring: Retiring
+    polls: Polls
     kinds: Kinds
     scheduler: Scheduler
     catch_ups: CatchUps
@@ -127,10 +129,12 @@ def _jobs(on: Ground) -> Jobs:
     replays = Replays(database, on.clock, same_failures=settings.admin_same_failures)
     syncs = Syncs(database, materializer, on.clock)
     steps = Steps(syncs)
+    polls = Polls(settings, database, syncs, on.producer, on.clock)
     kinds: Kinds = {
         "sync": ScheduledSyncs(syncs),
         "reconcile": ScheduledReconciles(syncs),
         "deletions": ScheduledSearches(steps),
+        "netsuite_poll": polls,
     }
     finishing = Finishing(settings, database, on.producer, on.clock)
     return Jobs(
@@ -150,7 +154,8 @@ def _jobs(on: Ground) -> Jobs:
         runner=Runner(settings, database, replays, on.letters, on.producer, on.previews, materializer, on.clock),
         syncs=syncs,
         retiring=Retiring(database, materializer, on.clock, days=settings.admin_reports_days),
-        driver=Driver(settings, syncs, on.producer, on.outbox.publish, materializer, on.clock, finishing),
+        driver=Driver(settings, syncs, on.producer, on.outbox.publish, materializer, on.clock, finishing, polls),
+        polls=polls,
     )
 
 
@@ -177,6 +182,7 @@ def _services(on: Ground, jobs: Jobs, books: Books) -> Services:
         letter_acts=LetterActs(database, on.letters, on.previews, clock),
         replays=jobs.replays,
         syncs=jobs.syncs,
+        polls=jobs.polls,
         kinds=jobs.kinds,
         fixes=Fixes(database, jobs.syncs, materializer, clock),
         books=books,

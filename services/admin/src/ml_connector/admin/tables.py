@@ -441,6 +441,44 @@ difference: Final = Table(
     Index("differences_of_object", "flow", "entity", "source_id"),
 )
 
+# What drift checks found, one row for each time; `ended_at_ms` 0: no later comparison found the record as it should be.
+drift: Final = Table(
+    "drift",
+    metadata,
+    _text("flow", primary_key=True),
+    _text("entity", primary_key=True),
+    _text("source_id", primary_key=True),
+    Column("at_ms", BigInteger, primary_key=True, autoincrement=False),
+    _text("job_id"),
+    Column("page", Integer, nullable=False),
+    Column("part", Integer, nullable=False),
+    _text("account"),
+    _text("external_id"),
+    _text("found"),
+    _text("did"),
+    _ms("ended_at_ms"),
+    Column("value", LargeBinary, nullable=False),  # JSON: a `comparing.Difference`
+    Index("drift_by_time", "flow", "at_ms"),
+    Index("drift_left", "flow", "entity", "ended_at_ms"),
+    Index("drift_of_job", "job_id"),
+)
+
+# `audit`: a page of a poll.
+polled: Final = Table(
+    "polled",
+    metadata,
+    _text("job_id", primary_key=True),
+    Column("page", Integer, primary_key=True, autoincrement=False),
+    _text("entity"),
+    _ms("at_ms"),
+    Column("rows", Integer, nullable=False),
+    Column("known", Integer, nullable=False),
+    Column("strange", Integer, nullable=False),
+    Column("asked", Integer, nullable=False),
+    Column("last", Boolean, nullable=False),
+    Column("failed", Text, nullable=False),
+)
+
 # -- schedules ---------------------------------------------------------------------------------------------------------
 
 # What schedules have begun, and what not.

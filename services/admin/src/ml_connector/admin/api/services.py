@@ -13,6 +13,7 @@ from ml_connector.admin.books import Books
 from ml_connector.admin.checks import Checks
 from ml_connector.admin.connect.connect import Connects
 from ml_connector.admin.database import Database
+from ml_connector.admin.drift.polls import Polls
 from ml_connector.admin.flows.change import Flows
 from ml_connector.admin.flows.look import FlowLooks
 from ml_connector.admin.flows.preview import FlowPreviews
@@ -44,6 +45,7 @@ class Services:
     letter_acts: LetterActs
     replays: Replays
     syncs: Syncs
+    polls: Polls
     kinds: Kinds
     fixes: Fixes
     books: Books

@@ -18,12 +18,14 @@ from sqlalchemy import Connection, delete, select, tuple_
 from ml_connector.admin.fold import states
 from ml_connector.admin.fold.acts import drop_acts, put_acts
 from ml_connector.admin.fold.compared import erase_compared, fold_compared
+from ml_connector.admin.fold.drift import fold_drift, fold_polled
 from ml_connector.admin.fold.letters import object_of
 from ml_connector.admin.fold.reading import MOST_CHARS, drop, last_by_key, put, read, refuse, some
 from ml_connector.admin.fold.work import put_synced
 from ml_connector.admin.replay import keep
 from ml_connector.admin.tables import cause, named, newest, outcome, step
 from ml_connector.common.comparing import ComparedKey
+from ml_connector.common.drift import is_polled
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.keys import NO_RECORD
 from ml_connector.common.wire import Act, Outcome, Received, Resolved
@@ -129,6 +131,7 @@ def fold_audit(connection: Connection, records: Sequence[Record]) -> None:
     entries: dict[StepKey, tuple[Entry, Record]] = {}
     erased: list[StepKey] = []
     compared: dict[ComparedKey, Record] = {}
+    polled: dict[str, Record] = {}
     for text, record in last_by_key(records).items():
         key = StepKey.parse(text)
         if text.startswith(_ACT):
@@ -138,6 +141,8 @@ def fold_audit(connection: Connection, records: Sequence[Record]) -> None:
                 acts.append(act)
         elif (of := ComparedKey.parse(text)) is not None:
             compared[of] = record
+        elif is_polled(text):
+            polled[text] = record
         elif key is None:
             refuse(record, "its key is none of the audit's")
         elif record.value is None:
@@ -145,6 +150,8 @@ def fold_audit(connection: Connection, records: Sequence[Record]) -> None:
         elif (entry := read(_KINDS[key.kind], record)) is not None:
             entries[key] = (entry, record)
     fold_compared(connection, compared)
+    fold_drift(connection, compared)
+    fold_polled(connection, polled)
     letters = [*put_acts(connection, acts), *drop_acts(connection, erased_acts)]
     touched = _put_entries(connection, entries) | _erase(connection, erased)
     records_, causes = {one.record_key for one in touched}, {one.replay_of for one in touched}

@@ -15,16 +15,17 @@ from typing import Any, Final, Literal, NamedTuple
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, Subquery, case, literal, or_, select, tuple_
 
+from ml_connector.admin.drift.look import incident_of
 from ml_connector.admin.fold.audit import inflated, subject_of
 from ml_connector.admin.look.find import Query, Subject, find
-from ml_connector.admin.tables import act, act_target, dead_letter, job, job_item, step
+from ml_connector.admin.tables import act, act_target, dead_letter, drift, job, job_item, step
 from ml_connector.common.errors import BadInput
 from ml_connector.common.keys import NO_RECORD
 from ml_connector.common.wire import Act, ReplayJob
 
 __all__ = ["Entry", "Page", "Query", "Subject", "find", "timeline"]
 
-Kind = Literal["received", "resolved", "outcome", "dead_letter", "replay", "act"]
+Kind = Literal["received", "resolved", "outcome", "dead_letter", "replay", "act", "drift"]
 
 # What follows from what, within one millisecond.
 _RANKS: Final[dict[Kind, int]] = {
@@ -34,6 +35,7 @@ _RANKS: Final[dict[Kind, int]] = {
     "dead_letter": 4,
     "replay": 5,
     "act": 6,
+    "drift": 7,
 }
 _STEP_RANK: Final = case(
     (step.c.kind == "received", _RANKS["received"]), (step.c.kind == "resolved", _RANKS["resolved"]), else_=3
@@ -106,6 +108,7 @@ def timeline(
         *_letters(connection, subject, window),
         *_replays(connection, subject, window),
         *_acts(connection, subject, window),
+        *_drifts(connection, subject, window),
     ]
     found.sort(key=lambda entry: entry.spot, reverse=after is None)
     more = len(found) > limit
@@ -253,6 +256,27 @@ def _acts(connection: Connection, subject: Subject, window: _Window) -> Iterator
                 "targets": len(entry.targets),
                 **entry.detail,
             },
+        )
+
+
+def _drifts(connection: Connection, subject: Subject, window: _Window) -> Iterator[Entry]:
+    """What was found changed in NetSuite."""
+    spot = (drift.c.at_ms, literal(_RANKS["drift"]), drift.c.flow, drift.c.job_id)
+    about = (
+        drift.c.flow.in_(subject.flows), drift.c.entity == subject.entity, drift.c.source_id == subject.source_id,
+    )  # fmt: skip
+    if subject.cause or not subject.source_id:
+        return
+    for row in connection.execute(window.of(select(drift).where(*about), spot)):
+        incident = incident_of(row)
+        yield Entry(
+            Spot(row.at_ms, _RANKS["drift"], row.flow, row.job_id),
+            "drift",
+            incident.asserted_by,
+            incident.record_key,
+            id=row.job_id,
+            state=incident.state,
+            detail=msgspec.to_builtins(incident.difference),
         )
 
 

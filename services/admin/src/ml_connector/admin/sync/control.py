@@ -29,6 +29,7 @@ from ml_connector.admin.sync.known import known_of
 from ml_connector.admin.tables import sync, sync_walk
 from ml_connector.common import topics
 from ml_connector.common.clock import Clock, Deadline
+from ml_connector.common.errors import BadInput
 from ml_connector.common.flows import Flow, mapping_digest
 from ml_connector.common.sync_job import NOUN, SyncJob, SyncJobState, sync_job_key
 from ml_connector.common.syncing import Purpose, SyncState
@@ -56,7 +57,7 @@ class UnderWay(NamedTuple):
 class _Checked(NamedTuple):
     scope: Scope
     flow: Flow
-    plan: Plan
+    plan: Plan | None  # of a poll nobody can say what it costs before NetSuite has said what changed
 
 
 class Syncs:
@@ -72,6 +73,8 @@ class Syncs:
         with self._database.read() as connection:
             checked = _check(connection, asked, self._clock.now_ms())
             _refuse_second(connection, asked.flow, asked.purpose)
+        if checked.plan is None:
+            raise BadInput("nobody can say what a poll costs before it has begun")
         return checked.plan
 
     async def create(self, asked: Asked, said: Said) -> SyncJob:
@@ -109,7 +112,7 @@ class Syncs:
             stop_after=asked.stop_after,
             covers=asked.covers,
             mapping=asked.mapping or (mapping_digest(checked.flow) if asked.mode == "full" else ""),
-            plan=asdict(checked.plan),
+            plan={} if checked.plan is None else asdict(checked.plan),
         )
         _keep(connection, entry)
         detail = {"flow": entry.flow, "mode": entry.mode, "entities": list(entry.entities)}
@@ -182,6 +185,8 @@ def _check(connection: Connection, asked: Asked, now_ms: int) -> _Checked:
     known = find(connection, asked.flow)
     flow = known.version.read()
     scope = scope_of(asked, flow, now_ms)
+    if asked.purpose == "drift":
+        return _Checked(scope, flow, None)
     stops = [
         f"{one.subject.replace('/', ' ', 1)} is {one.state} ({one.reason})"
         for one in stops_of(known.version, all_stops(connection))

@@ -30,8 +30,8 @@ SAY_AGAIN_S: Final = 30.0
 Saying = SyncPage | SyncControl
 
 
-class Finishing(Protocol):
-    """A `reconcile.finish.Finishing`."""
+class Looking(Protocol):
+    """A `reconcile.finish.Finishing`, a `drift.polls.Polls`."""
 
     async def look(self, job: SyncJob) -> Mapping[str, object]: ...
 
@@ -47,9 +47,11 @@ class Driver:
         publish: Callable[[], Awaitable[bool]],
         leading: Leading,
         clock: Clock,
-        finishing: Finishing | None = None,
+        finishing: Looking | None = None,
+        polls: Looking | None = None,
     ) -> None:
-        """`finishing`: for reconciles, which do not end with their walks."""
+        """`finishing`: for reconciles, which do not end with their walks. `polls`: for those, which are no walks."""
+        self._polls = polls
         self._syncs = syncs
         self._finishing = finishing
         self._producer = producer
@@ -86,16 +88,24 @@ class Driver:
         self._forget()
 
     async def _step(self, one: UnderWay) -> None:
-        decision = decide(one.job, one.walks, self._clock.now_ms())
-        for saying in decision.says:
-            await self._say(one.job, saying)
-        change = decision.change
-        if self._finishing is not None and one.job.purpose == "compare" and is_walked(one.job):
-            change = await self._finishing.look(one.job)
+        change = await self._looked(one)
         if change:
             log.info("sync_goes_on", id=one.job.job_id, state=str(change.get("state", one.job.state)))
             await self._syncs.note(one.job, change)
             await self._publish()
+
+    async def _looked(self, one: UnderWay) -> Mapping[str, object]:
+        """What of the job is other from now on."""
+        if one.job.purpose == "drift":
+            if self._polls is None or one.job.state != "running":
+                return {}
+            return await self._polls.look(one.job)
+        decision = decide(one.job, one.walks, self._clock.now_ms())
+        for saying in decision.says:
+            await self._say(one.job, saying)
+        if self._finishing is not None and one.job.purpose == "compare" and is_walked(one.job):
+            return await self._finishing.look(one.job)
+        return decision.change
 
     async def _say(self, job: SyncJob, saying: Saying) -> None:
         what = "page" if isinstance(saying, SyncPage) else saying.to
