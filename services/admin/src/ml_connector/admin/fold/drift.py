@@ -23,11 +23,12 @@ _SAYS_NOTHING: Final = frozenset({"waiting", "unknown"})
 
 
 def fold_drift(connection: Connection, entries: Mapping[ComparedKey, Record]) -> None:
+    """A part that comes again replaces what it told."""
     for key, record in entries.items():
-        if record.value is None:
-            where = {"job_id": key.job_id, "entity": key.entity, "page": key.page, "part": key.part}
-            drop(connection, drift, [where])
-        elif (told := read(Compared, record)) is not None and not told.failed:
+        told = None if record.value is None else read(Compared, record)
+        if record.value is None or (told is not None and told.drift):
+            drop(connection, drift, [key._asdict()])
+        if told is not None and not told.failed:
             _fold(connection, key, told)
 
 
