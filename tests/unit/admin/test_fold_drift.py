@@ -13,7 +13,7 @@ from ml_connector.admin.drift.look import Wanted, incidents
 from ml_connector.admin.fold import fold
 from ml_connector.admin.tables import metadata
 from ml_connector.common import topics
-from ml_connector.common.comparing import Difference, Found
+from ml_connector.common.comparing import Did, Difference, Found
 from ml_connector.common.covering import pack
 from support import admin_messages as m
 
@@ -31,7 +31,7 @@ def connection(tmp_path: Path) -> Iterator[Connection]:
 
 def told(job_id: str, at_ms: int, found: Found | None = None, *, drift: bool = True) -> m.Given:
     """Of organization 7."""
-    did = "asserted" if found == "missing" else "reported"
+    did: Did = "asserted" if found == "missing" else "reported"
     differences = () if found is None else (Difference("7", "pd-org-7", found, did=did),)
     return m.compared(job_id, at_ms=at_ms, differences=differences, covered=pack([7, 8]), drift=drift)
 
