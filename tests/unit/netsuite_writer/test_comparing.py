@@ -14,7 +14,8 @@ from ml_connector.common.directory import LiveFlow
 from ml_connector.common.errors import VendorUnavailable
 from ml_connector.common.flows import parse_flow
 from ml_connector.common.generation import Generation
-from ml_connector.common.wire import Parent
+from ml_connector.common.keys import record_key
+from ml_connector.common.wire import Observed, OutcomeKind, Parent
 from ml_connector.netsuite_writer.comparing import REFUSED, REFUSED_FOR_S, Comparing
 from ml_connector.netsuite_writer.netsuite.client import Response
 from ml_connector.netsuite_writer.settle import Answer
@@ -136,3 +137,20 @@ async def test_a_page_without_objects_asks_nothing() -> None:
     told = await comparing(netsuite).compare(asked(), FLOW)
 
     assert (told.records, told.equal, told.failed, netsuite.queries) == (0, 0, "", [])
+
+
+@pytest.mark.parametrize(("outcome", "found"), [("written", "waiting"), ("dead_lettered", "different")])
+async def test_newer_state_says_that_it_waits_unless_it_failed(outcome: OutcomeKind, found: str) -> None:
+    """What was read of Pipedrive counts as five seconds old: a change just before may be newer."""
+    store = Store.in_memory()
+    key = record_key(ACCOUNT, "customer", "pd-org-1")
+    newer = Observed(
+        record_key=key, flow="f", generation=Generation(2), cause="c", outcome=outcome, action="upsert", at_ms=-1,
+        internal_id="7",
+    )  # fmt: skip
+    store.put_observed(key, newer.encode())
+    one = Comparing("a", client=Netsuite(lambda q: None), store=store, clock=ManualClock())
+
+    told = await one.compare(asked(customer(1, companyName="B")), FLOW)
+
+    assert [difference.found for difference in told.differences] == [found]

@@ -211,7 +211,7 @@ class Comparing:
     def _waits(self, record: str, expected: Expected, observed: Observed | None, began_ms: int) -> str:
         if self._store.waits(record):
             return "a state of it is still to be written, or a call was never answered"
-        if observed is None:
+        if observed is None or observed.outcome == "dead_lettered":  # a newer state that failed has changed nothing
             return ""
         if observed.at_ms >= began_ms:
             return "it was written while it was compared"
