@@ -60,7 +60,7 @@ def _compacted(lanes: dict[Lane, list[Record]], *, tombstones: bool) -> dict[Lan
     return found
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_order_of_topics_any_batches_and_repetitions_end_in_the_same_tables(
     database: Database, data: st.DataObject
@@ -74,7 +74,7 @@ def test_any_order_of_topics_any_batches_and_repetitions_end_in_the_same_tables(
     assert otherwise == in_order
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_what_compaction_leaves_gives_the_same_tables(database: Database, data: st.DataObject) -> None:
     lanes = data.draw(histories())
