@@ -236,6 +236,15 @@ def test_mapping_that_changed_since_is_told_from_one_that_did_not(office: Reconc
     assert [(one.kind, one.certain) for one in other.whys] == [("mapping_changed", True)]
 
 
+def test_state_that_was_read_is_newer_than_its_generation_says(office: Reconciling) -> None:
+    """By five seconds: a change in them is in it, so nobody calls it missed."""
+    for source_id, cause in (("1", "syn:j:organization:1"), ("2", "1:b")):
+        office.fold(m.outcome(cause, "written", "organization", source_id, generation=Generation(9_000)))
+    job = _ended(office, *(differs(one, "different", "not_sent", updated_ms=14_000) for one in ("1", "2")))
+
+    assert [line[3] for line in office.lines(job)] == ["reference_changed", "missed_event"]
+
+
 def test_fix_re_issues_exactly_what_a_sync_can_mend(office: Reconciling) -> None:
     failed = m.outcome("1:a", "dead_lettered", "organization", "1", generation=Generation(9))
     office.fold(failed, m.letter("1:a", m.record_key("organization", "1"), generation=Generation(9)))

@@ -15,6 +15,7 @@ from ml_connector.admin.tables import cause, dead_letter, flow_version, newest, 
 from ml_connector.common import keys
 from ml_connector.common.errors import ConnectorError
 from ml_connector.common.flows import Flow, FlowVersion, mapping_digest
+from ml_connector.common.generation import REST_READ_SLACK_MS
 from ml_connector.common.keys import Entity
 from ml_connector.common.wire import Resolved
 
@@ -48,10 +49,16 @@ def facts_of(connection: Connection, flow: Flow, entity: Entity, source_ids: Seq
             waits=key in waits or source_id in under_way,
             letter_id=letters.get(key, ""),
             seen=source_id in seen,
-            known_ms=0 if state is None else state.source_version,
+            known_ms=0 if state is None else _as_of(state),
             remapped=None if state is None else remapped.get(state.cause),
         )
     return found
+
+
+def _as_of(state: _Newest) -> int:
+    """What was read over REST is newer than its generation says (DESIGN section 3)."""
+    is_read = state.cause.startswith(("syn:", "hyd:"))
+    return state.source_version + (REST_READ_SLACK_MS if is_read else 0)
 
 
 def _letters(connection: Connection, record_keys: Sequence[str]) -> dict[str, str]:
