@@ -327,7 +327,7 @@ async def serve(settings: AdminSettings) -> None:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await admin.close()
-        telemetry.shutdown()
+        await asyncio.to_thread(telemetry.shutdown)  # what it reads last is asked of this loop
 
 
 def main() -> None:

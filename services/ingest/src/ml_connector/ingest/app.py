@@ -228,7 +228,7 @@ async def serve(settings: IngestSettings) -> None:
         for task in aside:
             task.cancel()
         await ingest.close()
-        telemetry.shutdown()
+        await asyncio.to_thread(telemetry.shutdown)  # what it reads last is asked of this loop
     if ingest.failure is not None:
         raise ingest.failure
 

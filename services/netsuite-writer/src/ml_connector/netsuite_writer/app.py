@@ -314,7 +314,7 @@ async def serve(settings: WriterSettings) -> None:
         await writer.run(stop)
     finally:
         await health.close()
-        telemetry.shutdown()
+        await asyncio.to_thread(telemetry.shutdown)  # what it reads last is asked of this loop
 
 
 def main() -> None:

@@ -331,7 +331,7 @@ async def serve(settings: ResolverSettings) -> None:
             await resolver.run(stop)
         finally:
             await health.close()
-            telemetry.shutdown()
+            await asyncio.to_thread(telemetry.shutdown)  # what it reads last is asked of this loop
 
 
 def main() -> None:
