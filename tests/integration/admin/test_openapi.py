@@ -34,11 +34,11 @@ seen: dict[str, set[int]] = defaultdict(set)
 class Target:
     """Where it runs, and ids of what is there."""
 
-    def __init__(self, operating: Operating, letters: list[str], replay: str, jobs: tuple[str, str]) -> None:
+    def __init__(self, operating: Operating, letters: list[str], replay: str, jobs: dict[str, str]) -> None:
         self.url = operating.stack.urls["admin"]
         self.headers = {"authorization": str(operating.api_of(ADMIN, role="admin").http.headers["authorization"])}
         self.flow = operating.stack.flow_document()
-        self.letters, self.replay, (self.sync, self.reconcile) = letters, replay, jobs
+        self.letters, self.replay, self.jobs = letters, replay, jobs
         self._cases = Counter[str]()
 
     def aim(self, case: schemathesis.Case[Any]) -> None:
@@ -54,7 +54,7 @@ class Target:
                 case.path_parameters[name] = known[self._cases[label] % len(known)]
         if "flow" in case.path_parameters:
             case.path_parameters |= {"flow": FLOW, "version": 1}
-        if case.operation.path.startswith(("/v1/syncs", "/v1/reconciles")):
+        if case.operation.path.startswith(tuple(f"/v1/{kind}" for kind in self.jobs)):
             self._aim_at_job(case)
         if isinstance(case.body, dict) and "document" in case.body:
             case.body["document"] = self.flow
@@ -71,13 +71,17 @@ class Target:
 
     def _aim_at_job(self, case: schemathesis.Case[Any]) -> None:
         """Of what is asked for most would contradict itself."""
-        is_sync = case.operation.path.startswith("/v1/syncs")
+        kind = case.operation.path.split("/")[2]
         if "job_id" in case.path_parameters:
-            case.path_parameters["job_id"] = self.sync if is_sync else self.reconcile
+            case.path_parameters["job_id"] = self.jobs[kind]
         if isinstance(case.body, dict) and "flow" in case.body:
-            case.body |= {"flow": FLOW, "ids": [], "entities": [], "token_share": 0.5}
-            if is_sync:
-                case.body |= {"mode": "full", "since": "", "until": ""}
+            case.body |= {"flow": FLOW, "entities": [], "token_share": 0.5}
+            if kind != "polls":
+                case.body |= {"ids": []}
+            if kind != "reconciles":
+                case.body |= {"since": ""}
+            if kind == "syncs":
+                case.body |= {"mode": "full", "until": ""}
 
     def _aim_at_secret(self, case: schemathesis.Case[Any]) -> None:
         """What is set belongs to no flow; what is in use is not deleted."""
@@ -97,7 +101,9 @@ async def target() -> AsyncIterator[Target]:
         made = await operating.api.replay({"ids": letters[:1]}, draft=True)
         sync = (await operating.api.post("/syncs", {"flow": FLOW, "mode": "full"}))["sync"]
         reconcile = (await operating.api.post("/reconciles", {"flow": FLOW}))["reconcile"]
-        yield Target(operating, letters, made["id"], (sync["id"], reconcile["id"]))
+        poll = await operating.api.post("/polls", {"flow": FLOW})
+        jobs = {"syncs": sync["id"], "reconciles": reconcile["id"], "polls": poll["id"]}
+        yield Target(operating, letters, made["id"], jobs)
 
 
 @each_operation(schema)
@@ -114,7 +120,7 @@ def test_answers_fit_the_document(operation: APIOperation[Any, Any, Any, Any], t
 def test_both_kinds_of_answers_were_seen() -> None:
     """What is always refused proves nothing about answers."""
     assert {label: statuses for label, statuses in seen.items() if not statuses & {200, 201, 409}} == {}
-    assert len(seen) == 48
+    assert len(seen) == 53
     assert 200 in seen["POST /v1/pipedrive/{company}/connect"]
 
 
