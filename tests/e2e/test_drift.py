@@ -16,6 +16,7 @@ import pytest
 import pytest_asyncio
 
 from ml_connector.cli.stack import ACCOUNT, ADMIN, ALL, FLOW, StackOptions
+from ml_connector.common.generation import REST_READ_SLACK_MS
 from support.living import Living
 from support.operating import Api
 from support.writing import until
@@ -42,6 +43,13 @@ class Finance:
         for name in ("Acme", "Bolt"):
             await self.living.create("organization", {"name": name})
         await self.living.settle()
+        written_s = time.monotonic()
+
+        async def old_enough() -> bool:
+            """What is read from Pipedrive counts as so much older: sooner it says nothing about what was written."""
+            return time.monotonic() - written_s > REST_READ_SLACK_MS / 1000 + 1
+
+        await until(old_enough)
         await self.api.put(f"/secrets/flow/{FLOW}/netsuite-push", {"value": {"keys": [{"id": "a", "secret": SECRET}]}})
 
     async def pushes(self, *, on: bool) -> None:
