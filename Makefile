@@ -7,7 +7,9 @@ export UV_PYTHON_DOWNLOADS := never
 RUN := .venv/bin
 MEMBERS := libs/common libs/sandbox services/admin services/ingest services/resolver services/netsuite-writer libs/cli
 SOURCES := libs services tests benchmarks deploy
-# How long the proofs take; a smoke test wants less.
+# Which proofs and benchmarks, and how long they take; a smoke test wants less.
+SOAK ?= tests/soak
+BENCH ?= end_to_end ingest resolver writer replay timeline flows sync compare telemetry reconcile
 KILLS ?= 18
 WRITER_KILLS ?= 50
 WRITER_RECORDS ?= 20000
@@ -27,6 +29,17 @@ FLOWS_BENCH ?=
 SYNC_BENCH ?=
 COMPARE_BENCH ?=
 TELEMETRY_BENCH ?=
+ARGS_end_to_end = --seconds $(SECONDS_OF_LOAD) --events $(EVENTS)
+ARGS_ingest = --rounds $(ROUNDS)
+ARGS_resolver = --rounds $(ROUNDS)
+ARGS_writer = --rounds $(ROUNDS) $(WRITER_BENCH)
+ARGS_replay = $(REPLAY_BENCH)
+ARGS_timeline = $(TIMELINE_BENCH)
+ARGS_flows = $(FLOWS_BENCH)
+ARGS_sync = $(SYNC_BENCH)
+ARGS_compare = $(COMPARE_BENCH)
+ARGS_telemetry = $(TELEMETRY_BENCH)
+ARGS_reconcile = $(COMPARE_BENCH)
 
 .PHONY: help setup demo test check format soak bench lock clean
 
@@ -56,21 +69,11 @@ soak: setup  ## the long proofs; the report goes to docs/proof/
 	@KILLS=$(KILLS) WRITER_KILLS=$(WRITER_KILLS) WRITER_RECORDS=$(WRITER_RECORDS) MODEL_CASES=$(MODEL_CASES) \
 		ABUSE_SECONDS=$(ABUSE_SECONDS) FUZZ_REQUESTS=$(FUZZ_REQUESTS) \
 		REPLICA_WATCHED_S=$(REPLICA_WATCHED_S) REPLICA_SHORT=$(REPLICA_SHORT) \
-		$(RUN)/pytest tests/soak -p support.unlisted --import-mode=importlib -o addopts= -s -v
+		$(RUN)/pytest $(SOAK) -p support.unlisted --import-mode=importlib -o addopts= -s -v
 	@$(RUN)/python benchmarks/end_to_end.py --idle-minutes $(IDLE_MINUTES)
 
 bench: setup  ## print the figures that the README claims
-	@$(RUN)/python benchmarks/end_to_end.py --seconds $(SECONDS_OF_LOAD) --events $(EVENTS)
-	@PYTHONPATH=tests $(RUN)/python benchmarks/ingest.py --rounds $(ROUNDS)
-	@PYTHONPATH=tests $(RUN)/python benchmarks/resolver.py --rounds $(ROUNDS)
-	@PYTHONPATH=tests $(RUN)/python benchmarks/writer.py --rounds $(ROUNDS) $(WRITER_BENCH)
-	@PYTHONPATH=tests $(RUN)/python benchmarks/replay.py $(REPLAY_BENCH)
-	@PYTHONPATH=tests $(RUN)/python benchmarks/timeline.py $(TIMELINE_BENCH)
-	@PYTHONPATH=tests $(RUN)/python benchmarks/flows.py $(FLOWS_BENCH)
-	@PYTHONPATH=tests $(RUN)/python benchmarks/sync.py $(SYNC_BENCH)
-	@PYTHONPATH=tests $(RUN)/python benchmarks/compare.py $(COMPARE_BENCH)
-	@PYTHONPATH=tests $(RUN)/python benchmarks/telemetry.py $(TELEMETRY_BENCH)
-	@PYTHONPATH=tests $(RUN)/python benchmarks/reconcile.py $(COMPARE_BENCH)
+	@set -e; $(foreach name,$(BENCH),PYTHONPATH=tests $(RUN)/python benchmarks/$(name).py $(ARGS_$(name));)
 
 lock: $(UV)  ## choose new versions for requirements.lock
 	@$(UV) lock --upgrade
