@@ -88,9 +88,10 @@ class Acme:
         await self.resolving.sandbox("POST", "faults", fault)
 
     async def has_asked(self) -> bool:
-        """For a page, which may not be answered yet."""
+        """For a page that is not answered yet: its tokens are spent, and it is not in the log."""
         facts: dict[str, Any] = await self.resolving.sandbox("GET", f"companies/{self.name}")
-        return bool(facts["tokens_spent"] >= 10)
+        lines = await self.resolving.asked(self.name)
+        return bool(facts["tokens_spent"] - sum(int(line["tokens"]) for line in lines) >= 10)
 
     async def has_walked(self, entity: Entity, pages: int) -> bool:
         state = await self.state(entity)
