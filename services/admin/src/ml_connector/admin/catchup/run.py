@@ -19,7 +19,7 @@ from ml_connector.admin.catchup.step import TOKEN_SHARE, Searched, Steps, curren
 from ml_connector.admin.changing import alone
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.look import find_version
-from ml_connector.admin.leading import AGAIN_S, LEVEL_S, Leading
+from ml_connector.admin.leading import Leading, Level, keep_looking
 from ml_connector.admin.owners import NoAnswer, Owners
 from ml_connector.admin.replay.control import tell
 from ml_connector.admin.sync.ask import ORDER
@@ -28,7 +28,7 @@ from ml_connector.admin.webhooks.ingests import Ingests
 from ml_connector.common import topics
 from ml_connector.common.asking import ListedIds, ListIds
 from ml_connector.common.catch_up import HEARD_KEY, CatchUp, Heard, Run
-from ml_connector.common.clock import Clock, Deadline
+from ml_connector.common.clock import Clock
 from ml_connector.common.errors import InvalidFlow
 from ml_connector.common.flows import Flow
 from ml_connector.common.keys import Entity
@@ -68,22 +68,14 @@ class CatchUps:
         self._owners = owners
         self._ingests = ingests
         self._publish = publish
-        self._leading = leading
+        self._level = Level(leading, clock)
         self._clock = clock
-        self._is_level = False
         self._flows: dict[tuple[str, int], Flow | None] = {}
         self._searches: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         try:
-            while True:
-                wait_s = LOOK_S
-                try:
-                    await self.look()
-                except Exception as error:  # the broker, the database: it is the same to look again
-                    log.warning("catch_ups_wait", exc_info=error)
-                    wait_s = AGAIN_S
-                await self._clock.sleep(wait_s)
+            await keep_looking(self.look, self._clock, every_s=LOOK_S, waits="catch_ups_wait")
         finally:
             for task in self._searches.values():
                 task.cancel()
@@ -91,12 +83,9 @@ class CatchUps:
 
     async def look(self) -> None:
         """One look at all flows."""
-        if not self._leading.leads:
-            self._is_level = False
+        if not self._level.leads():
             return
-        if not self._is_level:  # what another replica has begun, or this database forgot
-            await self._leading.until_level(Deadline.after(self._clock, LEVEL_S))
-            self._is_level = True
+        await self._level.reach()
         heard = await self._hear()
         for work in await asyncio.to_thread(self._work, heard):
             await self._go_on(work)
@@ -165,7 +154,7 @@ class CatchUps:
         """Until it is known, or somebody must look."""
         try:
             searched = False
-            while self._leading.leads and not searched:
+            while self._level.leads() and not searched:
                 searched = await self._searched(flow, run)
         except Exception as error:  # the database: the next look begins it anew
             log.warning("search_stopped", flow=flow.flow, exc_info=error)

@@ -11,13 +11,13 @@ from sqlalchemy import select
 from ml_connector.admin.changing import alone
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.look import find_version
-from ml_connector.admin.leading import AGAIN_S, LEVEL_S, Leading
+from ml_connector.admin.leading import Leading, Level, keep_looking
 from ml_connector.admin.schedule.due import Timing, judge, timing_of
 from ml_connector.admin.schedule.keep import read_schedules
 from ml_connector.admin.schedule.kinds import Kinds
 from ml_connector.admin.schedule.turn import take_turn
 from ml_connector.admin.tables import active_flow
-from ml_connector.common.clock import Clock, Deadline
+from ml_connector.common.clock import Clock
 from ml_connector.common.errors import InvalidFlow
 from ml_connector.common.logs import get_logger
 from ml_connector.common.schedule_job import ScheduleKind
@@ -37,34 +37,23 @@ class Scheduler:
     """`run` until cancelled. `publish` writes what was committed."""
 
     def __init__(
-        self, database: Database, kinds: Kinds, publish: Callable[[], Awaitable[bool]], level: Leading, clock: Clock
+        self, database: Database, kinds: Kinds, publish: Callable[[], Awaitable[bool]], leading: Leading, clock: Clock
     ) -> None:
         self._database = database
         self._kinds = kinds
         self._publish = publish
-        self._level = level
+        self._level = Level(leading, clock)
         self._clock = clock
-        self._is_level = False
         self._timings: dict[tuple[str, int], dict[ScheduleKind, Timing | None]] = {}
 
     async def run(self) -> None:
-        while True:
-            wait_s = LOOK_S
-            try:
-                await self.look()
-            except Exception as error:  # the broker, the database: it is the same to look again
-                log.warning("schedules_wait", exc_info=error)
-                wait_s = AGAIN_S
-            await self._clock.sleep(wait_s)
+        await keep_looking(self.look, self._clock, every_s=LOOK_S, waits="schedules_wait")
 
     async def look(self) -> None:
         """One look at all flows."""
-        if not self._level.leads:
-            self._is_level = False
+        if not self._level.leads():
             return
-        if not self._is_level:  # what another replica has begun, or this database forgot
-            await self._level.until_level(Deadline.after(self._clock, LEVEL_S))
-            self._is_level = True
+        await self._level.reach()
         for place in await asyncio.to_thread(self._ripe):
             try:
                 await self._take(place)

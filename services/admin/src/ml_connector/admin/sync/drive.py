@@ -10,12 +10,12 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 
-from ml_connector.admin.leading import AGAIN_S, LEVEL_S, LOOK_S, Leading
+from ml_connector.admin.leading import LOOK_S, Leading, Level, keep_looking
 from ml_connector.admin.sync.control import Syncs, UnderWay
 from ml_connector.admin.sync.decide import decide, is_walked
 from ml_connector.common import headers as h
 from ml_connector.common import spans, topics
-from ml_connector.common.clock import Clock, Deadline
+from ml_connector.common.clock import Clock
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
@@ -56,32 +56,21 @@ class Driver:
         self._finishing = finishing
         self._producer = producer
         self._publish = publish
-        self._leading = leading
+        self._level = Level(leading, clock)
         self._clock = clock
         self._topic = topics.PIPEDRIVE_REQUESTS.full_name(settings.topic_prefix)
         self._partitions = settings.partitions
-        self._is_level = False
         self._said_s: dict[tuple[str, int, str, str], float] = {}
 
     async def run(self) -> None:
-        while True:
-            wait_s = LOOK_S
-            try:
-                await self.look()
-            except Exception as error:  # the broker, the database: it is the same to look again
-                log.warning("syncs_wait", exc_info=error)
-                wait_s = AGAIN_S
-            await self._clock.sleep(wait_s)
+        await keep_looking(self.look, self._clock, every_s=LOOK_S, waits="syncs_wait")
 
     async def look(self) -> None:
         """One look at all that is under way."""
-        if not self._leading.leads:
-            self._is_level = False
+        if not self._level.leads():
             return
         found = await asyncio.to_thread(self._syncs.under_way)
-        if found and not self._is_level:  # what another replica has done, or this database forgot
-            await self._leading.until_level(Deadline.after(self._clock, LEVEL_S))
-            self._is_level = True
+        if found and await self._level.reach():
             found = await asyncio.to_thread(self._syncs.under_way)
         for one in found:
             await self._step(one)
