@@ -18,6 +18,7 @@ from ml_connector.common.topics import MAX_MESSAGE_BYTES
 from ml_connector.common.wire import Observed, Parent, Reference
 from ml_connector.netsuite_writer import compare, readback, write
 from ml_connector.netsuite_writer.compare import Should, Written
+from ml_connector.netsuite_writer.suiteql import by_external_id
 from ml_connector.sandbox.netsuite.accounts import Account
 from support.account_alone import ask
 from support.account_alone import write as put
@@ -56,7 +57,7 @@ def shown(account: Account, body: Mapping[str, Any], kind: RecordType = "custome
     columns = compare.columns_of(kind, body)
     inactive = (compare.INACTIVE,) if kind == "customer" else ()
     wanted = dict.fromkeys((compare.MODIFIED, *inactive, *readback.DISPLAYED, *columns.values()))
-    [row] = compare.by_external_id(ask(account, compare.query(kind, ["pd-org-1"], wanted)))["pd-org-1"]
+    [row] = by_external_id(ask(account, compare.query(kind, ["pd-org-1"], wanted)))["pd-org-1"]
     return row
 
 

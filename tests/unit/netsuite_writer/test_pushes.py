@@ -16,8 +16,10 @@ from ml_connector.common.drift import MOST_PUSHED_BYTES, PUSHED
 from ml_connector.common.errors import TryLater
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.syncing import SyncPage
-from ml_connector.netsuite_writer.polling import Handed, Pushed, Refused
-from ml_connector.netsuite_writer.pushes import GIVES_UP_S, LONGEST_S, QUIET_S, WRITING_S, Pushes
+from ml_connector.netsuite_writer.again import GIVES_UP_S
+from ml_connector.netsuite_writer.polling import Handed, Pushed
+from ml_connector.netsuite_writer.pushes import LONGEST_S, QUIET_S, WRITING_S, Pushes
+from ml_connector.netsuite_writer.suiteql import Refused
 
 
 class World:

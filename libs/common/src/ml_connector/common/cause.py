@@ -40,10 +40,5 @@ def of_replay(job: str, number: int) -> str:
     return f"rpl:{job}:{number}"
 
 
-def is_assertion(cause: str) -> bool:
-    """Whether it was written because it had been changed in NetSuite (`drift.ASSERT_JOB`)."""
-    return cause.startswith("syn:drift-")
-
-
 def of_sync(job: str, entity: str, source_id: str) -> str:
     return f"syn:{job}:{entity}:{source_id}"

@@ -38,13 +38,13 @@ Found = Literal[
     "waiting",  # not all that is to be written has been: it says nothing yet
     "unknown",  # it cannot be compared (`reason`)
 ]
-# Why, as far as the account's owner knows. A dead letter, only the audit knows.
 # What was done about it.
 Did = Literal[
     "reported",
     "asserted",  # by the flow's policy: its desired state is written again (`asserted_by`)
     "given_up",  # it was asserted so often that something in NetSuite must change it each time
 ]
+# Why, as far as the account's owner knows. A dead letter, only the audit knows.
 Cause = Literal[
     "never_written",
     "deleted",  # in NetSuite, after it was written

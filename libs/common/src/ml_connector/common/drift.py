@@ -126,6 +126,11 @@ def is_polled(key: str) -> bool:
     return key.partition("/")[2].startswith("polled/")
 
 
+def is_assertion(cause: str) -> bool:
+    """Whether a record was written because it had been changed in NetSuite."""
+    return cause.startswith(f"syn:{ASSERT_JOB}")
+
+
 def walk_of(poll: Poll | Polled) -> str:
     """The job of the walk over what one page of a poll left to be compared."""
     return f"{poll.job_id}.{poll.page}"

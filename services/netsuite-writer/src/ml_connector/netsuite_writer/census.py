@@ -22,16 +22,15 @@ from ml_connector.common.keys import RecordType, external_id, record_key, source
 from ml_connector.common.logs import get_logger
 from ml_connector.common.wire import Observed
 from ml_connector.netsuite_writer import compare, readback, write
+from ml_connector.netsuite_writer.again import AGAIN_S, GIVES_UP_S
 from ml_connector.netsuite_writer.match import literal
-from ml_connector.netsuite_writer.polling import Queries, Refused
 from ml_connector.netsuite_writer.store import Store
+from ml_connector.netsuite_writer.suiteql import Queries, Refused, rows_of
 
 log = get_logger()
 
 ROWS: Final = 1000  # of a page, as many as NetSuite gives
 MOST_TOLD: Final = 500  # records of one part
-AGAIN_S: Final = 2.0
-GIVES_UP_S: Final = 3600.0  # without an answer to one page
 
 
 class Counting:
@@ -86,16 +85,12 @@ class Counting:
         until_s = self._clock.monotonic_s() + GIVES_UP_S
         while True:
             try:
-                answer, rows = await self._queries.query(suiteql)
+                return await rows_of(self._queries, suiteql)
             except TryLater as error:
                 if self._clock.monotonic_s() >= until_s:
                     raise Refused(f"given up after an hour: {error}") from error
                 log.info("census_waits", id=asked.job_id, entity=asked.entity, problem=str(error))
                 await self._clock.sleep(AGAIN_S)
-                continue
-            if answer.status != 200:
-                raise Refused(f"NetSuite refuses the query: {answer.status} {answer.code} {answer.detail}")
-            return [{name.lower(): value for name, value in row.items()} for row in rows]
 
     def _judged(
         self, asked: Census, mapping: EntityMapping, source_id: str, row: Mapping[str, Any]

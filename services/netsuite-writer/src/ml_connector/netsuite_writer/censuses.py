@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Final
 
 from ml_connector.common.clock import Clock
 from ml_connector.common.comparing import Census, Compared, not_counted
 from ml_connector.common.errors import BadInput, TryLater
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.logs import get_logger
+from ml_connector.netsuite_writer.again import AGAIN_S, GIVES_UP_S
 
 log = get_logger()
-
-AGAIN_S: Final = 2.0
-GIVES_UP_S: Final = 3600.0
 
 Counts = Callable[[Census, int], AsyncIterator[Compared]]  # for this partition; raises TryLater
 Tell = Callable[[Compared], Awaitable[None]]  # once it returns it is in the audit; raises TryLater

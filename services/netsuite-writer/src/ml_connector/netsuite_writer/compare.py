@@ -97,15 +97,6 @@ def columns_of(record_type: RecordType, fields: Iterable[str]) -> dict[str, str]
     }
 
 
-def by_external_id(rows: Iterable[Row]) -> dict[str, list[dict[str, Any]]]:
-    """In small letters, as NetSuite compares them; so are the names of columns, whose case may change."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in rows:
-        lower = {name.lower(): value for name, value in row.items()}
-        found.setdefault(str(lower.get("externalid") or "").lower(), []).append(lower)
-    return found
-
-
 def differing(
     record_type: RecordType, body: Mapping[str, Any], row: Row, displays: Mapping[str, Displays]
 ) -> list[FieldDifference]:

@@ -27,11 +27,12 @@ from ml_connector.netsuite_writer.compare import Row, Should, Written
 from ml_connector.netsuite_writer.netsuite.client import Response
 from ml_connector.netsuite_writer.netsuite.reading import read_json
 from ml_connector.netsuite_writer.parents import PARENT_FIELD
-from ml_connector.netsuite_writer.polling import Polling, Refused
+from ml_connector.netsuite_writer.polling import Polling
 from ml_connector.netsuite_writer.readback import Displays
 from ml_connector.netsuite_writer.references import References, Unknown
 from ml_connector.netsuite_writer.settle import Answer, fault_of
 from ml_connector.netsuite_writer.store import Store
+from ml_connector.netsuite_writer.suiteql import Refused, by_external_id, refuse_failed
 from ml_connector.netsuite_writer.write import Request
 
 log = get_logger()
@@ -235,10 +236,9 @@ class Comparing:
             await self._find_refused(record_type, ids[0], shown)
             shown = self._not_refused(record_type, wanted)
             answer, rows = await self._queries.query(compare.query(record_type, ids, shown))
-        if answer.status != 200:
-            raise Refused(f"NetSuite refuses the query: {answer.status} {answer.code} {answer.detail}")
+        refuse_failed(answer)
         rows += await self._read_in_other_case(record_type, ids, rows, shown)
-        found = compare.by_external_id(rows)
+        found = by_external_id(rows)
         displays = readback.displays_in(dates, [row for some in found.values() for row in some])
         return _Held(found, {field: column for field, column in columns.items() if column in shown}, displays)
 
@@ -246,7 +246,7 @@ class Comparing:
         self, record_type: RecordType, ids: Sequence[str], rows: Sequence[Row], shown: Sequence[str]
     ) -> list[dict[str, Any]]:
         """NetSuite takes `PD-org-1` for `pd-org-1`, its SuiteQL does not."""
-        there = compare.by_external_id(rows)
+        there = by_external_id(rows)
         lacking = [external_id for external_id in ids if external_id.lower() not in there]
         if not lacking:
             return []

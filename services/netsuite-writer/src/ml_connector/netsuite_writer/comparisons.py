@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Final
 
 from ml_connector.common.clock import Clock
 from ml_connector.common.comparing import Compare, Compared, assert_job, not_compared
-from ml_connector.common.errors import BadInput, TryLater
+from ml_connector.common.errors import BadInput
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.logs import get_logger
 from ml_connector.common.syncing import SyncPage
 from ml_connector.netsuite_writer import drift
-from ml_connector.netsuite_writer.again import AGAIN_S, until_done
+from ml_connector.netsuite_writer.again import until_answered, until_done
 
 log = get_logger()
 
-GIVES_UP_S: Final = 3600.0  # others of the partition wait, and what should be was read before that
 
 Answers = Callable[[Compare, int], Awaitable[Compared]]  # to a request of this partition; raises TryLater
 Tell = Callable[[Compared], Awaitable[None]]  # once it returns it is in the audit; raises TryLater
@@ -42,9 +40,14 @@ class Comparisons:
         except BadInput as error:
             log.error("request_refused", partition=record.partition, offset=record.offset, problem=str(error))
             return
-        until_s = self._clock.monotonic_s() + GIVES_UP_S
-        while (told := await self._compared(asked, record.partition, until_s)) is None:
-            await self._clock.sleep(AGAIN_S)
+        told = await until_answered(
+            partial(self._compare, asked, record.partition),
+            lambda why: not_compared(asked, self._clock.now_ms(), why),
+            self._clock,
+            what="comparison",
+            job_id=asked.job_id,
+            entity=asked.entity,
+        )
         await until_done(partial(self._tell, told), self._clock, job_id=asked.job_id)
         count = {"records": told.records, "differences": len(told.differences)}
         log.info("records_compared", id=asked.job_id, entity=asked.entity, count=asked.page, **count)
@@ -53,19 +56,6 @@ class Comparisons:
             page = self._assertion(asked, ids)
             await until_done(partial(self._ask, page), self._clock, job_id=asked.job_id)
             log.info("asserted_again", id=asked.job_id, flow=asked.flow, entity=asked.entity, records=len(ids))
-
-    async def _compared(self, asked: Compare, partition: int, until_s: float) -> Compared | None:
-        """None: not now."""
-        try:
-            return await self._compare(asked, partition)
-        except TryLater as error:
-            if self._clock.monotonic_s() >= until_s:
-                return not_compared(asked, self._clock.now_ms(), f"given up after an hour: {error}")
-            log.info("comparison_waits", id=asked.job_id, entity=asked.entity, problem=str(error))
-            return None
-        except Exception as error:  # the top of a task: a fault of ours in a comparison must not end the writing
-            log.error("comparison_failed", id=asked.job_id, entity=asked.entity, exc_info=error)
-            return not_compared(asked, self._clock.now_ms(), f"a fault of ours: {type(error).__name__}")
 
     def _assertion(self, asked: Compare, ids: tuple[str, ...]) -> SyncPage:
         return SyncPage(

@@ -11,9 +11,8 @@ from typing import Final
 
 import msgspec
 
-from ml_connector.common import cause as causes
 from ml_connector.common.comparing import Compared, Did, Difference
-from ml_connector.common.drift import Policy
+from ml_connector.common.drift import Policy, is_assertion
 from ml_connector.common.wire import Observed
 
 MOST_ASSERTS: Final = 3  # of one record in DAY_MS
@@ -45,7 +44,7 @@ def recent(observed: Observed | None, now_ms: int) -> tuple[int, ...]:
 def remembered(before: Observed | None, cause: str, *, now_ms: int) -> tuple[int, ...]:
     """`Observed.asserted` after a write by this cause."""
     times = recent(before, now_ms)
-    return (*times, now_ms)[-MOST_ASSERTS:] if causes.is_assertion(cause) else times
+    return (*times, now_ms)[-MOST_ASSERTS:] if is_assertion(cause) else times
 
 
 def is_ours(modified_ms: int, observed: Observed | None) -> bool:

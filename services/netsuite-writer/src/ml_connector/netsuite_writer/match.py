@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from ml_connector.common.keys import RecordType
 from ml_connector.common.wire import Desired
+from ml_connector.netsuite_writer.suiteql import lower_names
 
 MOST_WANTED: Final = 100  # records in one query; Oracle takes at most 1000 elements in an IN list
 MOST_ROWS: Final = 1000  # rows in one answer (facts/netsuite.md section 11)
@@ -107,7 +108,7 @@ def query_all(record_type: RecordType, fields: Sequence[str], one: Wanted) -> st
 
 def others(one: Wanted, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """Internal ids of those that are not the record itself."""
-    found = [row for row in map(_lower_names, rows) if _shown(row, "externalid").lower() != one.external_id.lower()]
+    found = [row for row in map(lower_names, rows) if _shown(row, "externalid").lower() != one.external_id.lower()]
     return [internal_id for row in found if (internal_id := _shown(row, "id"))]
 
 
@@ -120,7 +121,7 @@ def decide(
     """
     ours: dict[str, str] = {}
     free: dict[tuple[str, ...], list[_Candidate]] = {}
-    for row in map(_lower_names, rows):
+    for row in map(lower_names, rows):
         external_id, internal_id = _shown(row, "externalid"), _shown(row, "id")
         if external_id:
             ours[external_id.lower()] = internal_id
@@ -197,11 +198,6 @@ def _value(value: Any) -> str:
 def _folded(text: str) -> str:
     """Python writes a sigma at the end of a word otherwise; a database need not."""
     return text.strip(_BLANKS).lower().replace("\u03c2", "\u03c3")
-
-
-def _lower_names(row: Mapping[str, Any]) -> dict[str, Any]:
-    """Oracle warns that the case of column names may change (section_156257796125)."""
-    return {name.lower(): value for name, value in row.items()}
 
 
 def _shown(row: Mapping[str, Any], column: str) -> str:

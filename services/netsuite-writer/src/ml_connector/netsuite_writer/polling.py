@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import msgspec
 
@@ -25,21 +25,11 @@ from ml_connector.common.syncing import SyncPage
 from ml_connector.netsuite_writer import drift, readback
 from ml_connector.netsuite_writer.compare import MODIFIED, ZONES_MS
 from ml_connector.netsuite_writer.match import literal
-from ml_connector.netsuite_writer.settle import Answer
 from ml_connector.netsuite_writer.store import Store
+from ml_connector.netsuite_writer.suiteql import Queries, Refused, rows_of
 
 CLOCKS_MS: Final = 600_000  # NetSuite's clock and ours may differ by this
 IDS: Final = 500  # internal ids of one query
-
-
-class Refused(Exception):
-    """NetSuite does not answer the query."""
-
-
-class Queries(Protocol):
-    async def query(self, suiteql: str) -> tuple[Answer, list[dict[str, Any]]]:
-        """Raises TryLater."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +83,7 @@ class Polling:
             return self._told(poll, [], _Sorted(), following(poll, None))
         prefix = external_id(live.flow.external_ids, entity, "")
         try:
-            rows = await self._rows(query(mapping.record, prefix, poll.since_ms, poll.after_id))
+            rows = await rows_of(self._queries, query(mapping.record, prefix, poll.since_ms, poll.after_id))
             last = _last_id(rows, poll)
         except Refused as error:
             return Page(failed(poll, self._clock.now_ms(), str(error)))
@@ -165,16 +155,9 @@ class Polling:
             for start in range(0, len(ids), IDS):
                 listed = ", ".join(map(literal, ids[start : start + IDS]))
                 wanted = f"SELECT id, externalid FROM {readback.FROM[record_type]} id IN ({listed}) ORDER BY id"  # noqa: S608  digits
-                for row in await self._rows(wanted):
+                for row in await rows_of(self._queries, wanted):
                     found[record_type, readback.shown_text(row.get("id"))] = readback.shown_text(row.get("externalid"))
         return found
-
-    async def _rows(self, suiteql: str) -> list[dict[str, Any]]:
-        """With the names of columns in small letters. Raises Refused, TryLater."""
-        answer, rows = await self._queries.query(suiteql)
-        if answer.status != 200:
-            raise Refused(f"NetSuite refuses the query: {answer.status} {answer.code} {answer.detail}")
-        return [{name.lower(): value for name, value in row.items()} for row in rows]
 
 
 def query(record_type: RecordType, prefix: str, since_ms: int, after_id: str) -> str:

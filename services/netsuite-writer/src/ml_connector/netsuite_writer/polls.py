@@ -12,11 +12,11 @@ from typing import Final
 
 from ml_connector.common.clock import Clock
 from ml_connector.common.drift import Poll, Polled, PollStop
-from ml_connector.common.errors import BadInput, Malformed, TryLater
+from ml_connector.common.errors import BadInput, Malformed
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.logs import get_logger
-from ml_connector.netsuite_writer.again import AGAIN_S, until_done
-from ml_connector.netsuite_writer.comparisons import GIVES_UP_S, Ask
+from ml_connector.netsuite_writer.again import until_answered, until_done
+from ml_connector.netsuite_writer.comparisons import Ask
 from ml_connector.netsuite_writer.polling import Page, failed
 
 log = get_logger()
@@ -48,9 +48,14 @@ class Polls:
             return
         if poll.job_id in self._stopped or poll.page <= self._reached.get(poll.job_id, 0):
             return
-        until_s = self._clock.monotonic_s() + GIVES_UP_S
-        while (page := await self._page(poll, record.partition, until_s)) is None:
-            await self._clock.sleep(AGAIN_S)
+        page = await until_answered(
+            partial(self._read, poll, record.partition),
+            lambda why: Page(failed(poll, self._clock.now_ms(), why)),
+            self._clock,
+            what="poll",
+            job_id=poll.job_id,
+            entity=poll.entities[0],
+        )
         await self._hand_on(page, poll.job_id)
         _keep(self._reached, poll.job_id, poll.page)
 
@@ -60,19 +65,6 @@ class Polls:
             _keep(self._stopped, PollStop.decode(record.value or b"").job_id, 0)
         except BadInput as error:
             log.error("request_refused", partition=record.partition, offset=record.offset, problem=str(error))
-
-    async def _page(self, poll: Poll, partition: int, until_s: float) -> Page | None:
-        """None: not now."""
-        try:
-            return await self._read(poll, partition)
-        except TryLater as error:
-            if self._clock.monotonic_s() >= until_s:
-                return Page(failed(poll, self._clock.now_ms(), f"given up after an hour: {error}"))
-            log.info("poll_waits", id=poll.job_id, entity=poll.entities[0], problem=str(error))
-            return None
-        except Exception as error:  # the top of a task: a fault of ours in a poll must not end the writing
-            log.error("poll_failed", id=poll.job_id, exc_info=error)
-            return Page(failed(poll, self._clock.now_ms(), f"a fault of ours: {type(error).__name__}"))
 
     async def _hand_on(self, page: Page, job_id: str) -> None:
         polled = page.polled

@@ -24,10 +24,11 @@ from ml_connector.common.kafka.record import Record
 from ml_connector.common.logs import get_logger
 from ml_connector.common.syncing import SyncPage
 from ml_connector.netsuite_writer import drift
-from ml_connector.netsuite_writer.again import AGAIN_S, until_done
+from ml_connector.netsuite_writer.again import AGAIN_S, GIVES_UP_S, until_done
 from ml_connector.netsuite_writer.comparisons import Ask
-from ml_connector.netsuite_writer.polling import Handed, Pushed, Refused
+from ml_connector.netsuite_writer.polling import Handed, Pushed
 from ml_connector.netsuite_writer.requests import PASSED_S, Requests
+from ml_connector.netsuite_writer.suiteql import Refused
 
 log = get_logger()
 
@@ -35,7 +36,6 @@ QUIET_S: Final = 1.0
 LONGEST_S: Final = 5.0
 LOOK_S: Final = 0.25
 WRITING_S: Final = 60.0  # longer than that nobody waits for a write: it is told as waiting then
-GIVES_UP_S: Final = 3600.0  # when NetSuite does not say what stands behind an id
 MOST_HELD: Final = 20_000  # records of one process; beyond that nothing more is read
 TOKEN_SHARE: Final = 0.5
 

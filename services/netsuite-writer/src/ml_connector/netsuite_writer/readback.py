@@ -18,6 +18,7 @@ from typing import Any, Final
 
 from ml_connector.common.keys import RecordType
 from ml_connector.netsuite_writer.match import literal
+from ml_connector.netsuite_writer.suiteql import by_external_id
 
 MOST_MEMBERS: Final = 100  # of a batch (facts/netsuite.md section 8)
 
@@ -99,12 +100,9 @@ def query(record_type: RecordType, bodies: Bodies) -> str:
 
 def held(record_type: RecordType, bodies: Bodies, rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     """External id, as given, -> internal id of those whose every field NetSuite holds as it was sent."""
-    lower = [{name.lower(): value for name, value in row.items()} for row in rows]  # Oracle: their case may change
-    found: dict[str, list[dict[str, Any]]] = {}
-    for row in lower:
-        found.setdefault(str(row.get("externalid") or "").lower(), []).append(row)
+    found = by_external_id(rows)
     clear = {external_id: _sent(body) for external_id, body in bodies.items() if _all_comparable(record_type, body)}
-    displays = displays_in(maybe_dates(record_type, clear.values()), lower)
+    displays = displays_in(maybe_dates(record_type, clear.values()), [row for some in found.values() for row in some])
     internal_ids: dict[str, str] = {}
     for external_id, sent in clear.items():
         match found.get(external_id.lower()):
