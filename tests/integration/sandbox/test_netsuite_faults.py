@@ -185,8 +185,7 @@ def test_a_record_of_a_job_can_fail(netsuite: NetsuiteProcess, account: Netsuite
 
 
 def at_once(account: NetsuiteAccount, count: int) -> list[int]:
-    """Statuses of as many requests at the same time."""
-    upsert(account)  # logs in
+    """Statuses of as many requests at the same time, by a client that has logged in."""
     statuses: list[int] = []
 
     def ask(number: int) -> None:
@@ -212,20 +211,25 @@ def at_once(account: NetsuiteAccount, count: int) -> list[int]:
 )
 def test_only_so_many_requests_in_flight(netsuite: NetsuiteProcess, switches: dict[str, Any], slots: int) -> None:
     """Oracle bridgehead_1500275603: 5, 15, 20, and 10 more for each licence, shared by all integrations."""
-    account = netsuite.account(unique("2"), **switches)
-    netsuite.admin("POST", "settings", {"latency_ms": 300})
+    account = netsuite.account(account_name := unique("2"), **switches)
+    upsert(account)
+    netsuite.admin("POST", "settings", {"latency_ms": 1000})
 
-    statuses = at_once(account, 40)
+    statuses = at_once(account, slots + 10)
 
     netsuite.admin("POST", "settings", {"latency_ms": 0})
-    assert statuses.count(204) == slots
-    assert statuses.count(429) == 40 - slots
+    ours = [line for line in netsuite.log() if line["account"] == account_name]
+    full = [line for line in ours if line["in_flight_at_start"] == slots]
+    assert max(line["in_flight_at_start"] for line in ours) == slots
+    assert {line["status"] for line in full} == {429}
+    assert statuses.count(429) == len(full) and statuses.count(204) == slots + 10 - len(full)
 
 
 def test_overload_can_look_like_a_failed_login(netsuite: NetsuiteProcess) -> None:
     """julbrs/netsuite-api-client#26."""
     account = netsuite.account(unique("3"), concurrency_limit=1, overload_answer="masked_login")
-    netsuite.admin("POST", "settings", {"latency_ms": 200})
+    upsert(account)
+    netsuite.admin("POST", "settings", {"latency_ms": 1000})
 
     statuses = at_once(account, 3)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -172,6 +173,9 @@ def test_the_burst_limit_of_a_plan(pipedrive: PipedriveProcess) -> None:
 def test_the_daily_budget_is_counted_in_tokens(pipedrive: PipedriveProcess) -> None:
     """30,000 x 1 x 1 on Lite; archived deals cost 20. Refused until midnight, and not as a burst."""
     token = pipedrive.company("budget", plan="lite")
+    now = datetime.fromisoformat(pipedrive.admin("GET", "clock")["now"])
+    midnight = datetime.combine(now.date() + timedelta(days=1), datetime.min.time(), UTC)
+    pipedrive.admin("POST", "clock", {"advance_s": (midnight - now).total_seconds()})
     spent = 0
     while spent < 30_000:  # the clock moves, so that the burst limit does not
         answers = flood(pipedrive, {"x-api-token": token}, 20)

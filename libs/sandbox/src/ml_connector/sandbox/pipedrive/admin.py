@@ -51,6 +51,8 @@ async def _answer(standin: PipedriveStandIn, request: Request, path: list[str]) 
             return json_reply(200, standin.sender.lost)
         case ("GET", ["quiet"]):
             return await _quiet(standin, float(request.query.get("timeout_s", 30)))
+        case ("GET", ["clock"]):
+            return json_reply(200, {"now": standin.clock.now().isoformat()})
         case ("POST", ["clock"]):
             standin.clock.advance(float(request.json()["advance_s"]))
             return Reply(204)
