@@ -1,4 +1,4 @@
-"""Migrations make what `tables.py` declares, whoever starts them."""
+"""Migrations make what `tables` declares, whoever starts them."""
 
 from __future__ import annotations
 
