@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final
 import typer
 
 from ml_connector.cli.admin_api import AdminApi, Answer
-from ml_connector.cli.following import INTERRUPTED, until_still
-from ml_connector.cli.options import Id, Json, Reason, flow_name, id_of, moment
+from ml_connector.cli.following import INTERRUPTED, change, until_still
+from ml_connector.cli.options import Id, Json, Reason, flow_name, moment
 from ml_connector.cli.say import fail, plainly
 from ml_connector.cli.showing import add, age, counted, hint, one_line, say, show, table, tell, tell_behind, when
 from ml_connector.cli.syncing import EntityName
@@ -86,12 +86,7 @@ def polls(
 @plainly
 def cancel(poll_id: Id, reason: Reason = "", as_json: Json = False) -> None:
     """Let a poll read no further page. What it has handed on is still compared."""
-    with AdminApi.here() as api:
-        answer = api.post(f"polls/{id_of(poll_id)}/cancel", {"reason": reason})
-    if as_json:
-        tell(answer)
-    else:
-        say(sentence(answer))
+    change("polls", poll_id, "cancel", reason, sentence=sentence, as_json=as_json)
 
 
 @app.command("list")

@@ -1,4 +1,4 @@
-"""Look again and again at what goes on at the admin service, until it stands still."""
+"""Jobs of the admin service: stop one or let it go on; look again and again until it stands still."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Callable
 from typing import Final
 
 from ml_connector.cli.admin_api import AdminApi, Answer
+from ml_connector.cli.options import id_of
+from ml_connector.cli.showing import say
+from ml_connector.cli.showing import tell as tell_json
 from ml_connector.common.errors import TryLater
 
 LOOK_S = 1.0
@@ -28,4 +31,12 @@ def until_still(
             if misses * LOOK_S >= PATIENCE_S:
                 raise
         tell(answer)
+    return answer
+
+
+def change(jobs: str, job: str, what: str, reason: str, *, sentence: Callable[[Answer], str], as_json: bool) -> Answer:
+    """Do it (`syncs`, the id, `pause`), and say how the job stands then."""
+    with AdminApi.here() as api:
+        answer = api.post(f"{jobs}/{id_of(job)}/{what}", {"reason": reason})
+    tell_json(answer) if as_json else say(sentence(answer))
     return answer

@@ -5,13 +5,13 @@ from __future__ import annotations
 import itertools
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from ml_connector.cli.admin_api import AdminApi, Answer
-from ml_connector.cli.following import INTERRUPTED, until_still
+from ml_connector.cli.following import INTERRUPTED, change, until_still
 from ml_connector.cli.options import Id, Json, Reason, id_of
 from ml_connector.cli.reconcile_files import refuse_unwritable, results_of, write_csv, write_json, written_to
 from ml_connector.cli.reconcile_words import lines_of, now, report, sentence
@@ -144,30 +144,21 @@ def fix(
 @plainly
 def pause(reconcile: Id, reason: Reason = "", as_json: Json = False) -> None:
     """Read no more pages until it is resumed."""
-    _change(reconcile, "pause", reason, as_json=as_json)
+    change("reconciles", reconcile, "pause", reason, sentence=sentence, as_json=as_json)
 
 
 @app.command()
 @plainly
 def resume(reconcile: Id, reason: Reason = "", as_json: Json = False) -> None:
     """Let one that is paused or has failed go on where it stands."""
-    _change(reconcile, "resume", reason, as_json=as_json)
+    change("reconciles", reconcile, "resume", reason, sentence=sentence, as_json=as_json)
 
 
 @app.command()
 @plainly
 def cancel(reconcile: Id, reason: Reason = "", as_json: Json = False) -> None:
     """Read no more pages, ever. What was found so far stays."""
-    _change(reconcile, "cancel", reason, as_json=as_json)
-
-
-def _change(reconcile: str, what: Literal["pause", "resume", "cancel"], reason: str, *, as_json: bool) -> None:
-    with AdminApi.here() as api:
-        answer = api.post(f"reconciles/{id_of(reconcile)}/{what}", {"reason": reason})
-    if as_json:
-        tell(answer)
-    else:
-        say(sentence(answer))
+    change("reconciles", reconcile, "cancel", reason, sentence=sentence, as_json=as_json)
 
 
 # -- following, writing, mending ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ml_connector.cli.admin_api import AdminApi, Answer
-from ml_connector.cli.following import INTERRUPTED, until_still
+from ml_connector.cli.following import INTERRUPTED, change, until_still
 from ml_connector.cli.options import Id, Json, Reason, id_of
 from ml_connector.cli.say import err, fail, plainly
 from ml_connector.cli.showing import add, age, counted, facts, hint, one_line, say, show, table, tell, tell_behind, when
@@ -111,13 +111,8 @@ def cancel(replay: Id, reason: Reason, as_json: Json = False) -> None:
 
 
 def _change(replay: str, what: Literal["start", "pause", "cancel"], reason: str, *, as_json: bool) -> None:
-    with AdminApi.here() as api:
-        answer = api.post(f"replays/{id_of(replay)}/{what}", {"reason": reason})
-    if as_json:
-        tell(answer)
-        return
-    say(sentence(answer))
-    if answer["state"] == "running":
+    answer = change("replays", replay, what, reason, sentence=sentence, as_json=as_json)
+    if answer["state"] == "running" and not as_json:
         hint(f"to follow it: mlc replay watch {answer['id']}")
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final
 
 import typer
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from ml_connector.cli.admin_api import AdminApi, Answer
-from ml_connector.cli.following import INTERRUPTED, until_still
+from ml_connector.cli.following import INTERRUPTED, change, until_still
 from ml_connector.cli.options import Id, Json, Reason, id_of
 from ml_connector.cli.say import err, fail, plainly
 from ml_connector.cli.showing import (
@@ -92,30 +92,21 @@ def watch(sync: Id, as_json: Json = False) -> None:
 @plainly
 def pause(sync: Id, reason: Reason = "", as_json: Json = False) -> None:
     """Read no more pages until it is resumed. What was read is still written."""
-    _change(sync, "pause", reason, as_json=as_json)
+    change("syncs", sync, "pause", reason, sentence=sentence, as_json=as_json)
 
 
 @app.command()
 @plainly
 def resume(sync: Id, reason: Reason = "", as_json: Json = False) -> None:
     """Let one that is paused or has failed go on where it stands."""
-    _change(sync, "resume", reason, as_json=as_json)
+    change("syncs", sync, "resume", reason, sentence=sentence, as_json=as_json)
 
 
 @app.command()
 @plainly
 def cancel(sync: Id, reason: Reason = "", as_json: Json = False) -> None:
     """Read no more pages, ever. What was read is still written."""
-    _change(sync, "cancel", reason, as_json=as_json)
-
-
-def _change(sync: str, what: Literal["pause", "resume", "cancel"], reason: str, *, as_json: bool) -> None:
-    with AdminApi.here() as api:
-        answer = api.post(f"syncs/{id_of(sync)}/{what}", {"reason": reason})
-    if as_json:
-        tell(answer)
-    else:
-        say(sentence(answer))
+    change("syncs", sync, "cancel", reason, sentence=sentence, as_json=as_json)
 
 
 # -- watching ----------------------------------------------------------------------------------------------------------

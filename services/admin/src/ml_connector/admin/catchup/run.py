@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from ml_connector.admin.catchup.gaps import GROWS_MS, Seen, Trouble, heard_after, troubles_of
 from ml_connector.admin.catchup.keep import put_heard, read_catch_ups, read_deliveries, read_heard
@@ -18,18 +18,16 @@ from ml_connector.admin.catchup.search import NotSearched, Wait, known_ids, miss
 from ml_connector.admin.catchup.step import TOKEN_SHARE, Searched, Steps, current
 from ml_connector.admin.changing import alone
 from ml_connector.admin.database import Database
-from ml_connector.admin.flows.look import find_version
+from ml_connector.admin.flows.active import ActiveFlows
 from ml_connector.admin.leading import Leading, Level, keep_looking
 from ml_connector.admin.owners import NoAnswer, Owners
 from ml_connector.admin.replay.control import tell
 from ml_connector.admin.sync.ask import ORDER
-from ml_connector.admin.tables import active_flow
 from ml_connector.admin.webhooks.ingests import Ingests
 from ml_connector.common import topics
 from ml_connector.common.asking import ListedIds, ListIds
 from ml_connector.common.catch_up import HEARD_KEY, CatchUp, Heard, Run
 from ml_connector.common.clock import Clock
-from ml_connector.common.errors import InvalidFlow
 from ml_connector.common.flows import Flow
 from ml_connector.common.keys import Entity
 from ml_connector.common.logs import get_logger
@@ -70,7 +68,7 @@ class CatchUps:
         self._publish = publish
         self._level = Level(leading, clock)
         self._clock = clock
-        self._flows: dict[tuple[str, int], Flow | None] = {}
+        self._flows = ActiveFlows()
         self._searches: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -125,19 +123,10 @@ class CatchUps:
         now_ms = self._clock.now_ms()
         words = self._ingests.live()
         with self._database.read() as connection:
-            active = connection.execute(select(active_flow.c.flow, active_flow.c.version)).all()
-            known = {(row.flow, row.version) for row in active}
-            self._flows = {key: flow for key, flow in self._flows.items() if key in known}
-            for name, version in known - self._flows.keys():
-                try:
-                    self._flows[name, version] = find_version(connection, name, version).read()
-                except InvalidFlow:  # of another release: doctor tells
-                    self._flows[name, version] = None
+            flows = self._flows.read(connection)
             entries, seen = read_catch_ups(connection), read_deliveries(connection)
         found = []
-        for flow in self._flows.values():
-            if flow is None:
-                continue
+        for flow in flows:
             entry = entries.get(flow.flow, CatchUp(flow.flow))
             if flow.pipedrive.events == "none":  # nothing is delivered, so nothing gets lost
                 found += [_Work(flow, entry, [])] if current(entry) else []

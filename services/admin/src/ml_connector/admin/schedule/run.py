@@ -6,19 +6,15 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, get_args
 
-from sqlalchemy import select
-
 from ml_connector.admin.changing import alone
 from ml_connector.admin.database import Database
-from ml_connector.admin.flows.look import find_version
+from ml_connector.admin.flows.active import ActiveFlows
 from ml_connector.admin.leading import Leading, Level, keep_looking
-from ml_connector.admin.schedule.due import Timing, judge, timing_of
+from ml_connector.admin.schedule.due import judge, timing_of
 from ml_connector.admin.schedule.keep import read_schedules
 from ml_connector.admin.schedule.kinds import Kinds
 from ml_connector.admin.schedule.turn import take_turn
-from ml_connector.admin.tables import active_flow
 from ml_connector.common.clock import Clock
-from ml_connector.common.errors import InvalidFlow
 from ml_connector.common.logs import get_logger
 from ml_connector.common.schedule_job import ScheduleKind
 
@@ -44,7 +40,7 @@ class Scheduler:
         self._publish = publish
         self._level = Level(leading, clock)
         self._clock = clock
-        self._timings: dict[tuple[str, int], dict[ScheduleKind, Timing | None]] = {}
+        self._flows = ActiveFlows()
 
     async def run(self) -> None:
         await keep_looking(self.look, self._clock, every_s=LOOK_S, waits="schedules_wait")
@@ -73,20 +69,10 @@ class Scheduler:
         """Where something is to be done now; judged once more by whoever does it."""
         now_ms = self._clock.now_ms()
         with self._database.read() as connection:
-            active = connection.execute(select(active_flow.c.flow, active_flow.c.version)).all()
-            kept = read_schedules(connection)
-            known = {(row.flow, row.version) for row in active}
-            self._timings = {key: timings for key, timings in self._timings.items() if key in known}
-            for name, version in known - self._timings.keys():
-                try:
-                    flow = find_version(connection, name, version).read()
-                    self._timings[name, version] = {kind: timing_of(flow, kind) for kind in KINDS}
-                except InvalidFlow as error:  # of another release: doctor tells
-                    log.warning("schedule_refused", flow=name, problem=str(error))
-                    self._timings[name, version] = {}
+            flows, kept = self._flows.read(connection), read_schedules(connection)
         return [
-            _Place(name, kind)
-            for (name, _), timings in sorted(self._timings.items())
-            for kind, timing in timings.items()
-            if judge(timing, kept.get((name, kind)), now_ms) is not None
+            _Place(flow.flow, kind)
+            for flow in flows
+            for kind in KINDS
+            if judge(timing_of(flow, kind), kept.get((flow.flow, kind)), now_ms) is not None
         ]
