@@ -24,9 +24,11 @@ STRIMZI: Final = "1.2.0"
 CORE: Final = {
     "v1/ConfigMap": "api.core.v1",
     "v1/Namespace": "api.core.v1",
+    "v1/Secret": "api.core.v1",
     "v1/Service": "api.core.v1",
     "v1/ServiceAccount": "api.core.v1",
     "apps/v1/Deployment": "api.apps.v1",
+    "apps/v1/StatefulSet": "api.apps.v1",
     "autoscaling/v2/HorizontalPodAutoscaler": "api.autoscaling.v2",
     "batch/v1/Job": "api.batch.v1",
     "networking.k8s.io/v1/NetworkPolicy": "api.networking.v1",

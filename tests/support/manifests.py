@@ -6,7 +6,9 @@ checked against what they must name.
 
 from __future__ import annotations
 
+import ipaddress
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
@@ -38,7 +40,13 @@ KAFKA_TRIGGER: Final = frozenset(
     excludePersistentLag lagThreshold limitToPartitionsWithLag offsetResetPolicy partitionLimitation sasl
     scaleToZeroOnInvalidOffset tls topic unsafeSsl version""".split()  # noqa: SIM905  read as a list
 )
-STRIMZIS: Final = "kafka-cluster-ca-cert"  # the Secret with what the broker's certificate is checked against
+# What Strimzi puts into the Secret that the broker's certificate is checked with, and into that of a user.
+STRIMZIS: Final = {"kafka-cluster-ca-cert": {"ca.crt", "ca.p12", "ca.password"}}
+USERS: Final = {"ca.crt", "user.crt", "user.key", "user.p12", "user.password"}
+# Are told of files, with all others, and read none but the database's address.
+WITHOUT_FILES: Final = frozenset({"migrate", "topics"})
+# Of images that are not ours: variables that they take (each image's own documentation), by how they begin.
+FOREIGN_IMAGES: Final = {"kafka": ("KAFKA_",), "postgres": ("POSTGRES_", "PGDATA")}
 
 
 def problems(manifests: list[Manifest]) -> list[str]:
@@ -67,7 +75,7 @@ def _shape(one: Manifest) -> Iterator[str]:
 
 def pods_of(one: Manifest) -> Manifest | None:
     """The pod template of a workload."""
-    return one["spec"]["template"] if one["kind"] in {"Deployment", "Job"} else None
+    return one["spec"]["template"] if one["kind"] in {"Deployment", "StatefulSet", "Job"} else None
 
 
 class _Set:
@@ -76,10 +84,7 @@ class _Set:
     def __init__(self, manifests: list[Manifest]) -> None:
         self._all = manifests
         self._pods = [pods for one in manifests if (pods := pods_of(one)) is not None]
-        self._secrets = {STRIMZIS, *self._names("KafkaUser")}
-        self._secrets |= {one["spec"]["target"]["name"] for one in manifests if one["kind"] == "ExternalSecret"}
-        if not self._names("ExternalSecret"):  # made by hand
-            self._secrets |= {"vault-keys", "admin-database"}
+        self._secrets = _secrets(manifests)
 
     def _names(self, kind: str) -> set[str]:
         return {one["metadata"]["name"] for one in self._all if one["kind"] == kind}
@@ -96,7 +101,7 @@ class _Set:
         for selector in _selectors(one.get("spec")):
             yield from self._selected(selector)
         match one["kind"]:
-            case "Deployment" | "Job":
+            case "Deployment" | "StatefulSet" | "Job":
                 yield from self._workload(one)
             case "KafkaTopic":
                 yield from _unknown(one["spec"]["config"], TOPIC_CONFIG)
@@ -121,7 +126,8 @@ class _Set:
                 used = {
                     ref["configMapRef"]["name"]
                     for pods in self._pods
-                    for ref in pods["spec"]["containers"][0]["envFrom"]
+                    for container in pods["spec"]["containers"]
+                    for ref in container.get("envFrom", [])
                 }
                 yield from _unknown({one["metadata"]["name"]}, used)
 
@@ -153,6 +159,16 @@ class _Set:
             "Egress" in spec["policyTypes"]
         ):
             yield "has rules of a type that it does not name"
+        for rule in spec.get("egress", []):
+            named = {port["port"] for port in rule.get("ports", []) if isinstance(port["port"], str)}
+            for peer in rule["to"] if named else []:
+                yield from self._ports(peer["podSelector"]["matchLabels"], named)
+        for block in _blocks(spec):
+            for cidr in (block["cidr"], *block.get("except", [])):
+                try:
+                    ipaddress.ip_network(cidr)
+                except ValueError:
+                    yield f"{cidr} is no network"
 
     def _scaled(self, spec: Manifest) -> Iterator[str]:
         yield from _unknown({spec["scaleTargetRef"]["name"]}, self._names("Deployment"))
@@ -169,37 +185,87 @@ class _Set:
         template = one["spec"]["template"]
         yield from self._labels(template["metadata"])
         if (
-            one["kind"] == "Deployment"
+            one["kind"] != "Job"
             and not one["spec"]["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
         ):
             yield "its selector does not match its pods"
+        if one["kind"] == "StatefulSet":
+            yield from _unknown({one["spec"]["serviceName"]}, self._names("Service"))
         pod = template["spec"]
         yield from _unknown({pod["serviceAccountName"]}, self._names("ServiceAccount"))
-        volumes = {volume["name"] for volume in pod["volumes"]}
         yield from _unknown({v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v}, self._secrets)
+        claims = set()
+        for claim in one["spec"].get("volumeClaimTemplates", []):
+            claims.add(claim["metadata"]["name"])
+            yield from self._labels(claim["metadata"])
+            yield from _unknown({"storage"}, claim["spec"]["resources"]["requests"])
         for container in pod["containers"]:
-            yield from _unknown({mount["name"] for mount in container["volumeMounts"]}, volumes)
-            for amounts in container["resources"].values():
-                yield from _unknown(amounts, RESOURCES)
-            ports = {port["name"] for port in container.get("ports", [])}
-            probes = [probe for name, probe in container.items() if name.endswith("Probe")]
-            yield from _unknown({probe["httpGet"]["port"] for probe in probes}, ports)
-            yield from self._variables(container, template["metadata"]["labels"][APP])
+            yield from self._container(container, pod, claims)
 
-    def _variables(self, container: Manifest, process: str) -> Iterator[str]:
+    def _container(self, container: Manifest, pod: Manifest, claims: set[str]) -> Iterator[str]:
+        volumes = {volume["name"] for volume in pod["volumes"]} | claims
+        yield from _unknown({mount["name"] for mount in container["volumeMounts"]}, volumes)
+        if not re.search(r"(:(?!latest)[\w.-]+|@sha256:[0-9a-f]{64})$", container["image"]):
+            yield f"{container['image']} has no tag, or one that changes its meaning"
+        for amounts in container["resources"].values():
+            yield from _unknown(amounts, RESOURCES)
+        ports = {port["name"] for port in container.get("ports", [])}
+        probes = [probe for name, probe in container.items() if name.endswith("Probe")]
+        asked = [probe.get("httpGet") or probe.get("tcpSocket") for probe in probes if "exec" not in probe]
+        yield from _unknown({one["port"] for one in asked}, ports)
+        given = self._given(container)
+        files = self._files(container, pod)
+        named_files = re.findall(r"/run/secrets/[\w./-]+", " ".join(map(str, given.values())))
+        for path in named_files if container["name"] not in WITHOUT_FILES else []:
+            if path != given.get("MLC_SECRETS_DIR") and path not in files:
+                yield f"{path}: no file of a secret that is mounted"
+        if (known := FOREIGN_IMAGES.get(container["name"])) is not None:
+            yield from (f"{name} is no variable of {container['name']}" for name in given if not name.startswith(known))
+            return
+        folder = f"{given.get('MLC_SECRETS_DIR')}/MLC_"
+        named = frozenset(path.rpartition("/")[2] for path in files if path.startswith(folder))
+        process = "admin" if container["name"] == "migrate" else container["name"]
+        yield from variables.problems(process, given, files=named)
+
+    def _given(self, container: Manifest) -> dict[str, Any]:
         given: dict[str, Any] = {}
         maps = {one["metadata"]["name"]: one["data"] for one in self._all if one["kind"] == "ConfigMap"}
-        for source in container["envFrom"]:
+        for source in container.get("envFrom", []):
             given |= maps.get(source["configMapRef"]["name"], {})
-        given |= {variable["name"]: variable["value"] for variable in container.get("env", [])}
-        files = {
-            entry["secretKey"]
-            for one in self._all
-            if one["kind"] == "ExternalSecret" and "MLC_SECRETS_DIR" in given
-            for entry in one["spec"]["data"]
-            if entry["secretKey"].startswith("MLC_")
-        }
-        yield from variables.problems(process, given, files=frozenset(files))
+        return given | {variable["name"]: variable["value"] for variable in container.get("env", [])}
+
+    def _files(self, container: Manifest, pod: Manifest) -> set[str]:
+        """The path of every file of a secret, as the container sees it."""
+        secrets = {volume["name"]: volume["secret"] for volume in pod["volumes"] if "secret" in volume}
+        found = set()
+        for mount in container["volumeMounts"]:
+            if (secret := secrets.get(mount["name"])) is not None:
+                keys = self._secrets.get(secret["secretName"], set())
+                items = {item["path"] for item in secret.get("items", []) if item["key"] in keys}
+                found |= {f"{mount['mountPath']}/{name}" for name in (items if "items" in secret else keys)}
+        return found
+
+
+def _secrets(manifests: list[Manifest]) -> dict[str, set[str]]:
+    """Every Secret that is there in the end, with its keys."""
+    users = {one["metadata"]["name"]: USERS for one in manifests if one["kind"] == "KafkaUser"}
+    outside = {
+        one["spec"]["target"]["name"]: {entry["secretKey"] for entry in one["spec"]["data"]}
+        for one in manifests
+        if one["kind"] == "ExternalSecret"
+    }
+    own = {one["metadata"]["name"]: set(one["data"]) for one in manifests if one["kind"] == "Secret"}
+    return {**(STRIMZIS if users else {}), **users, **outside, **own}
+
+
+def _blocks(node: Any) -> Iterator[Manifest]:
+    """Every block of addresses."""
+    if isinstance(node, dict):
+        if "ipBlock" in node:
+            yield node["ipBlock"]
+        node = list(node.values())
+    for value in node if isinstance(node, list) else []:
+        yield from _blocks(value)
 
 
 def _selectors(node: Any) -> Iterator[Mapping[str, str]]:
