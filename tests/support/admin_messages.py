@@ -13,6 +13,7 @@ from ml_connector.common import keys, topics
 from ml_connector.common.comparing import Compared, Difference, compared_key
 from ml_connector.common.covering import pack
 from ml_connector.common.dead_letters import DeadLetter
+from ml_connector.common.drift import Polled, PolledKey
 from ml_connector.common.flows import ActiveFlow, FlowVersion
 from ml_connector.common.generation import Generation
 from ml_connector.common.headers import Headers
@@ -88,6 +89,11 @@ def compared(
     more = {**usual, **told, "differences": differences}
     entry = Compared(job_id=job_id, page=page, part=part, parts=parts, **more)
     return topics.AUDIT, compared_key(entry).encode(), entry.encode(), {}
+
+
+def polled(job_id: str, page: int) -> Given:
+    entry = Polled(job_id, FLOW, ACCOUNT, "organization", page, START_MS)
+    return topics.AUDIT, str(PolledKey(job_id, page)).encode(), entry.encode(), {}
 
 
 def secret(

@@ -18,8 +18,9 @@ from ml_connector.admin.reconcile.told import told_of
 from ml_connector.admin.replay.control import Conflict, NotFound
 from ml_connector.admin.sync.ask import Asked
 from ml_connector.admin.sync.drive import Driver
-from ml_connector.admin.tables import metadata, outbox
+from ml_connector.admin.tables import drift, metadata, outbox, polled
 from ml_connector.common import headers as h
+from ml_connector.common import topics
 from ml_connector.common.comparing import CENSUS, Cause, Census, Difference, Found, Unmapped
 from ml_connector.common.covering import unpack
 from ml_connector.common.flows import parse_flow
@@ -32,6 +33,7 @@ from ml_connector.common.syncing import Progress
 from support import admin_messages as m
 
 EVERYTHING = Asked("acme-eu", "full", purpose="compare")
+POLL = Asked("acme-eu", "since", since="1h", purpose="drift")
 PAGES = Progress(pages=2, read=4, desired=4, first_page=1, last_page=2)
 
 
@@ -313,3 +315,38 @@ def test_old_reports_are_forgotten_and_deleted_from_the_audit(office: Reconcilin
     with office.database.read() as connection:
         told = connection.execute(select(outbox).where(outbox.c.topic == "audit", outbox.c.value.is_(None))).all()
     assert [row.key for row in told] == [f"{job.job_id}/compared/organization/1/1"]
+
+
+def test_pages_of_old_polls_are_forgotten_too(office: Reconciling) -> None:
+    old = office.create(POLL)
+    office.fold(m.polled(old.job_id, 1), m.polled(old.job_id, 2))
+    office.act(old, "cancel", "drift")
+    office.clock.advance(1)
+    young = office.create(POLL)
+    office.fold(m.polled(young.job_id, 1))
+    retiring = Retiring(office.database, office.level, office.clock, days=1)
+    office.clock.advance(DAY_MS / 1000)
+
+    assert asyncio.run(retiring.look())
+
+    with office.database.read() as connection:
+        assert list(connection.scalars(select(polled.c.job_id))) == [young.job_id]
+        told = connection.execute(select(outbox).where(outbox.c.topic == "audit", outbox.c.value.is_(None))).all()
+    assert [(row.key, row.partition_key) for row in told] == [
+        (f"{old.job_id}/polled/{page}", m.ACCOUNT) for page in (1, 2)
+    ]
+
+
+def test_what_a_poll_found_goes_with_the_part_that_told_it(office: Reconciling) -> None:
+    given = m.compared("p1.1", differences=(differs("5", "different", "edited"),), drift=True)
+    office.fold(given)
+    retiring = Retiring(office.database, office.level, office.clock, days=1)
+    office.clock.advance(DAY_MS / 1000)
+    asyncio.run(retiring.look())
+    with office.database.read() as connection:
+        [key] = connection.scalars(select(outbox.c.key).where(outbox.c.topic == "audit"))
+
+    office.fold((topics.AUDIT, key.encode(), None, {}))
+
+    with office.database.read() as connection:
+        assert connection.execute(select(drift)).all() == []

@@ -27,7 +27,7 @@ from ml_connector.common.generation import Generation
 from ml_connector.common.kafka.producer import Delivered, Producer
 from ml_connector.common.settings import Settings
 from ml_connector.common.sync_job import SyncJob
-from ml_connector.common.syncing import Progress, SyncControl, SyncPage, SyncState, sync_key
+from ml_connector.common.syncing import Progress, Purpose, SyncControl, SyncPage, SyncState, sync_key
 from ml_connector.common.wire import Parent, Standing, Try
 from support import admin_messages as m
 from support.letters import new_database
@@ -124,8 +124,8 @@ class Office:
     def create(self, asked: Asked = FULL) -> SyncJob:
         return asyncio.run(self.syncs.create(asked, ANNA))
 
-    def act(self, job: SyncJob, what: Any) -> SyncJob:
-        return asyncio.run(self.syncs.act(job.job_id, what, ANNA))
+    def act(self, job: SyncJob, what: Any, purpose: Purpose = "sync") -> SyncJob:
+        return asyncio.run(self.syncs.act(job.job_id, what, ANNA, purpose))
 
     def told(self) -> list[SyncJob]:
         with self.database.read() as connection:

@@ -17,7 +17,7 @@ from ml_connector.common.metrics import ALL, BEHIND, PRODUCED, VOCABULARY, Metri
 PAGE = Path(__file__).parents[3] / "docs" / "metrics.md"
 # Whoever adds one answers for how many values it can have.
 BOUNDED = {
-    "account": "configured", "flow": "configured", "company": "configured", "result": "3", "outcome": "4", "stage": "5",
+    "account": "configured", "flow": "configured", "company": "configured", "result": "3", "outcome": "4", "did": "3", "stage": "5",
     "record_type": "4", "state": "2", "topic": "13", "group": "3", "partition": "fixed", "peer.service": "2",
     "http.request.method": "5", "http.response.status_code": "some 20",
 }  # fmt: skip

@@ -6,12 +6,14 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml_connector.common import headers as h
+from ml_connector.common import measuring, metrics
 from ml_connector.common.clock import ManualClock
-from ml_connector.common.comparing import COMPARE, Compare, Compared, not_compared
+from ml_connector.common.comparing import COMPARE, Compare, Compared, Did, Difference, Found, not_compared
 from ml_connector.common.errors import TryLater
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.syncing import SyncPage
@@ -177,3 +179,23 @@ async def test_what_is_not_answered_in_an_hour_is_told_as_not_compared() -> None
 
     assert world.told == {0: [0, 1]}
     assert world.failed == {"given up after an hour": 2}
+
+
+async def test_what_a_drift_check_found_is_counted_by_what_was_done() -> None:
+    """What waits, or cannot be compared, says nothing."""
+    found: list[tuple[Found, Did]] = [
+        ("different", "asserted"), ("missing", "asserted"), ("different", "given_up"), ("waiting", "reported"),
+    ]  # fmt: skip
+    differences = tuple(Difference("7", "pd-deal-7", one, did=did) for one, did in found)
+
+    async def compare(asked: Compare, _: int) -> Compared:
+        return msgspec.structs.replace(not_compared(asked, 1, ""), differences=differences, drift=asked.drift)
+
+    world = World({})
+    comparisons = Comparisons(compare, world.tell, world.ask, ManualClock())
+    for offset, is_drift in enumerate((True, False)):
+        asked = msgspec.structs.replace(_asked(0, offset), flow="counted", drift=is_drift)
+        await comparisons.answer(Record("netsuite.requests", 0, offset, b"0", asked.encode(), {}, 0))
+
+    counted = {key: count for key, count in measuring.counted(metrics.DRIFT).items() if key[0] == "counted"}
+    assert counted == {("counted", "asserted"): 2, ("counted", "given_up"): 1}

@@ -33,6 +33,10 @@ ROWS: Final[dict[str, list[tuple[str, str, list[Query]]]]] = {
             ("sum by (stage) (increase(ml_connector_dead_letters_total[1h]))", "{{stage}}, in an hour"),
             ("sum by (account) (max by (account, stage) (ml_connector_admin_open_dead_letters))", "{{account}}, open"),
         ]),
+        ("Changed in NetSuite", "short", [
+            ("sum by (flow, did) (increase(ml_connector_netsuite_writer_drift_total[1h]))",
+             "{{flow}} {{did}}, in an hour"),
+        ]),
     ],
     "Ingest": [
         ("Answers", "ops", [

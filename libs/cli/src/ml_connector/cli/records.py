@@ -131,7 +131,10 @@ def refresh(
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
-    """Read one object anew from Pipedrive and bring its NetSuite record up to it: a sync of its id."""
+    """Read one object anew from Pipedrive and bring its NetSuite record up to it: a sync of its id.
+
+    NetSuite is not read, so what was changed there is not seen: mlc reconcile FLOW --entity deal --ids 5 looks.
+    """
     asked = " ".join(text)
     with AdminApi.here() as api:
         found = [one for one in api.get("records", {"q": asked})["records"] if one.get("source_id")]

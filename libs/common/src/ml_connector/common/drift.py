@@ -1,7 +1,7 @@
 """Drift: what people or scripts changed in NetSuite itself, and what is asked to find it.
 
 A poll is a chain of `Poll` requests in `netsuite.requests`, each for one page of what NetSuite shows as changed; what
-came of a page is told by `Polled`, in `audit`, key: `polled_key`. A push is what NetSuite's own script sends of a
+came of a page is told by `Polled`, in `audit`, key: `PolledKey`. A push is what NetSuite's own script sends of a
 change (`read_pushed`); ingest passes it on untouched, kind `pushed`. From either the account's owner asks the company's
 owner for a walk over the ids left, with `purpose: drift` (`syncing.py`): what differs is a `Compared` (`comparing.py`),
 and by the flow's policy it is only reported, or asserted again by a forced sync of those ids.
@@ -9,7 +9,7 @@ and by the flow's policy it is only reported, or asserted again by a forced sync
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 import msgspec
 
@@ -63,7 +63,7 @@ class PollStop(Wire, frozen=True, tag_field="kind", tag="poll-stop"):
 
 
 class Polled(Wire, frozen=True):
-    """Audit `polled_key`: what one page held. `rows` = `known` + `strange` + `asked`, unless it `failed`."""
+    """Audit `PolledKey`: what one page held. `rows` = `known` + `strange` + `asked`, unless it `failed`."""
 
     job_id: str
     flow: str
@@ -117,8 +117,14 @@ def read_pushed(body: bytes) -> list[PushedRecord]:
     return records
 
 
-def polled_key(polled: Polled) -> str:
-    return f"{polled.job_id}/polled/{polled.page}"
+class PolledKey(NamedTuple):
+    """Of a `Polled` in the audit."""
+
+    job_id: str
+    page: int
+
+    def __str__(self) -> str:
+        return f"{self.job_id}/polled/{self.page}"
 
 
 def is_polled(key: str) -> bool:

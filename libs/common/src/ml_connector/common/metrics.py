@@ -109,6 +109,8 @@ PARTITIONS: Final = _metric("netsuite_writer.partitions", "gauge", "{partition}"
     "partitions of netsuite.desired that this process owns: started, restoring")
 UNREADABLE: Final = _metric("netsuite_writer.unreadable", "gauge", "{entry}", WRITER, ("partition",),
     "entries of netsuite.observed that cannot be read: a state (its record waits for a person), a call (in doubt)")
+DRIFT: Final = _metric("netsuite_writer.drift", "counter", "{record}", WRITER, ("flow", "did"),
+    "records that a poll or a push found other than they should be: reported, asserted (written again), given_up")
 
 OLDEST_UNSETTLED: Final = _metric("admin.oldest_unsettled", "gauge", "s", ADMIN, ("account", "flow"),
     "age of the oldest event that has no outcome yet, wherever it waits")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from ml_connector.common import measuring, metrics
 from ml_connector.common.clock import Clock
 from ml_connector.common.comparing import Compare, Compared, assert_job, not_compared
 from ml_connector.common.errors import BadInput
@@ -51,6 +52,8 @@ class Comparisons:
         await until_done(partial(self._tell, told), self._clock, job_id=asked.job_id)
         count = {"records": told.records, "differences": len(told.differences)}
         log.info("records_compared", id=asked.job_id, entity=asked.entity, count=asked.page, **count)
+        if asked.drift:
+            _count(told)
         ids = drift.to_assert(told)
         if ids:
             page = self._assertion(asked, ids)
@@ -68,3 +71,9 @@ class Comparisons:
             urgent=asked.urgent,
             unfollowed=True,
         )
+
+
+def _count(told: Compared) -> None:
+    for one in told.differences:
+        if one.found not in drift.UNCLEAR:
+            measuring.count(metrics.DRIFT, told.flow, one.did)

@@ -8,7 +8,7 @@ from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.comparing import Compared, compared_key
 from ml_connector.common.directory import LiveFlow
-from ml_connector.common.drift import POLL, Poll, Polled, polled_key
+from ml_connector.common.drift import POLL, Poll, Polled, PolledKey
 from ml_connector.common.headers import Headers
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import Producer
@@ -37,7 +37,7 @@ class Sending:
         await self._send(topics.AUDIT, compared.account, compared_key(compared), compared.encode(), {})
 
     async def polled(self, polled: Polled) -> None:
-        await self._send(topics.AUDIT, polled.account, polled_key(polled), polled.encode(), {})
+        await self._send(topics.AUDIT, polled.account, str(PolledKey(polled.job_id, polled.page)), polled.encode(), {})
 
     async def poll(self, poll: Poll) -> None:
         headers = {h.KIND: POLL, h.FLOW: poll.flow.encode()}

@@ -1,4 +1,6 @@
-"""Forget what was compared long ago: out of the tables, and out of the audit, since it holds customers' values."""
+"""Forget what was compared or polled long ago: out of the tables, and out of the audit, since it holds customers'
+values. What polls and pushes found goes with the comparison that told it, once the audit says so (`fold/drift.py`).
+"""
 
 from __future__ import annotations
 
@@ -10,16 +12,18 @@ from ml_connector.admin.changing import alone
 from ml_connector.admin.database import Database
 from ml_connector.admin.leading import AGAIN_S, Leading
 from ml_connector.admin.outbox import put_message
-from ml_connector.admin.tables import compared, difference
+from ml_connector.admin.tables import compared, difference, polled, sync
 from ml_connector.common import topics
 from ml_connector.common.clock import Clock
 from ml_connector.common.comparing import ComparedKey
+from ml_connector.common.drift import PolledKey
 from ml_connector.common.logs import get_logger
+from ml_connector.common.sync_job import SyncJob
 
 log = get_logger()
 
 LOOK_S: Final = 3600.0
-AT_ONCE: Final = 200  # parts of one transaction
+AT_ONCE: Final = 200  # of one transaction
 DAY_MS: Final = 24 * 3600 * 1000
 
 
@@ -51,15 +55,29 @@ class Retiring:
 
 
 def forget(connection: Connection, before_ms: int) -> int:
-    """How many parts; the broker is told by the outbox."""
+    """How many parts and pages; the broker is told by the outbox."""
+    parts = _parts(connection, before_ms)
+    pages = _pages(connection, before_ms)
+    for key, account in (parts | pages).items():
+        put_message(connection, topics.AUDIT, partition_key=account, key=str(key), value=None)
+    for table, keys in ((difference, parts), (compared, parts), (polled, pages)):
+        rows = [and_(*(table.c[name] == value for name, value in key._asdict().items())) for key in keys]
+        if rows:
+            connection.execute(delete(table).where(or_(*rows)))
+    return max(len(parts), len(pages))
+
+
+def _parts(connection: Connection, before_ms: int) -> dict[ComparedKey | PolledKey, str]:
+    """The oldest, with their accounts."""
     columns = [compared.c[name] for name in ComparedKey._fields]
     old = select(*columns, compared.c.account).where(compared.c.at_ms < before_ms).limit(AT_ONCE)
-    rows = connection.execute(old.order_by(compared.c.at_ms, *columns)).all()
-    for row in rows:
-        key = ComparedKey(row.job_id, row.entity, row.page, row.part)
-        put_message(connection, topics.AUDIT, partition_key=row.account, key=str(key), value=None)
-    for table in (difference, compared):
-        parts = [and_(*(table.c[name] == getattr(row, name) for name in ComparedKey._fields)) for row in rows]
-        if parts:
-            connection.execute(delete(table).where(or_(*parts)))
-    return len(rows)
+    rows = connection.execute(old.order_by(compared.c.at_ms, *columns))
+    return {ComparedKey(*key): account for *key, account in rows}
+
+
+def _pages(connection: Connection, before_ms: int) -> dict[ComparedKey | PolledKey, str]:
+    """Of polls that were begun before."""
+    old = select(polled.c.job_id, polled.c.page, sync.c.value).join(sync, sync.c.job_id == polled.c.job_id)
+    of_polls = old.where(sync.c.purpose == "drift", sync.c.created_at_ms < before_ms)
+    rows = connection.execute(of_polls.order_by(polled.c.job_id, polled.c.page).limit(AT_ONCE))
+    return {PolledKey(job_id, page): SyncJob.decode(value).account for job_id, page, value in rows}
