@@ -9,22 +9,23 @@ from typing import Any, Final
 from unittest.mock import patch
 
 from ml_connector.netsuite_writer import match, readback
-from ml_connector.netsuite_writer.account import Account
 from ml_connector.netsuite_writer.batch import Batches
 from ml_connector.netsuite_writer.call import Caller
 from ml_connector.netsuite_writer.endings import Endings
 from ml_connector.netsuite_writer.follow import Follower
 from ml_connector.netsuite_writer.hydrates import Hydrates
+from ml_connector.netsuite_writer.readying import Readying
 from ml_connector.netsuite_writer.settlement import Settler
 from ml_connector.netsuite_writer.standings import Standings
 from ml_connector.netsuite_writer.store import Store
 from ml_connector.netsuite_writer.suspensions import Suspensions
+from ml_connector.netsuite_writer.taking import Taking
 from ml_connector.netsuite_writer.unanswered import Unanswered
 
 # Where a record is locked or a slot is taken, and what is called there.
 PLACES: Final[dict[str, tuple[Any, str]]] = {
-    "accept": (Account, "_way"),
-    "judge": (Account, "_under_parent"),
+    "accept": (Taking, "_way"),
+    "judge": (Readying, "_under_parent"),
     "closed": (Suspensions, "closed"),
     "read": (Store, "observed"),
     "body": (Endings, "job"),

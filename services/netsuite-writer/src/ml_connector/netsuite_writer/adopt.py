@@ -72,7 +72,7 @@ class Adoption:
         """After a fault of ours each is asked for alone: only the one that brings it about has to wait."""
         try:
             await self._ask(kind, fields, group)
-        except Exception as error:
+        except Exception as error:  # in a task of its own: a fault of ours must not lose the jobs
             left = self._desk.left(group)
             if len(group) > 1:
                 log.warning("match_failed", kind=kind, records=len(left), exc_info=error)
