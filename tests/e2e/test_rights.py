@@ -23,7 +23,7 @@ from ml_connector.cli import rendering
 from ml_connector.cli.stack import ADMIN, ALL, COMPANY, FLOW, StackOptions
 from ml_connector.common import rights, topics
 from ml_connector.common.kafka.admin import partition_count
-from ml_connector.sandbox.broker import BrokerFailed
+from ml_connector.sandbox.jars import BrokerFailed
 from support import guarded
 from support.guarded import Guarded
 from support.operating import Operating

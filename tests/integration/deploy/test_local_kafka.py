@@ -17,6 +17,7 @@ from ml_connector.common import topics
 from ml_connector.common.kafka.admin import partition_counts
 from ml_connector.common.ports import free_port
 from ml_connector.sandbox import broker
+from ml_connector.sandbox.jars import BrokerFailed
 from support.kustomize import built
 
 PORTS = ("9092", "9093", "9094")
@@ -49,7 +50,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     (home / "server.properties").write_text(text)
     try:
         command = broker.kafka_command(home / "server.properties", home / "data", memory=heap)
-    except broker.BrokerFailed as error:
+    except BrokerFailed as error:
         pytest.skip(str(error))
     address = f"127.0.0.1:{ports['9092']}"
     with (home / "log").open("wb") as log:

@@ -15,9 +15,9 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, Final, Protocol, TypeVar, cast, get_args
 
-import cel
 import msgspec
 
+from ml_connector.common.cel_engine import cel
 from ml_connector.common.countries import country_code
 from ml_connector.common.errors import MappingFailed
 from ml_connector.common.suggesting import did_you_mean

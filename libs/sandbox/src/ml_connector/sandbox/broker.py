@@ -13,7 +13,6 @@ import ctypes
 import importlib.util
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -33,28 +32,19 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from ml_connector.common.ports import free_port
+from ml_connector.sandbox import jars
+from ml_connector.sandbox.jars import JAVA_AT_LEAST, KAFKA_VERSION, BrokerFailed
 
 Kind = Literal["external", "apache-kafka", "noida-db"]
 
-KAFKA_VERSION: Final = "4.3.1"
-JAVA_AT_LEAST: Final = 17
 START_DEADLINE_S: Final = 90.0  # typically 2 to 4 s; a loaded machine needs longer
 STOP_DEADLINE_S: Final = 15.0
-MAVEN_DEADLINE_S: Final = 600.0
 NOIDA_LACKS: Final = (
     "log compaction",
     "the KIP-848 group protocol",
     "access control and TLS",
     "a disk log of unlimited size",
 )
-
-_POM: Final = f"""<project xmlns="http://maven.apache.org/POM/4.0.0"><modelVersion>4.0.0</modelVersion>
- <groupId>ml-connector</groupId><artifactId>kafka-broker</artifactId><version>1</version><packaging>pom</packaging>
- <dependencies>
-  <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{KAFKA_VERSION}</version></dependency>
-  <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
- </dependencies></project>
-"""
 
 _PROPERTIES: Final = """process.roles=broker,controller
 node.id=1
@@ -84,10 +74,6 @@ broker.heartbeat.interval.ms=500
 """
 
 
-class BrokerFailed(Exception):
-    """No broker could be started; the text says why and what to do."""
-
-
 @dataclass
 class Broker:
     """A running broker. A context manager: leaving it stops what was started."""
@@ -113,12 +99,14 @@ class Broker:
 
     def stop(self) -> None:
         """End it in order, and remove its data if they were temporary."""
-        if self.process is not None:
+        if self.process is not None and self.folder is not None:
             self.process.terminate()
             try:
                 self.process.wait(STOP_DEADLINE_S)
             except subprocess.TimeoutExpired:
                 self.kill()
+            else:
+                jars.keep_archive(self.folder)
         if self.temporary and self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -155,9 +143,8 @@ def start(folder: Path | None = None, *, port: int = 0, say: Callable[[str], Non
     temporary = folder is None
     home = folder or Path(tempfile.mkdtemp(prefix="ml-connector-kafka-"))
     home.mkdir(parents=True, exist_ok=True)
-    java = _java()
-    if java is not None and (_jars_ready() or shutil.which("mvn")):
-        broker = _apache_kafka(java, home, port, say)
+    if jars.java() is not None and (jars.ready() or shutil.which("mvn")):
+        broker = _apache_kafka(home, port, say)
     else:
         say("no Java 17 with Maven here: using the embedded noida-db, which lacks " + ", ".join(NOIDA_LACKS))
         broker = _noida(home, port)
@@ -171,11 +158,12 @@ def start(folder: Path | None = None, *, port: int = 0, say: Callable[[str], Non
     return broker
 
 
-def _apache_kafka(java: str, home: Path, port: int, say: Callable[[str], None]) -> Broker:
+def _apache_kafka(home: Path, port: int, say: Callable[[str], None]) -> Broker:
     port = port or free_port()
     path = home / "server.properties"
     path.write_text(properties(port, home / "data"))
-    command = kafka_command(path, home / "data", java=java, say=say)
+    program, *rest = kafka_command(path, home / "data", say=say)
+    command = [program, *jars.archiving(home), *rest]
     return Broker(f"127.0.0.1:{port}", "apache-kafka", (), command, home)
 
 
@@ -195,7 +183,6 @@ def kafka_command(
     path: Path,
     data: Path,
     *,
-    java: str | None = None,
     memory: Sequence[str] = ("-Xms128m", "-Xmx512m"),
     say: Callable[[str], None] = lambda _: None,
 ) -> list[str]:
@@ -203,21 +190,32 @@ def kafka_command(
 
     Raises BrokerFailed.
     """
-    java = java or _java()
+    java = jars.java()
     if java is None:
         raise BrokerFailed(f"no Java {JAVA_AT_LEAST} here")
-    classes = ["-cp", f"{_jars(say)}/*"]
+    program = [java.path, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    classes = ["-cp", f"{jars.jars(say)}/*"]
     if not (data / "meta.properties").exists():
         identity = b"\0" + uuid.uuid4().bytes[1:]  # begins with "A": with "-" the tool would take it for an option
         cluster = base64.urlsafe_b64encode(identity).decode().rstrip("=")
         quorum = [] if "controller.quorum.voters" in path.read_text() else ["--standalone"]
-        tool = [java, "-Xmx256m", *classes, "kafka.tools.StorageTool", "format", *quorum, "-t", cluster]
+        tool = [
+            *program,
+            "-Xmx256m",
+            *jars.archived(java),
+            *classes,
+            "kafka.tools.StorageTool",
+            "format",
+            *quorum,
+            "-t",
+            cluster,
+        ]
         done = subprocess.run([*tool, "-c", str(path)], capture_output=True, check=False, timeout=START_DEADLINE_S)
         if done.returncode != 0:
             raise BrokerFailed(f"formatting the broker's storage failed: {done.stderr.decode(errors='replace')[-500:]}")
-    options = [*memory, "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
+    options = [*memory, *jars.archived(java)]
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
-    return [java, *options, quiet, *classes, "kafka.Kafka", str(path)]
+    return [*program, *options, quiet, *classes, "kafka.Kafka", str(path)]
 
 
 def _noida(home: Path, port: int) -> Broker:
@@ -231,50 +229,6 @@ def _noida(home: Path, port: int) -> Broker:
     program.chmod(0o755)  # as that command does first
     command = [str(program), "start", "--only", "kafka", "--kafka-port", str(port), "--data-dir", str(home / "data")]
     return Broker(f"127.0.0.1:{port}", "noida-db", NOIDA_LACKS, command, home)
-
-
-def _java() -> str | None:
-    """A Java of at least 17, from JAVA_HOME or the path."""
-    home = os.environ.get("JAVA_HOME")
-    for java in (f"{home}/bin/java" if home else None, shutil.which("java")):
-        if java and Path(java).exists():
-            done = subprocess.run([java, "-version"], capture_output=True, check=False)
-            found = re.search(rb'version "(\d+)', done.stderr)
-            if found and int(found[1]) >= JAVA_AT_LEAST:
-                return java
-    return None
-
-
-def _cache() -> Path:
-    base = os.environ.get("XDG_CACHE_HOME") or str(Path(os.environ.get("HOME") or tempfile.gettempdir()) / ".cache")
-    return Path(base) / "ml-connector" / f"kafka-{KAFKA_VERSION}"
-
-
-def _jars_ready() -> bool:
-    return _cache().is_dir()
-
-
-def _jars(say: Callable[[str], None]) -> Path:
-    """The folder of the broker's jars; fetched once, put in place by a rename, so that two may do it at once."""
-    cache = _cache()
-    if cache.is_dir():
-        return cache
-    say(f"fetching Apache Kafka {KAFKA_VERSION} (44 MB, once)")
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix="fetch-", dir=cache.parent))
-    (work / "pom.xml").write_text(_POM)
-    command = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DincludeScope=runtime", "-DoutputDirectory=jars"]
-    try:
-        done = subprocess.run(command, cwd=work, capture_output=True, check=False, timeout=MAVEN_DEADLINE_S)
-        if done.returncode != 0:
-            raise BrokerFailed(f"Maven could not fetch Apache Kafka: {done.stdout.decode(errors='replace')[-500:]}")
-        (work / "jars").rename(cache)
-    except OSError as error:
-        if not cache.is_dir():  # else somebody else was faster
-            raise BrokerFailed(f"cannot keep Kafka's jars in {cache}: {error.strerror}") from error
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return cache
 
 
 def _spawn(command: list[str], home: Path) -> subprocess.Popen[bytes]:
