@@ -21,7 +21,7 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.admin._acl import AclBinding, AclOperation, AclPermissionType
 from confluent_kafka.admin._resource import ResourcePatternType, ResourceType
 
-from ml_connector.common.ports import free_port
+from ml_connector.common.ports import free_ports
 from ml_connector.common.rights import Right
 from ml_connector.sandbox import broker
 from support.certifying import Authority
@@ -108,7 +108,7 @@ def start(users: Iterable[str]) -> Iterator[Guarded]:
     """Until the end of the block."""
     with tempfile.TemporaryDirectory(prefix="mlc-guarded-", ignore_cleanup_errors=True) as temporary:
         home = Path(temporary)
-        plain, clients = free_port(), free_port()
+        plain, clients = free_ports(2)
         properties = home / "server.properties"
         authority = Authority(home)
         keys = authority.issue("broker")

@@ -213,26 +213,19 @@ class _Set:
         probes = [probe for name, probe in container.items() if name.endswith("Probe")]
         asked = [probe.get("httpGet") or probe.get("tcpSocket") for probe in probes if "exec" not in probe]
         yield from _unknown({one["port"] for one in asked}, ports)
-        given = self._given(container)
+        told = given(self._all, container)
         files = self._files(container, pod)
-        named_files = re.findall(r"/run/secrets/[\w./-]+", " ".join(map(str, given.values())))
+        named_files = re.findall(r"/run/secrets/[\w./-]+", " ".join(map(str, told.values())))
         for path in named_files if container["name"] not in WITHOUT_FILES else []:
-            if path != given.get("MLC_SECRETS_DIR") and path not in files:
+            if path != told.get("MLC_SECRETS_DIR") and path not in files:
                 yield f"{path}: no file of a secret that is mounted"
         if (known := FOREIGN_IMAGES.get(container["name"])) is not None:
-            yield from (f"{name} is no variable of {container['name']}" for name in given if not name.startswith(known))
+            yield from (f"{name} is no variable of {container['name']}" for name in told if not name.startswith(known))
             return
-        folder = f"{given.get('MLC_SECRETS_DIR')}/MLC_"
+        folder = f"{told.get('MLC_SECRETS_DIR')}/MLC_"
         named = frozenset(path.rpartition("/")[2] for path in files if path.startswith(folder))
         process = "admin" if container["name"] == "migrate" else container["name"]
-        yield from variables.problems(process, given, files=named)
-
-    def _given(self, container: Manifest) -> dict[str, Any]:
-        given: dict[str, Any] = {}
-        maps = {one["metadata"]["name"]: one["data"] for one in self._all if one["kind"] == "ConfigMap"}
-        for source in container.get("envFrom", []):
-            given |= maps.get(source["configMapRef"]["name"], {})
-        return given | {variable["name"]: variable["value"] for variable in container.get("env", [])}
+        yield from variables.problems(process, told, files=named)
 
     def _files(self, container: Manifest, pod: Manifest) -> set[str]:
         """The path of every file of a secret, as the container sees it."""
@@ -244,6 +237,15 @@ class _Set:
                 items = {item["path"] for item in secret.get("items", []) if item["key"] in keys}
                 found |= {f"{mount['mountPath']}/{name}" for name in (items if "items" in secret else keys)}
         return found
+
+
+def given(manifests: Iterable[Manifest], container: Manifest) -> dict[str, Any]:
+    """The variables of a container; its own count more than those of a ConfigMap."""
+    found: dict[str, Any] = {}
+    maps = {one["metadata"]["name"]: one["data"] for one in manifests if one["kind"] == "ConfigMap"}
+    for source in container.get("envFrom", []):
+        found |= maps.get(source["configMapRef"]["name"], {})
+    return found | {variable["name"]: variable["value"] for variable in container.get("env", [])}
 
 
 def _secrets(manifests: list[Manifest]) -> dict[str, set[str]]:

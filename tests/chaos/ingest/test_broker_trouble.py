@@ -105,15 +105,22 @@ async def test_a_broker_that_hangs_or_dies(tmp_path: Path) -> None:
         assert broker.pid is not None
         os.kill(broker.pid, signal.SIGSTOP)
         await load.until_refused(8)
+        assert await lives(door)
         os.kill(broker.pid, signal.SIGCONT)
         await load.until_accepted(50)
 
         await asyncio.to_thread(broker.kill)
         await load.until_refused(8)
+        assert await lives(door)
         await asyncio.to_thread(broker.restart)
         await load.until_accepted(50)
 
         await judge(door, load)
+
+
+async def lives(door: Door) -> bool:
+    """As Kubernetes asks; all services for longer: tests/soak/test_broker_away.py."""
+    return (await door.http.get(f"{door.stack.urls['ingest']}/livez")).status_code == 200
 
 
 def largest_log(folder: Path) -> int:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 from ml_connector.cli.main import app
 from ml_connector.common import topics
 from ml_connector.common.kafka.admin import partition_counts
-from ml_connector.common.ports import free_port
+from ml_connector.common.ports import free_ports
 from ml_connector.sandbox import broker
 from ml_connector.sandbox.jars import BrokerFailed
 from support.kustomize import built
@@ -38,7 +38,7 @@ def kafka(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     }
     heap = given.pop("heap.opts").split()
     text = "".join(f"{name}={value}\n" for name, value in given.items())
-    ports = {port: str(free_port()) for port in PORTS}
+    ports = dict(zip(PORTS, map(str, free_ports(len(PORTS))), strict=True))
     for old, new in {
         **ports,
         "/var/lib/kafka": str(home),

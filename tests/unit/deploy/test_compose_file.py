@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from support import composing, variables
 from support.dockerfile import stages
+from support.draining import STEPS, drains_s
 
 ROOT = composing.ROOT
 FILE = composing.read()
@@ -94,6 +95,13 @@ def test_container_is_confined(name: str) -> None:
     assert name in {"kafka"} or service["user"].partition(":")[0].isdigit()  # Kafka's image has a user of its own
     assert service.get("logging", {}).get("options", {}).keys() <= {"max-size", "max-file"}  # of the driver json-file
     assert all(published.startswith("127.0.0.1:") for published in service.get("ports", []))
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_grace_period_is_longer_than_the_service_takes_to_drain(name: str) -> None:
+    grace_s = float(SERVICES[name]["stop_grace_period"].removesuffix("s"))
+
+    assert grace_s > drains_s(name, SERVICES[name]["environment"])
 
 
 def test_what_is_named_is_there() -> None:

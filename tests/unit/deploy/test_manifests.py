@@ -12,14 +12,13 @@ from ruamel.yaml import YAML
 
 from ml_connector.cli import rendering
 from ml_connector.common import topics
-from support import variables
+from support.dockerfile import stages
+from support.draining import drains_s
 from support.kustomize import DATABASE, DEPLOY, ROOT, Refused, build, built, prepared
-from support.manifests import Manifest, name_of, pods_of, problems
+from support.manifests import Manifest, given, name_of, pods_of, problems
 
 OVERLAYS = ("local", "trial", "production")
 SERVICES = ("ingest", "resolver", "netsuite-writer", "admin")
-# What its own deadlines add up to after SIGTERM, in seconds, beside preStop: the settings, and what the clients flush.
-FLUSH_S = 10.0
 
 
 def find(kind: str, name: str, overlay: str = "production") -> Manifest:
@@ -182,20 +181,37 @@ def test_probes_never_ask_whether_the_broker_answers(name: str) -> None:
     assert paths == {"startupProbe": "/livez", "livenessProbe": "/livez", "readinessProbe": "/readyz"}
 
 
+@pytest.mark.parametrize("overlay", OVERLAYS)
 @pytest.mark.parametrize("name", SERVICES)
-def test_grace_period_is_longer_than_the_service_takes_to_drain(name: str) -> None:
-    pod = find("Deployment", name)["spec"]["template"]["spec"]
-    fields = variables.settings_of(name).model_fields
-    drains_s = sum(
-        float(fields[setting].default)
-        for setting in ("farewell_s", "drain_s", "request_timeout_s")
-        if setting in fields
-    )
-    if name == "netsuite-writer":
-        drains_s = float(fields["drain_s"].default) + 30  # a settlement's commit (common/kafka/transaction.py)
+def test_grace_period_is_longer_than_the_service_takes_to_drain(overlay: str, name: str) -> None:
+    pod = find("Deployment", name, overlay)["spec"]["template"]["spec"]
     waits_s = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
 
-    assert pod["terminationGracePeriodSeconds"] > waits_s + drains_s + FLUSH_S
+    assert pod["terminationGracePeriodSeconds"] > waits_s + drains_s(name, given(built(overlay), pod["containers"][0]))
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+@pytest.mark.parametrize("name", SERVICES)
+def test_container_is_asked_where_its_process_listens_and_given_a_volume_where_it_writes(
+    overlay: str, name: str
+) -> None:
+    container = find("Deployment", name, overlay)["spec"]["template"]["spec"]["containers"][0]
+    environment = {**image_variables(), **given(built(overlay), container)}
+
+    listens = {"http": int(environment["MLC_HTTP_PORT"])}
+    if "MLC_METRICS_PORT" in environment:
+        listens["metrics"] = int(environment["MLC_METRICS_PORT"])
+    assert {port["name"]: port["containerPort"] for port in container["ports"]} == listens
+    assert environment["MLC_HTTP_HOST"] == "0.0.0.0"  # noqa: S104  of a pod, which policies guard
+    writes = {environment["HOME"], *([environment["MLC_STORE_DIR"]] if name == "netsuite-writer" else [])}
+    assert {mount["mountPath"] for mount in container["volumeMounts"] if not mount.get("readOnly")} == writes
+
+
+def image_variables() -> dict[str, str]:
+    """What the Dockerfile sets for every service."""
+    targets = stages((ROOT / "Dockerfile").read_text())
+    set_ = [step.rest for step in targets["base"].steps if step.instruction == "ENV"]
+    return dict(pair.split("=", 1) for line in set_ for pair in line.split())
 
 
 def test_nothing_is_public_but_webhooks_and_the_page_of_oauth() -> None:

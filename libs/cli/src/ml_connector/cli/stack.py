@@ -23,7 +23,7 @@ from ml_connector.cli.publishing import TopicWriter
 from ml_connector.cli.tokens import ISSUER, jwks_of, new_signing_key
 from ml_connector.common import topics
 from ml_connector.common.kafka.admin import TopicSpec, ensure_topics
-from ml_connector.common.ports import free_port
+from ml_connector.common.ports import free_ports
 from ml_connector.common.vault import Vault, new_key
 
 BROKER: Final = "broker"
@@ -234,11 +234,11 @@ class Stack:
         self.urls[name] = (await self._read_ready_file(name, ready_file))["url"]
 
     async def _start_service(self, name: str) -> None:
-        port = free_port()
+        port, other_port = free_ports(2)
         environment = self.environment(MLC_HTTP_PORT=str(port), MLC_STORE_DIR=str(self._home / name / "store"))
         self.urls[name] = f"http://127.0.0.1:{port}"
         if _kind(name) in OWN_METRICS_PORT:
-            port = free_port()
+            port = other_port
             environment["MLC_METRICS_PORT"] = str(port)
         self.facts.metrics[name] = f"http://127.0.0.1:{port}/metrics"
         if _kind(name) == ADMIN:

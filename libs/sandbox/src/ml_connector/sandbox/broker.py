@@ -31,7 +31,7 @@ from typing import IO, Final, Literal, Self
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from ml_connector.common.ports import free_port
+from ml_connector.common.ports import free_port, free_ports
 from ml_connector.sandbox import jars
 from ml_connector.sandbox.jars import JAVA_AT_LEAST, KAFKA_VERSION, BrokerFailed
 
@@ -170,9 +170,10 @@ def _apache_kafka(home: Path, port: int, say: Callable[[str], None]) -> Broker:
 def properties(port: int, data: Path, *, more: Mapping[str, tuple[str, str]] | None = None) -> str:
     """Of a broker on loopback. `more`: further listeners by name, each an address and a protocol."""
     others = more or {}
+    taken = {port, *(int(address.rpartition(":")[2]) for address, _ in others.values())}
     return _PROPERTIES.format(
         port=port,
-        controller=free_port(),
+        controller=next(free for free in free_ports(len(taken) + 1) if free not in taken),
         data=data,
         listeners="".join(f",{name}://{address}" for name, (address, _) in others.items()),
         protocols="".join(f",{name}:{protocol}" for name, (_, protocol) in others.items()),
