@@ -10,14 +10,15 @@ import msgspec
 from fastapi import APIRouter, Path, Query
 from sqlalchemy import Connection, RowMapping, select
 
-from ml_connector.admin.api import models as m
+from ml_connector.admin.api import letter_models as m
+from ml_connector.admin.api.models import Behind, at
+from ml_connector.admin.api.previews import Previewed, previewed
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Given, Operator, Services, Viewer
 from ml_connector.admin.explain import suggested_fix
 from ml_connector.admin.look import letters as look
 from ml_connector.admin.replay.control import NotFound
 from ml_connector.admin.tables import discarded, edited, job_item
-from ml_connector.common.wire import Preview, Source
 
 router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
 
@@ -70,16 +71,16 @@ async def show(given: Given, _: Viewer, letter_id: Id) -> m.LetterDetail:
 
 
 @router.put("/{letter_id}/edited", responses=answers(404, 409))
-async def edit(given: Given, actor: Operator, letter_id: Id, body: m.Edit) -> m.Previewed:
+async def edit(given: Given, actor: Operator, letter_id: Id, body: m.Edit) -> Previewed:
     """Keep a corrected copy, which replays take from now on; the original stays. Says what the mapping makes of it."""
     found = await given.letter_acts.edit(letter_id, body.event, by=actor, reason=body.reason)
     await given.outbox.publish()
     return previewed(found)
 
 
-def behind(given: Services) -> m.Behind:
+def behind(given: Services) -> Behind:
     now = given.materializer.behind()
-    return m.Behind(messages=now.messages, age_s=now.age_s)
+    return Behind(messages=now.messages, age_s=now.age_s)
 
 
 def letter_of(row: RowMapping) -> dict[str, Any]:
@@ -88,10 +89,10 @@ def letter_of(row: RowMapping) -> dict[str, Any]:
         "id": row["letter_id"],
         "group": row["signature"],
         "suggested_fix": suggested_fix(stage=row["stage"], code=row["code"], message=row["message"]),
-        "first_failed_at": m.at(row["first_failed_at_ms"]),
-        "failed_at": m.at(row["failed_at_ms"]),
-        "expires_at": m.at(row["expires_at_ms"]),
-        "resolved_at": m.at(row["resolved_at_ms"]),
+        "first_failed_at": at(row["first_failed_at_ms"]),
+        "failed_at": at(row["failed_at_ms"]),
+        "expires_at": at(row["expires_at_ms"]),
+        "resolved_at": at(row["resolved_at_ms"]),
         **{name: row[name] for name in m.Letter.model_fields if name in row},
     }
 
@@ -104,26 +105,6 @@ def readable(body: bytes | None) -> Any:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, RecursionError):
         return body.decode("utf-8", "replace")
-
-
-def previewed(found: Preview) -> m.Previewed:
-    return m.Previewed(
-        result=found.result,
-        record_key=found.record_key,
-        action=found.action,
-        mapping_version=found.mapping_version,
-        fields=msgspec.to_builtins(found.fields),
-        references={name: {"kind": one.kind, "value": one.value} for name, one in found.references.items()},
-        sources={name: _source(one) for name, one in found.sources.items()},
-        parent=found.parent.record_key if found.parent is not None else None,
-        held_back=found.held_back,
-        reason=found.reason,
-    )
-
-
-def _source(one: Source) -> m.Source:
-    steps = [m.Step(kind=step.kind, id=step.id, name=step.name, type=step.type) for step in one.steps]
-    return m.Source(expression=one.expression, steps=steps)
 
 
 def _find(given: Services, letter_id: str) -> tuple[RowMapping, dict[str, Any]]:
@@ -150,8 +131,8 @@ def _kept_of(connection: Connection, letter_id: str) -> dict[str, Any]:
 def _group(row: Mapping[str, Any]) -> m.Group:
     return m.Group(
         group=row["signature"],
-        first_failed_at=m.at(row["first_failed_at_ms"]),
-        last_failed_at=m.at(row["last_failed_at_ms"]),
-        expires_at=m.at(row["expires_at_ms"]),
+        first_failed_at=at(row["first_failed_at_ms"]),
+        last_failed_at=at(row["last_failed_at_ms"]),
+        expires_at=at(row["expires_at_ms"]),
         **{name: row[name] for name in m.Group.model_fields if name in row},
     )

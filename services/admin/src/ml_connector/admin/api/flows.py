@@ -10,9 +10,9 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Path
 from pydantic import BaseModel, Field
 
-from ml_connector.admin.api.dead_letters import previewed
-from ml_connector.admin.api.models import In, Previewed, at
+from ml_connector.admin.api.models import In, at
 from ml_connector.admin.api.models import Stop as Stopped
+from ml_connector.admin.api.previews import Previewed, previewed
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Admin, Given, Operator, Viewer
 from ml_connector.admin.api.status import stop_of

@@ -9,8 +9,9 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Query
 
-from ml_connector.admin.api import models as m
+from ml_connector.admin.api import record_models as m
 from ml_connector.admin.api.dead_letters import behind
+from ml_connector.admin.api.models import at
 from ml_connector.admin.api.problems import Ambiguous, Detail, answers
 from ml_connector.admin.api.services import Given, Viewer
 from ml_connector.admin.fold.audit import fold_name
@@ -110,7 +111,7 @@ def _subject(subject: look.Subject) -> m.Subject:
                 external_id=one.external_id,
                 netsuite_id=one.netsuite_id,
                 outcome=one.outcome,
-                settled_at=m.at(one.settled_at_ms),
+                settled_at=at(one.settled_at_ms),
                 settled_by=one.settled_by,
                 waiting=one.waiting,
                 open_letters=one.open_letters,
@@ -123,7 +124,7 @@ def _subject(subject: look.Subject) -> m.Subject:
 
 def _entry(entry: Entry) -> m.Entry:
     return m.Entry(
-        at=m.at(entry.at_ms),
+        at=at(entry.at_ms),
         kind=entry.kind,
         cause=entry.cause,
         record_key=entry.record_key,

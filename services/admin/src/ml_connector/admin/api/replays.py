@@ -8,8 +8,10 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Path, Query
 from sqlalchemy import Connection, RowMapping, and_, or_, select
 
-from ml_connector.admin.api import models as m
-from ml_connector.admin.api.dead_letters import behind, previewed
+from ml_connector.admin.api import replay_models as m
+from ml_connector.admin.api.dead_letters import behind
+from ml_connector.admin.api.models import at
+from ml_connector.admin.api.previews import previewed
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Given, Operator, Viewer
 from ml_connector.admin.look.letters import make_cursor, read_cursor
@@ -106,8 +108,8 @@ def _told(given: Given, entry: ReplayJob) -> m.Replay:
 def replay_of(connection: Connection, entry: ReplayJob) -> m.Replay:
     return m.Replay(
         id=entry.job_id,
-        created_at=m.at(entry.created_at_ms),
-        changed_at=m.at(entry.changed_at_ms),
+        created_at=at(entry.created_at_ms),
+        changed_at=at(entry.changed_at_ms),
         items=counts_of(connection, entry.job_id),
         **{name: getattr(entry, name) for name in m.Replay.model_fields if hasattr(entry, name)},
     )
@@ -122,6 +124,6 @@ def _item(row: RowMapping) -> m.Item:
         state=row["state"],
         why=row["why"] or row["message"] or "",
         failed_as=row["failed_as"] or "",
-        at=m.at(row["at_ms"]),
+        at=at(row["at_ms"]),
         found=previewed(Preview.decode(row["found"])) if row["found"] else None,
     )
