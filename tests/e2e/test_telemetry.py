@@ -38,6 +38,8 @@ SEND_DESIRED = "resolver PRODUCER send netsuite.desired"
 WRITE = "netsuite-writer CONSUMER process netsuite.desired"
 PUT_NAME = "PUT /services/rest/record/v1/customer/eid:{external_id}"
 PUT = f"netsuite-writer CLIENT {PUT_NAME}"
+TOKEN = "netsuite-writer CLIENT POST /services/rest/auth/oauth2/v1/token"
+MEMBER = "netsuite-writer INTERNAL batch process netsuite.desired"
 SETTLE = "netsuite-writer CLIENT settle netsuite.desired"
 
 
@@ -96,13 +98,14 @@ async def watched() -> AsyncIterator[Watched]:
 
 
 async def test_first_event_waits_for_definitions_within_its_trace(watched: Watched) -> None:
-    """Nobody knows the company's custom fields yet: it is put aside, they are read, and it goes on."""
+    """Nobody knows the company's custom fields yet: it is put aside, they are read, and it goes on. The first request to
+    NetSuite needs a token."""
     ref = await watched.living.create("organization", {"name": NAME}, {"Billing email": EMAIL})
 
     tree = await watched.tree(ref)
 
     fields: Tree = ("resolver CLIENT GET /api/v2/organizationFields", [])
-    deferred = ("resolver CONSUMER process pipedrive.deferred", [fields, written((PUT, []))])
+    deferred = ("resolver CONSUMER process pipedrive.deferred", [fields, written((TOKEN, []), (PUT, []))])
     aside = ("resolver PRODUCER send pipedrive.deferred", [deferred])
     assert tree == [(RECEIVE, [(SEND_EVENT, [(RESOLVE, [aside])])])]
     resolve = Spans(watched.exports).one(watched.traces[ref], "process pipedrive.events")
@@ -207,7 +210,7 @@ async def test_unknown_parent_is_asked_for_in_a_trace_that_links_to_its_child(wa
     assert link == (trace, spans.one(trace, "process netsuite.desired").span_id)
 
 
-async def test_batch_is_one_span_that_links_to_each_of_its_members(watched: Watched) -> None:
+async def test_batch_is_one_span_and_it_and_each_of_its_members_link_to_each_other(watched: Watched) -> None:
     living = watched.living
     await living.stack.stop_one("netsuite-writer")
     refs = [await living.create("organization", {"name": f"{NAME} b{number}"}) for number in range(BATCH)]
@@ -218,20 +221,28 @@ async def test_batch_is_one_span_that_links_to_each_of_its_members(watched: Watc
     await watched.settled(refs[-1])
     traces = {(await living.outcomes(ref))[-1]["trace"] for ref in refs}
 
-    def batches() -> list[Span]:
-        return [span for span in Spans(watched.exports).all if "messaging.batch.message_count" in span.attributes]
-
     async def ended() -> bool:
-        return bool(batches())
+        """Its members' spans end after it."""
+        found = Spans(watched.exports)
+        return any({trace for trace, _ in span.links} <= members(found).keys() for span in batches(found))
+
+    def batches(found: Spans) -> list[Span]:
+        return [span for span in found.all if "messaging.batch.message_count" in span.attributes]
+
+    def members(found: Spans) -> dict[str, Span]:
+        return {span.trace_id: span for span in found.all if span.title == MEMBER}
 
     await until(ended)
-    (batch,) = batches()
     spans = Spans(watched.exports)
+    (batch,) = batches(spans)
     writes = {trace: spans.one(trace, "process netsuite.desired").span_id for trace in traces}
     assert batch.title == "netsuite-writer CONSUMER process netsuite.desired"
     assert not batch.parent_id
     assert batch.attributes["messaging.batch.message_count"] == len(batch.links)
     assert set(batch.links) <= set(writes.items())
+    for trace, parent_id in batch.links:
+        member = members(spans)[trace]
+        assert (member.parent_id, member.links) == (parent_id, [(batch.trace_id, batch.span_id)])
     calls = [span.name for span in spans.of(batch.trace_id) if span.parent_id == batch.span_id]
     assert "PUT /services/rest/record/v1/customer" in calls
     assert "POST /services/rest/query/v1/suiteql" in calls

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-TICKS_PER_S = os.sysconf("SC_CLK_TCK")
+CPUCLOCK_SCHED = 2  # of clockid_t: a process's CPU time in ns, as the scheduler counts it (clock_getcpuclockid(3))
 
 
 def machine() -> str:
@@ -22,8 +23,8 @@ def cpu_s(pid: int) -> float:
 
 
 def own_cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS_PER_S
+    """Of all its threads, also those that have ended; /proc would tell it in hundredths of a second."""
+    return time.clock_gettime(~pid << 3 | CPUCLOCK_SCHED)
 
 
 def memory_mib(pid: int) -> float:

@@ -158,13 +158,13 @@ class Office:
         self.requests.append(request)
         return self._vendor(request)
 
-    def accept(self, *states: Desired) -> None:
+    def accept(self, *states: Desired, traceparent: str = "") -> None:
         """As if they came in one go."""
         with self.store.change():
             for state in states:
-                self.store.put_desired(key_of(state), state.encode())
+                self.store.put_desired(key_of(state), state.encode(), trace=traceparent)
         for state in states:
-            self.account.accept(Waiting(key_of(state), "", state.encode()))
+            self.account.accept(Waiting(key_of(state), traceparent, state.encode()))
         self.account.pump()
 
     async def pass_time(self, seconds: float) -> None:

@@ -20,6 +20,8 @@ from ml_connector.common.clock import ManualClock
 from ml_connector.common.credentials import KINDS, Credential, OAuthClient, OAuthGrant, OAuthToken
 from ml_connector.common.errors import SecretUnreadable, VendorUnavailable
 from ml_connector.common.flows import PipedriveLimits
+from ml_connector.common.telemetry import Carried
+from ml_connector.common.traceparent import trace_id
 from ml_connector.common.vault import SecretEntry, Vault, new_key, secret_key
 from ml_connector.common.wire import Hydrate
 from ml_connector.resolver.pipedrive.breaker import Breaker
@@ -28,6 +30,7 @@ from ml_connector.resolver.pipedrive.client import PipedriveClient
 from ml_connector.resolver.pipedrive.grant import REVOKED, Grant, GrantRevoked
 from ml_connector.resolver.pipedrive.login import OAuthLogin
 from support.pipedrive_standin import PipedriveProcess
+from support.recording import RECORDED, Recording
 from support.resolving import Resolving
 from support.state_topic import StateTopic
 from support.writing import until
@@ -176,6 +179,20 @@ async def test_concurrent_callers_wait_for_one_refresh_and_it_is_ahead_of_the_en
     assert acme.refreshes() - already == 2
     stored = acme.secret(OAuthToken, owner=acme.owner, environment="sandbox")
     assert (stored.grant_version, stored.api_domain) == (1, acme.pipedrive.url)
+
+
+async def test_refresh_is_in_the_trace_of_what_needs_it(monkeypatch: pytest.MonkeyPatch, steady: Acme) -> None:
+    recording = Recording(monkeypatch)
+
+    with Carried(RECORDED):
+        await steady.read()
+
+    asked = recording.named("POST /oauth/token")
+    assert f"{asked.context.trace_id:032x}" == trace_id(RECORDED)
+    assert dict(asked.attributes or {}) == {
+        "http.request.method": "POST", "http.response.status_code": 200, "server.address": "127.0.0.1",
+        "url.template": "/oauth/token", "ml_connector.attempt": 1,
+    }  # fmt: skip
 
 
 async def test_restart_goes_on_with_what_was_kept(acme: Acme) -> None:

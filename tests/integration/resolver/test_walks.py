@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Literal
 
 import pytest
@@ -17,11 +17,14 @@ from ml_connector.common.comparing import Compare
 from ml_connector.common.keys import Entity
 from ml_connector.common.syncing import SyncControl, SyncPage, SyncState
 from ml_connector.common.wire import Desired, Hydrate
+from support.exports import Span, Spans
+from support.listener import Listener
 from support.resolving import RESOLVER, Resolving
 from support.writing import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+PAGE = "process pipedrive.requests"
 COUNTS: dict[Entity, int] = {"organization": 1_300, "person": 1_100, "deal": 1_200}
 ENTITIES: dict[str, Any] = {
     "organization": {"record": "customer", "fields": {"companyName": "data.name", "comments": 'custom["Tier"]'}},
@@ -30,9 +33,17 @@ ENTITIES: dict[str, Any] = {
 }
 
 
+@pytest.fixture(scope="module")
+def exports() -> Iterator[Listener]:
+    with Listener(lambda _: 200) as listener:
+        yield listener
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def resolving() -> AsyncIterator[Resolving]:
-    async with Resolving(MLC_PROBE_FIRST_S="0.2", MLC_PROBE_LONGEST_S="0.5", MLC_DEFERRED_S="0.3") as one:
+async def resolving(exports: Listener) -> AsyncIterator[Resolving]:
+    quickly = {"MLC_PROBE_FIRST_S": "0.2", "MLC_PROBE_LONGEST_S": "0.5", "MLC_DEFERRED_S": "0.3"}
+    pages_only = {"OTEL_BSP_SCHEDULE_DELAY": "100", "OTEL_METRICS_EXPORTER": "none"}
+    async with Resolving(**quickly, **pages_only, OTEL_EXPORTER_OTLP_ENDPOINT=exports.url) as one:
         yield one
 
 
@@ -138,6 +149,32 @@ async def test_every_object_of_three_entities_is_emitted_once(resolving: Resolvi
     }  # fmt: skip
     assert await acme.requests("/api/v2/deals/archived") == [200]
     assert recompute(resolving.kafka)[ACCOUNT].balanced
+
+
+async def test_each_page_is_a_trace_that_links_to_the_page_before(resolving: Resolving, exports: Listener) -> None:
+    """One trace of a whole walk would have no end."""
+    acme = Acme(resolving)
+    await acme.founded({"organization": 1_001})
+    before = {span.trace_id for span in Spans(exports).all}
+
+    acme.walk("organization")
+    await acme.ends("organization")
+
+    async def exported() -> bool:
+        return len(pages()) == 3
+
+    def pages() -> list[Span]:
+        mine = [span for span in Spans(exports).all if span.trace_id not in before]
+        return sorted((span for span in mine if span.name == PAGE), key=lambda span: span.started_ns)
+
+    await until(exported)
+    first, second, third = pages()
+    sent = {span.span_id: span for span in Spans(exports).all if span.name == "send pipedrive.requests"}
+    assert first.parent_id == ""
+    for page, earlier in ((second, first), (third, second)):
+        asked = sent[page.parent_id]
+        assert (asked.parent_id, asked.links) == ("", [(earlier.trace_id, earlier.span_id)])
+        assert asked.trace_id == page.trace_id != earlier.trace_id
 
 
 async def test_a_comparison_asks_the_accounts_owner_about_every_object_and_accepts_nothing(

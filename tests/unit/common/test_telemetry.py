@@ -8,51 +8,19 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
-from opentelemetry.sdk.trace.export import SimpleSpanProcessor
-from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, DEFAULT_ON, ParentBased, Sampler, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, StatusCode
 
 from ml_connector.common import logs, spans, telemetry
 from ml_connector.common.errors import InvalidSettings
 from ml_connector.common.headers import TRACEPARENT
-from ml_connector.common.sampling import Ids, Linked
-from ml_connector.common.telemetry import Recorder
 from ml_connector.common.traceparent import current, new_traceparent, parse, sampled, trace_id
-
-RECORDED = f"00-{'a' * 32}-{'b' * 16}-01"
-DROPPED = f"00-{'c' * 32}-{'d' * 16}-00"
-
-
-class Recording:
-    """As a process that exports, under another sampler."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self._monkeypatch = monkeypatch
-        self._exporter = InMemorySpanExporter()
-
-    def by(self, sampler: Sampler) -> None:
-        ids = Ids()
-        provider = TracerProvider(id_generator=ids, sampler=Linked(sampler), shutdown_on_exit=False)
-        provider.add_span_processor(SimpleSpanProcessor(self._exporter))
-        self._monkeypatch.setattr(telemetry, "_recorder", Recorder(provider.get_tracer("t"), provider.sampler, ids))
-
-    @property
-    def spans(self) -> tuple[ReadableSpan, ...]:
-        return self._exporter.get_finished_spans()
-
-    @property
-    def one(self) -> ReadableSpan:
-        (span,) = self.spans
-        return span
+from support.recording import DROPPED, RECORDED, Recording
 
 
 @pytest.fixture
 def recording(monkeypatch: pytest.MonkeyPatch) -> Recording:
-    made = Recording(monkeypatch)
-    made.by(DEFAULT_ON)
-    return made
+    return Recording(monkeypatch)
 
 
 def test_without_recording_the_context_travels_on() -> None:
@@ -106,15 +74,29 @@ def test_of_the_traces_that_begin_here_the_sampler_takes_its_share(recording: Re
     assert len({trace_id(text) for text in contexts}) == 2000
 
 
-def test_batch_is_recorded_if_one_of_its_members_is_and_links_to_those(recording: Recording) -> None:
+def test_batch_is_recorded_if_one_of_its_members_is_and_both_link_to_each_other(recording: Recording) -> None:
     recording.by(ParentBased(ALWAYS_OFF))
 
-    spans.batch("t", [DROPPED, DROPPED], {}).end()
-    spans.batch("t", [DROPPED, RECORDED, DROPPED], {}).end()
+    with spans.batch("t", [DROPPED, DROPPED], {}):
+        assert not sampled(current())
+    with spans.batch("t", [DROPPED, RECORDED, DROPPED], {}):
+        within = current()
 
-    assert [f"{link.context.trace_id:032x}" for link in recording.one.links] == ["a" * 32]
-    assert recording.one.parent is None
-    assert dict(recording.one.attributes or {})["messaging.batch.message_count"] == 3
+    part, whole = recording.named("batch process t"), recording.named("process t")
+    assert [f"{link.context.trace_id:032x}" for link in whole.links] == ["a" * 32]
+    assert (whole.parent, f"{whole.context.trace_id:032x}") == (None, trace_id(within))
+    assert dict(whole.attributes or {})["messaging.batch.message_count"] == 3
+    assert part.parent is not None
+    assert f"{part.parent.span_id:016x}" == "b" * 16
+    assert [link.context.span_id for link in part.links] == [whole.context.span_id]
+    assert len(recording.spans) == 2
+
+
+def test_batch_of_one_is_part_of_its_trace(recording: Recording) -> None:
+    with spans.batch("t", [RECORDED], {}):
+        assert current() == RECORDED
+
+    assert recording.spans == ()
 
 
 def test_replay_is_recorded_if_the_original_was(recording: Recording) -> None:

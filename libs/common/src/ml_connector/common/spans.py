@@ -7,7 +7,8 @@ Whoever is not sampled gets the context alone, before anything is put together f
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Final
 
 from opentelemetry.trace import SpanKind
@@ -71,17 +72,30 @@ def processing(topic: str, partition: int, offset: int, *, group: str, headers: 
     return telemetry.span(f"process {topic}", SpanKind.CONSUMER, parent=parent, attributes=attributes)
 
 
-def batch(topic: str, members: Sequence[str], more: Attributes) -> Carried:
-    """Many messages in one: a trace of its own, linked to those of its members that are recorded."""
+@contextmanager
+def batch(topic: str, members: Sequence[str], more: Attributes, *, operation: str = "process") -> Iterator[None]:
+    """Many messages in one: a trace of its own, linked to those of its members that are recorded. Each of these has a
+    span for as long as it takes, which links back. What concerns one message alone is part of its trace."""
+    if len(members) == 1:
+        with Carried(members[0]):
+            yield
+        return
     links = [member for member in members if telemetry.recorded(member)]
     if not links:
-        return Carried("")
-    attributes: Attributes = {
-        **_messaging("process", topic),
-        "messaging.batch.message_count": len(members),
-        **more,
-    }
-    return telemetry.span(f"process {topic}", SpanKind.CONSUMER, links=links, attributes=attributes)
+        with Carried(""):
+            yield
+        return
+    attributes: Attributes = {**_messaging(operation, topic, "process"), **more}
+    with ExitStack() as both:
+        counted = {**attributes, "messaging.batch.message_count": len(members)}
+        name = f"{operation} {topic}"
+        whole = telemetry.span(name, SpanKind.CONSUMER, links=links, attributes=counted)
+        for member in links:
+            back = [whole.traceparent]
+            part = telemetry.span(f"batch {name}", SpanKind.INTERNAL, parent=member, links=back, attributes=attributes)
+            both.enter_context(part)
+        both.enter_context(whole)
+        yield
 
 
 def settling(topic: str, *, parent: str, more: Attributes) -> Carried:
@@ -128,10 +142,11 @@ def _placeholder(found: re.Match[str]) -> str:
     return "eid:{external_id}" if found[0].startswith("eid:") else "{id}"
 
 
-def _messaging(operation: str, topic: str) -> dict[str, str | int | bool]:
+def _messaging(operation: str, topic: str, kind: str = "") -> dict[str, str | int | bool]:
+    """`kind`: of those that the conventions name, where ours has a name of its own."""
     return {
         "messaging.system": "kafka",
         "messaging.operation.name": operation,
-        "messaging.operation.type": operation,
+        "messaging.operation.type": kind or operation,
         "messaging.destination.name": topic,
     }

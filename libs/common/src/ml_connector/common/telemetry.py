@@ -141,8 +141,8 @@ class Recorder:
         if parent:
             if self._follows_parents and not sampled(parent):
                 return Carried(parent)
-            return self._record(name, kind, _remote(parent), (), attributes)
-        linked = [Link(found) for link in links if (found := _context(link)) is not None]
+            return self._record(name, kind, _remote(parent), _links(links), attributes)
+        linked = _links(links)
         chosen = self._ids.choose()
         if not self._sampler.should_sample(None, chosen, name, kind, attributes, linked).decision.is_sampled():
             return Carried(f"00-{chosen:032x}-{self._ids.generate_span_id():016x}-00")
@@ -166,6 +166,10 @@ def _context(text: str) -> SpanContext | None:
     return None if found is None else SpanContext(found[0], found[1], is_remote=True, trace_flags=TraceFlags(found[2]))
 
 
+def _links(texts: Sequence[str]) -> list[Link]:
+    return [Link(found) for text in texts if (found := _context(text)) is not None]
+
+
 def _remote(parent: str) -> context.Context:
     found = _context(parent)
     return _NO_PARENT if found is None else trace.set_span_in_context(NonRecordingSpan(found), _NO_PARENT)
@@ -180,7 +184,7 @@ def span(
     attributes: Attributes | None = None,
 ) -> Carried:
     """A span, to be used in `with` or to be ended. `parent`: the traceparent that it was caused by; its own is to be
-    sent on. Without one it begins a trace, and `links` are what it has to do with."""
+    sent on. Without one it begins a trace. `links`: what else it has to do with."""
     text = parent.decode("ascii", "replace") if isinstance(parent, bytes) else parent or ""
     if _recorder is None:
         return Carried(text or new_traceparent())

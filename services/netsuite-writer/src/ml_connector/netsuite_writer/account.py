@@ -8,6 +8,7 @@ desk.py       what becomes of them: an ending, once more, a wait
 
 from __future__ import annotations
 
+from ml_connector.common import topics
 from ml_connector.common.wire import BatchJob
 from ml_connector.netsuite_writer.adopt import Adoption
 from ml_connector.netsuite_writer.batch import Batches
@@ -48,7 +49,7 @@ class Account:
         desk = AccountDesk(shared, pump=self.pump, arm=self._arm)
         caller = Caller(client=client, tools=tools)
         gate.admit = caller.prove
-        adoption = Adoption(client, desk, tasks.spawn)
+        adoption = Adoption(client, desk, tasks.spawn, topic=topics.DESIRED.full_name(tools.settings.topic_prefix))
         self._taking = Taking(shared, desk=desk, hydrates=self.hydrates, pump=self.pump)
         self._starting = Starting(
             shared,

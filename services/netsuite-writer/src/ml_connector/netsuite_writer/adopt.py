@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Coroutine
 from typing import Any
 
+from ml_connector.common import spans
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.keys import RecordType
 from ml_connector.common.logs import get_logger
@@ -33,8 +34,10 @@ def match_rules(desired: Desired, live: LiveFlow) -> tuple[str, ...]:
 class Adoption:
     """The match queries of one account."""
 
-    def __init__(self, client: NetsuiteClient, desk: Desk, spawn: Spawn) -> None:
+    def __init__(self, client: NetsuiteClient, desk: Desk, spawn: Spawn, *, topic: str) -> None:
+        """`topic`: where the jobs are from."""
         self._client = client
+        self._topic = topic
         self._desk = Hold(desk)
         self._spawn = spawn
         self._waiting: dict[RecordType, list[Ready]] = {}
@@ -87,7 +90,10 @@ class Adoption:
         asked = [one for one in wanted.values() if one is not None]
         found: dict[str, match.Found] = {}
         if asked:
-            answer, rows = await self._client.query(match.query(kind, fields, asked))
+            traces = [job.traceparent for job in group]
+            more = {spans.ACCOUNT: group[0].desired.account, spans.RECORD_TYPE: kind}
+            with spans.batch(self._topic, traces, more, operation="match"):
+                answer, rows = await self._client.query(match.query(kind, fields, asked))
             if answer.status != 200:
                 for job in group:
                     await self._refused(job, Told(settle.settle(answer, "upsert")))

@@ -15,6 +15,7 @@ from typing import Any, Final
 import httpx2
 import jwt
 
+from ml_connector.common import spans
 from ml_connector.common.clock import Clock
 from ml_connector.common.credentials import NetsuiteM2M
 from ml_connector.common.errors import SecretUnreadable, TryLater, VendorUnavailable
@@ -121,10 +122,14 @@ class Tokens:
     async def _signed(self, off_s: int) -> httpx2.Response:
         now_s = self._clock.now_ms() // 1000 - off_s
         form = form_for(self._credential(), base_url=self._base_url, now_s=now_s)
-        try:
-            return await self._http.post(f"{self._base_url}{TOKEN_PATH}", data=form)
-        except httpx2.HTTPError as error:
-            raise VendorUnavailable(f"NetSuite's token endpoint: {type(error).__name__}") from error
+        with spans.request("POST", httpx2.URL(self._base_url).host, TOKEN_PATH) as span:
+            try:
+                answer = await self._http.post(f"{self._base_url}{TOKEN_PATH}", data=form)
+            except httpx2.HTTPError as error:
+                span.fail(type(error).__name__)
+                raise VendorUnavailable(f"NetSuite's token endpoint: {type(error).__name__}") from error
+            spans.answered(span, answer.status_code)
+        return answer
 
     def _sign_with(self, off_s: int) -> None:
         """From now on."""

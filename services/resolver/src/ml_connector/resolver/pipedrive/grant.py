@@ -13,6 +13,7 @@ from typing import Final, Protocol, TypeVar
 import httpx2
 import msgspec
 
+from ml_connector.common import spans
 from ml_connector.common.addresses import host_of
 from ml_connector.common.clock import Clock
 from ml_connector.common.credentials import Credential, OAuthClient, OAuthGrant, OAuthToken
@@ -166,10 +167,14 @@ class Grant:
         """None when the grant is revoked."""
         client = self._secret(OAuthClient)
         form = {"grant_type": "refresh_token", "refresh_token": old.refresh_token}
-        try:
-            answer = await self._http.post(self._url, data=form, auth=(client.client_id, client.client_secret))
-        except httpx2.HTTPError as error:
-            raise VendorUnavailable(f"Pipedrive's token endpoint: {type(error).__name__}") from error
+        where = httpx2.URL(self._url)
+        with spans.request("POST", where.host, where.path) as span:
+            try:
+                answer = await self._http.post(where, data=form, auth=(client.client_id, client.client_secret))
+            except httpx2.HTTPError as error:
+                span.fail(type(error).__name__)
+                raise VendorUnavailable(f"Pipedrive's token endpoint: {type(error).__name__}") from error
+            spans.answered(span, answer.status_code)
         if answer.status_code == 400 and _error(answer) == "invalid_grant":
             self._revoked = (old.grant_version, old.refresh_token)
             log.error("grant_revoked", owner=self._owner, reason=REVOKED)
