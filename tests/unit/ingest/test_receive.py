@@ -17,6 +17,7 @@ from ml_connector.ingest.http.request import Request
 from ml_connector.ingest.publish import Publisher
 from ml_connector.ingest.receive import Receiver
 from ml_connector.ingest.verify import BasicProof
+from ml_connector.ingest.webhook_doors import WebhookDoors
 from support.office import DOCUMENT
 
 PAIR = WebhookBasic(keys=(BasicKey(id="k", user="a", password="b"),))
@@ -133,7 +134,7 @@ class _Flows:
 
 def test_flow_without_webhooks_has_no_address_and_is_no_problem() -> None:
     """A delivery for it is answered as one for a flow that nobody knows."""
-    none, some = Doors(cast(Directory, _Flows("none"))), Doors(cast(Directory, _Flows("webhooks")))
+    none, some = WebhookDoors(cast(Directory, _Flows("none"))), WebhookDoors(cast(Directory, _Flows("webhooks")))
 
     assert (none.find("f"), none.problems(), none.rotating()) == (None, [], {})
     assert some.find("f") is not None and some.problems() == ["there is none"]

@@ -21,7 +21,6 @@ from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
 from ml_connector.common.memory import rarely_collect
-from ml_connector.ingest.doors import Doors
 from ml_connector.ingest.http.answer import Answer
 from ml_connector.ingest.http.asgi import Asgi
 from ml_connector.ingest.http.request import Request, Route
@@ -31,6 +30,7 @@ from ml_connector.ingest.push_doors import PushDoors
 from ml_connector.ingest.receive import PATH, PUSH_PATH, Receiver
 from ml_connector.ingest.report import Reporter
 from ml_connector.ingest.settings import IngestSettings
+from ml_connector.ingest.webhook_doors import WebhookDoors
 
 log = get_logger()
 
@@ -50,7 +50,7 @@ class Ingest:
             settings.kafka(), linger_ms=2, message_timeout_s=settings.ack_deadline_s * 2, polled_by_loop=True
         )
         self._directory = Directory(settings)
-        self._doors = Doors(self._directory)
+        self._doors = WebhookDoors(self._directory)
         self._push_doors = PushDoors(self._directory)
         self.reporter = Reporter(
             self._doors, self._producer, clock, prefix=settings.topic_prefix, pushes=self._push_doors.counts

@@ -1,23 +1,18 @@
-"""What each flow's webhook address needs, prepared once per change of the flow or its keys."""
+"""The addresses that flows are delivered to, each prepared once per change of its flow or its keys."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
 
-from ml_connector.common import headers as h
 from ml_connector.common.asking import AtTheDoor, Refused, Why
-from ml_connector.common.credentials import WebhookBasic, WebhookHmac
 from ml_connector.common.deliveries import EPISODE_MS
 from ml_connector.common.directory import Directory, LiveFlow
 from ml_connector.common.errors import SecretUnreadable
 from ml_connector.common.headers import Headers
-from ml_connector.common.measuring import Reading
 from ml_connector.ingest.address import Network
-from ml_connector.ingest.verify import BasicProof, HmacProof, Proof
-
-_PROOFS: Final = {WebhookHmac: "hmac-sha256", WebhookBasic: "basic"}  # as `verify` names them
+from ml_connector.ingest.verify import Proof
 
 
 @dataclass(slots=True)
@@ -66,85 +61,43 @@ class Door:
     counts: Counts = field(default_factory=Counts)
 
 
-class Doors:
-    """All flows' addresses."""
+class Doors(ABC):
+    """One kind of address, of all flows."""
 
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
-        self._doors: dict[str, Door] = {}
+        self._doors: dict[str, Door | None] = {}
         self._counts: dict[str, Counts] = {}
         directory.on_change(self._doors.clear)
 
-    def find(self, name: str) -> Door | None:
-        """None: there is no such flow, or none that webhooks lead to."""
-        door = self._doors.get(name)
-        if door is None:
-            live = self._directory.flow(name)
-            if live is None or live.flow.pipedrive.events == "none":
-                return None
-            door = self._doors[name] = self._make(live)
-        return door
+    @abstractmethod
+    def _make(self, live: LiveFlow) -> Door | None:
+        """None: the flow has no address of this kind."""
 
-    def problems(self) -> list[str]:
-        """Why flows are closed; empty when all are open."""
-        doors = (self.find(live.flow.flow) for live in self._directory.flows())
-        return [door.problem for door in doors if door is not None and door.problem is not None]
+    @abstractmethod
+    def _proofs(self, live: LiveFlow) -> Iterator[Proof]:
+        """Raises SecretUnreadable."""
+
+    def find(self, name: str) -> Door | None:
+        """None: there is no such flow, or nobody may deliver to it so."""
+        if name not in self._doors:
+            live = self._directory.flow(name)
+            if live is None:  # not kept: strangers may think of many names
+                return None
+            self._doors[name] = self._make(live)
+        return self._doors[name]
 
     def counts(self) -> dict[str, Counts]:
+        """By flow."""
         return self._counts
 
-    def readings(self) -> list[Reading]:
-        """The counts, for the metric."""
-        return [
-            (number, {"flow": flow, "result": result})
-            for flow, counts in self._counts.items()
-            for result, number in (
-                ("accepted", counts.accepted),
-                ("refused", counts.refused),
-                ("unavailable", counts.unavailable),
-            )
-        ]
-
-    def rotating(self) -> dict[str, tuple[str, ...]]:
-        """Of each flow with two keys for the same proof: all that it believes, as its next delivery will meet them.
-
-        After a change this looks at all flows, so it makes no door: only a changed credential is opened again.
-        """
-        found: dict[str, tuple[str, ...]] = {}
-        for live in self._directory.flows():
-            if live.flow.pipedrive.events == "none":
-                continue
-            try:
-                given = list(self._credentials(live))
-            except SecretUnreadable:
-                continue
-            if any(len(one.keys) > 1 for one in given):
-                found[live.flow.flow] = tuple(f"{_PROOFS[type(one)]}:{key.id}" for one in given for key in one.keys)
-        return found
-
-    def _make(self, live: LiveFlow) -> Door:
-        flow = live.flow
+    def _door(self, live: LiveFlow, allow_from: tuple[Network, ...], *, key: bytes, stamped: Headers) -> Door:
+        """Closed, with the reason, if a credential of it cannot be opened."""
         proofs: tuple[Proof, ...] = ()
         problem = None
         try:
-            proofs = self._proofs(live)
+            proofs = tuple(self._proofs(live))
         except SecretUnreadable as error:
             problem = str(error)
-        counts = self._counts.setdefault(flow.flow, Counts())
-        company = flow.pipedrive.company.encode()
-        stamped = {h.FLOW: flow.flow.encode(), h.COMPANY: company, h.ACCOUNT: flow.netsuite.account.encode()}
-        return Door(flow.flow, proofs, flow.pipedrive.webhook.allow_from, problem, company, stamped, counts)
-
-    def _proofs(self, live: LiveFlow) -> tuple[Proof, ...]:
-        return tuple(
-            HmacProof.of(one) if isinstance(one, WebhookHmac) else BasicProof.of(one) for one in self._credentials(live)
-        )
-
-    def _credentials(self, live: LiveFlow) -> Iterator[WebhookHmac | WebhookBasic]:
-        """Raises SecretUnreadable."""
-        flow = live.flow
-        owner, environment, verify = f"flow/{flow.flow}", flow.environment, flow.pipedrive.webhook.verify
-        if verify in {"hmac-sha256", "both"}:
-            yield self._directory.secret(WebhookHmac, owner=owner, environment=environment)
-        if verify in {"basic", "both"}:
-            yield self._directory.secret(WebhookBasic, owner=owner, environment=environment)
+        flow = live.flow.flow
+        return Door(flow, proofs, allow_from, problem, key, stamped, self._counts.setdefault(flow, Counts()))

@@ -6,7 +6,7 @@ Never: decoding the body, answering 2xx before the broker has it, answering 401 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Final
 
 from confluent_kafka import Message
 
@@ -18,7 +18,7 @@ from ml_connector.common.logs import get_logger
 from ml_connector.common.telemetry import Carried
 from ml_connector.common.traceparent import trace_id
 from ml_connector.ingest.address import FORWARDED_FOR, Network, client_address
-from ml_connector.ingest.doors import Door
+from ml_connector.ingest.doors import Door, Doors
 from ml_connector.ingest.http.answer import Answer, answer, refusal
 from ml_connector.ingest.http.request import Request
 from ml_connector.ingest.publish import Publisher
@@ -41,12 +41,6 @@ ENCODED: Final = refusal(415, "send the body as it is, without a content-encodin
 STARTING: Final = refusal(503, "starting", RETRY_AFTER)
 NOT_READY: Final = refusal(503, "this flow is not ready", RETRY_AFTER)
 NOT_STORED: Final = refusal(503, "not stored, please send again", RETRY_AFTER)
-
-
-class Doors(Protocol):
-    def find(self, name: str) -> Door | None:
-        """None: there is no such flow, or nobody may deliver to it so."""
-        ...
 
 
 class Receiver:

@@ -20,7 +20,8 @@ from ml_connector.common.clock import Clock
 from ml_connector.common.errors import ConnectorError
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
-from ml_connector.ingest.doors import Counts, Doors
+from ml_connector.ingest.doors import Counts
+from ml_connector.ingest.webhook_doors import WebhookDoors
 
 log = get_logger()
 
@@ -35,7 +36,7 @@ class Reporter:
 
     def __init__(
         self,
-        doors: Doors,
+        doors: WebhookDoors,
         producer: Producer,
         clock: Clock,
         *,
