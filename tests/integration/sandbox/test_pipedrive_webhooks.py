@@ -192,7 +192,7 @@ def test_a_failed_delivery_is_tried_four_times(pipedrive: PipedriveProcess) -> N
     assert [meta["attempt"] for meta in bodies] == [1, 2, 3, 4]
     assert len({meta["id"] for meta in bodies}) == 1
     for waited_s, expected_s in zip(waits_s, (3, 30, 150), strict=True):
-        assert waited_s >= expected_s
+        assert waited_s >= 0.99 * expected_s  # two clocks of the machine: the one that waits, the one that tells
 
 
 def test_redirects_are_not_followed(pipedrive: PipedriveProcess) -> None:

@@ -57,7 +57,7 @@ class PipedriveStandIn:
                 "tokens": int(reply.headers.get("x-token-cost", 0)),
             }
         )
-        return Reply(reply.status, reply.body, {**reply.headers, "date": formatdate(usegmt=True)})
+        return Reply(reply.status, reply.body, {**reply.headers, "date": formatdate(self.clock.now_s(), usegmt=True)})
 
     def _logged(self, reply: Reply, request: Request) -> Reply:
         """Of a login, which belongs to no company yet."""
