@@ -90,16 +90,20 @@ def test_job_makes_the_topics_and_a_transaction_is_read(kafka: str) -> None:
     have = partition_counts({"bootstrap.servers": kafka})
     assert {topic.name: have[topic.name] for topic in topics.ALL} == {t.name: t.partitions(4) for t in topics.ALL}
 
+    assert through_a_transaction(kafka, topics.AUDIT.name, b"value") == b"value"
+
+
+def through_a_transaction(kafka: str, topic: str, value: bytes) -> bytes | None:
+    """What a reader of committed messages gets."""
     producer = Producer({"bootstrap.servers": kafka, "transactional.id": "t"})
     producer.init_transactions(30)
     producer.begin_transaction()
-    producer.produce(topics.AUDIT.name, b"value", b"key", 0)
+    producer.produce(topic, value, b"key", 0)
     producer.commit_transaction(30)
     reader = Consumer({"bootstrap.servers": kafka, "group.id": "g", "auto.offset.reset": "earliest"})
-    reader.subscribe([topics.AUDIT.name])
+    reader.subscribe([topic])
     try:
         found = reader.poll(30)
     finally:
         reader.close()
-    assert found is not None
-    assert found.value() == b"value"
+    return found.value() if found is not None else None

@@ -37,7 +37,8 @@ class Wire(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
 
     def encode(self) -> bytes:
         """Compact JSON; members with default values are left out."""
-        return self._begin + _encoder.encode(self)[1:]
+        members = _encoder.encode(self)[1:]
+        return self._begin + members if members != b"}" else self._begin[:-1] + members
 
     @classmethod
     def decode(cls, data: bytes) -> Self:
