@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased, TraceIdRatioBased
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, DEFAULT_ON, ParentBased, TraceIdRatioBased
 from opentelemetry.trace import SpanKind, StatusCode
 
 from ml_connector.common import logs, spans, telemetry
 from ml_connector.common.errors import InvalidSettings
 from ml_connector.common.headers import TRACEPARENT
+from ml_connector.common.sampling import Linked
 from ml_connector.common.traceparent import current, new_traceparent, parse, sampled, trace_id
 from support.recording import DROPPED, RECORDED, Recording
 
@@ -72,6 +73,12 @@ def test_of_the_traces_that_begin_here_the_sampler_takes_its_share(recording: Re
     assert 400 < len(taken) < 600
     assert {f"{span.context.trace_id:032x}" for span in recording.spans} == taken
     assert len({trace_id(text) for text in contexts}) == 2000
+
+
+def test_ratio_is_known_without_asking_the_sampler() -> None:
+    """What is dropped, which is most, costs a comparison."""
+    assert Linked(ParentBased(TraceIdRatioBased(0.25))).bound == Linked(TraceIdRatioBased(0.25)).bound == 1 << 62
+    assert Linked(DEFAULT_ON).bound is None
 
 
 def test_batch_is_recorded_if_one_of_its_members_is_and_both_link_to_each_other(recording: Recording) -> None:

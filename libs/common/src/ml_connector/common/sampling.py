@@ -8,7 +8,7 @@ from typing import Final
 from opentelemetry import trace
 from opentelemetry.context import Context
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, SamplingResult
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON, ParentBased, Sampler, SamplingResult, TraceIdRatioBased
 from opentelemetry.trace import Link, SpanKind, TraceState
 from opentelemetry.util.types import Attributes
 
@@ -19,9 +19,8 @@ class Ids(RandomIdGenerator):
     def __init__(self) -> None:
         self._chosen = 0
 
-    def choose(self) -> int:
-        self._chosen = super().generate_trace_id()
-        return self._chosen
+    def choose(self, trace_id: int) -> None:
+        self._chosen = trace_id
 
     def generate_trace_id(self) -> int:
         chosen, self._chosen = self._chosen, 0
@@ -35,6 +34,9 @@ class Linked(Sampler):
         self._otherwise: Final = otherwise
         # The standard's `parentbased_...`: what a parent does not record, nobody asks about.
         self.follows_parents = isinstance(otherwise, ParentBased)
+        root = getattr(otherwise, "_root", otherwise)  # of ParentBased; it has no public name
+        # Of a trace that begins: it is recorded if its id's lower 64 bits are below. None: only the sampler knows.
+        self.bound = root.bound if isinstance(root, TraceIdRatioBased) else None
 
     def should_sample(
         self,

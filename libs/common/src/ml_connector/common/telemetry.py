@@ -133,6 +133,7 @@ class Recorder:
         self._sampler = sampler
         self._ids = ids
         self._follows_parents: bool = sampler.follows_parents
+        self._bound: int | None = sampler.bound
 
     def start(
         self, name: str, kind: SpanKind, parent: str, links: Sequence[str], attributes: Attributes | None
@@ -142,10 +143,13 @@ class Recorder:
             if self._follows_parents and not sampled(parent):
                 return Carried(parent)
             return self._record(name, kind, _remote(parent), _links(links), attributes)
-        linked = _links(links)
-        chosen = self._ids.choose()
-        if not self._sampler.should_sample(None, chosen, name, kind, attributes, linked).decision.is_sampled():
-            return Carried(f"00-{chosen:032x}-{self._ids.generate_span_id():016x}-00")
+        fresh = new_traceparent()
+        if not links and self._bound is not None and int(fresh[19:35], 16) >= self._bound:
+            return Carried(fresh)
+        linked, trace_id = _links(links), int(fresh[3:35], 16)
+        if not self._sampler.should_sample(None, trace_id, name, kind, attributes, linked).decision.is_sampled():
+            return Carried(fresh)
+        self._ids.choose(trace_id)
         return self._record(name, kind, _NO_PARENT, linked, attributes)
 
     def _record(

@@ -6,8 +6,6 @@ import asyncio
 import signal
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from typing import Any, Final
 
@@ -63,6 +61,8 @@ class Resolver:
         self._settings = settings
         self._clock = clock
         prefix = settings.topic_prefix
+        self._events = topics.EVENTS.full_name(prefix)
+        self._group, self._companions_group = settings.group("resolver"), settings.group("resolver-companions")
         self._producer = Producer(settings.kafka(), linger_ms=1, message_timeout_s=30)
         self._directory = Directory(settings)
         self._state = CompactedTable[bytes](settings.kafka(), topics.STATE.full_name(prefix), decode=bytes)
@@ -88,8 +88,8 @@ class Resolver:
         self._deferred = self._companion(topics.DEFERRED, self._handle_deferred, kind="event")
         self._app = make_app(
             settings.kafka(),
-            group=settings.group("resolver"),
-            topic=topics.EVENTS.full_name(prefix),
+            group=self._group,
+            topic=self._events,
             handle=self._handle_batch,
             owned=self._own,
             home=home,
@@ -108,7 +108,7 @@ class Resolver:
         return Companion(
             settings.kafka(),
             topic=topic.full_name(settings.topic_prefix),
-            group=settings.group("resolver-companions"),
+            group=self._companions_group,
             handle=handle,
             renew=partial(self._renew, kind=kind),
             clock=self._clock,
@@ -191,7 +191,8 @@ class Resolver:
         """The hot path: nothing here waits for Pipedrive. What would have to is put aside, due at once."""
         outputs: list[Output] = []
         for message in messages:
-            with self._traced(message) as (traced, span):
+            with self._span(message) as span:
+                traced = _within(span, message)
                 found = self._core.event(traced)
                 _tell(span, found)
             outputs += [self._put_aside(traced, found, kind="event")] if isinstance(found, Defer) else found
@@ -222,8 +223,8 @@ class Resolver:
         if h.text(message.headers, h.KIND) == "request" or asks_for_preview(message):
             found = await self._requested(message)
         else:
-            with self._traced(message) as (traced, span):
-                found = await self._refresher.event(traced)
+            with self._span(message) as span:
+                found = await self._refresher.event(_within(span, message))
                 _tell(span, found)
         if isinstance(found, Defer):
             trace = trace_id(message.headers.get(h.TRACEPARENT))
@@ -233,8 +234,8 @@ class Resolver:
         return None
 
     async def _walk(self, message: Message) -> Defer | None:
-        with self._traced(message) as (traced, span):
-            later = await self._walks.take(traced)
+        with self._span(message) as span:
+            later = await self._walks.take(_within(span, message))
             _tell(span, later or [])
             return later
 
@@ -249,7 +250,8 @@ class Resolver:
             return []
         if h.DRAFT in message.headers:
             return [answer(await self._drafts.preview(request_id, message))]
-        with self._traced(message) as (traced, _):
+        with self._span(message) as span:
+            traced = _within(span, message)
             found = await self._refresher.event(traced)
             sources = self._core.sources(traced)
         stages = self._book.of(h.text(message.headers, h.COMPANY)).stages
@@ -261,8 +263,8 @@ class Resolver:
         except BadInput as error:
             log.error("request_refused", topic=message.topic, offset=message.offset, problem=str(error))
             return []
-        with self._traced(message) as (traced, span):
-            found = await self._refresher.hydrate(request, traced)
+        with self._span(message) as span:
+            found = await self._refresher.hydrate(request, _within(span, message))
             _tell(span, found)
         return found
 
@@ -275,17 +277,9 @@ class Resolver:
         """Put aside once more: each is written again as it is."""
         await self._sender.send([emit.renewed(message, kind=kind) for message in messages])
 
-    @contextmanager
-    def _traced(self, message: Message) -> Iterator[tuple[Message, Carried]]:
-        """The message within a span of its own, which what follows from it names as its parent."""
-        is_event = message.topic.endswith(topics.EVENTS.name)
-        group = self._settings.group("resolver" if is_event else "resolver-companions")
-        with spans.processing(
-            message.topic, message.partition, message.offset, group=group, headers=message.headers
-        ) as span:
-            if span.recording or h.TRACEPARENT not in message.headers:
-                message = message._replace(headers={**message.headers, h.TRACEPARENT: span.traceparent.encode()})
-            yield message, span
+    def _span(self, message: Message) -> Carried:
+        group = self._group if message.topic == self._events else self._companions_group
+        return spans.processing(message.topic, message.partition, message.offset, group=group, headers=message.headers)
 
     # -- health ------------------------------------------------------------------------------------------------------
 
@@ -301,6 +295,13 @@ class Resolver:
 
     def ready(self) -> str | None:
         return None if self._joined else "not in the group yet"
+
+
+def _within(span: Carried, message: Message) -> Message:
+    """What follows from it names the span as its parent."""
+    if not span.recording and h.TRACEPARENT in message.headers:
+        return message
+    return message._replace(headers={**message.headers, h.TRACEPARENT: span.traceparent.encode()})
 
 
 def _tell(span: Carried, found: list[Output] | Defer) -> None:

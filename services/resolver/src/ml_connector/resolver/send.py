@@ -31,7 +31,7 @@ class Sender:
     def __init__(self, producer: Producer, clock: Clock, *, prefix: str, partitions: int) -> None:
         self._producer = producer
         self._clock = clock
-        self._places = {topic: (topic.full_name(prefix), topic.partitions(partitions)) for topic in topics.ALL}
+        self._places = {topic.name: (topic.full_name(prefix), topic.partitions(partitions)) for topic in topics.ALL}
 
     async def send(self, outputs: Sequence[Output]) -> None:
         """Dead letters first: an outcome must not claim what is not written. Raises MustStop at the deadline."""
@@ -80,13 +80,13 @@ class Sender:
         """Of what goes on as a trace. The next page of a walk begins one of its own, or walks would have no end."""
         parent = h.text(output.headers, h.TRACEPARENT)
         if parent:
-            return spans.sending(self._places[output.topic][0], parent=parent)
+            return spans.sending(self._places[output.topic.name][0], parent=parent)
         if output.topic is topics.PIPEDRIVE_REQUESTS:
-            return spans.sending(self._places[output.topic][0], links=[current()])
+            return spans.sending(self._places[output.topic.name][0], links=[current()])
         return NOTHING
 
     def _queue(self, output: Output, span: Carried) -> asyncio.Future[Delivered]:
-        name, partitions = self._places[output.topic]
+        name, partitions = self._places[output.topic.name]
         headers = output.headers
         if span.recording or (span is not NOTHING and h.TRACEPARENT not in headers):
             headers = {**headers, h.TRACEPARENT: span.traceparent.encode()}
