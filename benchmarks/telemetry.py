@@ -5,7 +5,7 @@ does meets all: one without exports, the same again, and one that exports. What 
 a difference within it says nothing. Each turn is a steady load within a window of fixed length, since idle loops cost
 CPU by the second (the resolver's 6 % of a core): so they cost all sides the same. Off still counts its metrics, which
 nobody reads; on exports metrics and spans as often as is usual: every minute, and every five seconds. Each event names
-its own record; NetSuite must have all of them when the window ends. Aim: at most 5 % more.
+its own record; NetSuite must have all of them when the window ends, or the round is left out. Aim: at most 5 % more.
 """
 
 from __future__ import annotations
