@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final, cast
@@ -33,7 +33,7 @@ from ml_connector.netsuite_writer.store import Store, Waiting
 from support.desired import ACCOUNT, FLOW, key_of
 from support.over_transport import OverTransport
 
-Vendor = Callable[[httpx2.Request], httpx2.Response]
+Vendor = Callable[[httpx2.Request], httpx2.Response | Awaitable[httpx2.Response]]
 
 KEY: Final = ec.generate_private_key(ec.SECP256R1())
 PEM: Final = KEY.private_bytes(
@@ -72,12 +72,17 @@ class FakeProducer:
 
 
 class FakeMessages:
+    """`ack_s`: how long the broker takes to acknowledge an attempt, by the event loop's time."""
+
     def __init__(self) -> None:
+        self.ack_s = 0.0
         self.hydrates: list[Hydrate] = []
         self.standings: list[tuple[str, Standing | None]] = []
         self.jobs: list[tuple[str, BatchJob | None]] = []
 
-    async def attempt(self, attempt: Attempt | None, record: str) -> None: ...
+    async def attempt(self, attempt: Attempt | None, record: str) -> None:
+        if self.ack_s:
+            await asyncio.sleep(self.ack_s)
 
     async def job(self, job: BatchJob | None, idempotency_key: str) -> None:
         self.jobs.append((idempotency_key, job))
@@ -108,6 +113,7 @@ class Office:
         *,
         documents: Sequence[Mapping[str, Any]] = (DOCUMENT,),
         clock: ManualClock | None = None,
+        slots: int = 5,
         **settings: Any,
     ) -> None:
         self.clock = clock or ManualClock()
@@ -142,7 +148,7 @@ class Office:
             chance=random.Random(1),
         )
         chance = random.Random(1)
-        self.gate = Gate(Governor(5, chance=chance), settings=made, clock=self.clock, chance=chance)
+        self.gate = Gate(Governor(slots, chance=chance), settings=made, clock=self.clock, chance=chance)
         client = NetsuiteClient(OverTransport(transport), "https://netsuite.test", tokens, self.gate)
         self.account = Account(ACCOUNT.lower(), gate=self.gate, client=client, tools=tools)
 
@@ -151,12 +157,13 @@ class Office:
         """Of each request the record's external id, else the path."""
         return [request.url.path.rpartition(":")[2] for request in self.requests]
 
-    def _answer(self, request: httpx2.Request) -> httpx2.Response:
+    async def _answer(self, request: httpx2.Request) -> httpx2.Response:
         if request.url.path == TOKEN_PATH:
             self.tokens_asked += 1
             return self.token_answer
         self.requests.append(request)
-        return self._vendor(request)
+        answer = self._vendor(request)
+        return answer if isinstance(answer, httpx2.Response) else await answer
 
     def accept(self, *states: Desired, traceparent: str = "") -> None:
         """As if they came in one go."""

@@ -98,6 +98,27 @@ async def test_a_hydrate_that_was_answered_twice_has_one_outcome() -> None:
     await office.close()
 
 
+@pytest.mark.parametrize("settled", [False, True])
+async def test_a_superseded_cause_that_comes_again_after_a_crash_is_superseded_under_its_one_key(settled: bool) -> None:
+    """The resolver repeats its last step; the newer state waits yet, or is settled."""
+    waiting = not settled
+    office = Office(lambda _: refused(503, "UNAVAILABLE") if waiting else written(), outage_run=1000)
+    older, newer = desired(version=1, cause="a"), desired(version=2, cause="b")
+    office.accept(older, newer)
+    await office.pass_time(0)
+    office.accept(older)
+    await office.pass_time(0)
+    waiting = False
+    await office.pass_time(60)
+    await office.pass_time(1)
+
+    told = {(one.cause, one.record_key): one.outcome for one in office.producer.outcomes()}
+    assert told == {("a", older.record_key): "superseded", ("b", older.record_key): "written"}
+    assert [one.outcome for one in office.producer.outcomes()].count("superseded") == 2  # the metric counts both
+    assert list(office.store.all_desired()) == []
+    await office.close()
+
+
 async def test_an_outage_after_a_success_does_not_count_against_a_record() -> None:
     """DESIGN rule 6: only what succeeds meanwhile makes a failure the record's own."""
     office = Office(broken_for("pd-org-2"), tries=1)

@@ -83,7 +83,8 @@ COMPANY_SUSPENDED: Final = _metric("resolver.company_suspended", "gauge", "{comp
 REQUEST_DURATION: Final = _metric("vendor.request_duration", "histogram", "s", BOTH, (PEER, METHOD, STATUS),
     "requests to Pipedrive and NetSuite, without the wait for a slot")
 OUTCOMES: Final = _metric("outcomes", "counter", "{outcome}", BOTH, ("account", "outcome"),
-    "outcomes that were recorded: written, superseded, ignored, dead_lettered")
+    "outcomes that were recorded: written, superseded, ignored, dead_lettered; a step that is repeated after a crash "
+    "counts again (the accounting does not)")
 DEAD_LETTERS: Final = _metric("dead_letters", "counter", "{letter}", BOTH, ("account", "stage"),
     "dead letters by what was wrong: decode, map, write, orphan, vendor")
 

@@ -44,6 +44,7 @@ class Caller:
         self._client = client
         self._tools = tools
         self._references = References(client, tools.clock)
+        self.ready_s = 0.0  # from an attempt to its acknowledgement, as a moving average
 
     async def make(self, job: Ready) -> Ending | Told:
         """Raises NotOurs when no call may be made."""
@@ -110,10 +111,13 @@ class Caller:
         """Before a call its attempt is in the topic; and here before that, as a message may arrive and seem lost."""
         attempt = self._attempt(job)
         self._tools.store.put_attempt(job.entry.record, attempt)
+        began_s = self._tools.clock.monotonic_s()
         try:
             await self._tools.messages.attempt(attempt, job.entry.record)
         except TryLater as error:
             raise NotOurs("the broker did not take the attempt") from error
+        took_s = self._tools.clock.monotonic_s() - began_s
+        self.ready_s = took_s if self.ready_s == 0.0 else self.ready_s + (took_s - self.ready_s) / 16
 
     async def _ask(self, job: Ready, request: write.Request) -> Told:
         response = await self._call(job, request)

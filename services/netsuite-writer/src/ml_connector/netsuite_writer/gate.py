@@ -26,6 +26,7 @@ OUTAGE_FIRST_S: Final = 1.0
 RETRY_AFTER_LONGEST_S: Final = 60.0
 LOOK_AGAIN_S: Final = 0.05
 REFUSED_CROWDS: Final = 2  # logins refused in a row, per slot, until nobody takes them for overload any more
+AHEAD: Final = 2.0  # of those that get ready while a call takes its time: they are ready in bursts
 SPARE_TURNS: Final = 16  # of so many slots that others wait for too; as the backfill lane has
 REASONS: Final = {
     "unauthorized": "NetSuite refuses the credentials, also with a new token",
@@ -85,9 +86,12 @@ class Gate:
     def limit(self) -> int:
         return self.governor.limit(self._clock.monotonic_s())
 
-    def room(self) -> int:
-        """Single calls that may be under way: as many as slots, and a few that get ready meanwhile."""
-        return self.limit() + 1 + self.governor.ceiling // 8
+    def room(self, *, ready_s: float) -> int:
+        """Single calls that may be under way: as many as slots, and so many that get ready meanwhile, which takes each
+        `ready_s`, that a slot that is given back finds one waiting."""
+        limit = self.limit()
+        meanwhile = limit * ready_s / self.write_s if self.write_s else 0.0
+        return limit + 1 + self.governor.ceiling // 8 + min(limit, int(AHEAD * meanwhile))
 
     # -- one request -------------------------------------------------------------------------------------------------
 

@@ -86,12 +86,15 @@ class Starting:
         now_s = self._tools.clock.monotonic_s()  # one moment for all: the timer comes back for what is not due at it
         if not self._stopping and not self._tools.settler.fenced.is_set():
             self._fill_batches(now_s)
-            room = self._gate.room()
+            room = self._room()
             while self._calls < room and self._start_next(now_s):
                 pass
         self._arm(now_s)
 
     # -- single calls ------------------------------------------------------------------------------------------------
+
+    def _room(self) -> int:
+        return self._gate.room(ready_s=self._caller.ready_s)
 
     def _start_next(self, now_s: float) -> bool:
         """False: nothing more may run now."""
@@ -185,7 +188,7 @@ class Starting:
         """As `arm`, for what was closed at `now_s`."""
         moments = (self._schedule.due_s(), *self._suspensions.opens_at_s(now_s))
         due_s = min((at_s for at_s in moments if at_s is not None), default=None)
-        has_room = self._calls < self._gate.room()
+        has_room = self._calls < self._room()
         pause_s = max(0.0, due_s - self._tools.clock.monotonic_s()) if due_s is not None and has_room else None
         self._wake_in(pause_s)
 
