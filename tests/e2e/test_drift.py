@@ -191,6 +191,8 @@ async def test_wrong_input_says_what_to_do(finance: Finance) -> None:
         ("netsuite", "poll", "nobody"): "nobody",
         ("netsuite", "poll", FLOW, "--since", "2199-01-01"): "in the future",
         ("netsuite", "cancel-poll", "0" * 12): "there is no poll",
+        ("drift", "list", "nobody"): "there is no flow nobody",
+        ("schedule", "gaps", "--flow", "nobody"): "there is no flow nobody",
     }
     for arguments, says in cases.items():
         answer = await finance.mlc(*arguments)

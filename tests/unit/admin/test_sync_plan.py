@@ -156,7 +156,7 @@ def test_what_the_daily_budget_does_not_pay_waits_for_days_and_says_so() -> None
 
     assert (found.tokens, found.tokens_a_day) == (1_000, 400)
     assert found.seconds == 2 * 86_400 + 100
-    assert found.warnings == ("it needs 1000 tokens and may spend 400 a day: 3 days; a larger token_share helps",)
+    assert found.warnings == ("it needs 1000 tokens and may spend 400 a day: it ends on day 3; a larger share helps",)
 
 
 def test_budget_that_pays_for_no_page_is_refused() -> None:

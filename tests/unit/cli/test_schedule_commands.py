@@ -88,3 +88,14 @@ def test_gaps_say_when_events_may_have_got_lost_and_what_was_done(service: Servi
     assert ran.code == 0 and service.asked[0].query == {"flow": "acme-eu"} and "2 gaps" in ran.err
     for text in ("to come", "2 of 40", "51c7d09ab2f5", "no ingest"):
         assert text in ran.out
+
+
+def test_where_there_is_none_it_says_how_one_is_made(service: Service, mlc: Mlc) -> None:
+    service.put("GET schedules", {"schedules": []})
+    service.put("GET schedules/acme-eu", {"schedules": []})
+
+    listed, shown = mlc("schedule", "list"), mlc("schedule", "show", "acme-eu")
+
+    assert (listed.code, shown.code) == (0, 0)
+    assert "set in a flow's file, as schedule: {sync:" in listed.err
+    assert "has no schedule" in shown.out and "set in a flow's file" in shown.err

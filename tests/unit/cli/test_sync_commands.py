@@ -120,6 +120,13 @@ def test_what_to_sync_is_said_in_one_way(service: Service, mlc: Mlc, options: li
     assert "one of --full, --since TIME and --ids IDS" in ran.err
 
 
+def test_window_without_a_beginning_is_refused(service: Service, mlc: Mlc) -> None:
+    ran = mlc("sync", "acme-eu", "--full", "--until", "2h")
+
+    assert (ran.code, service.asked) == (2, [])
+    assert "say where it begins by --since" in ran.err
+
+
 def test_followed_sync_ends_when_nothing_moves_any_more(service: Service, mlc: Mlc) -> None:
     begins(service)
     reading = {**SYNC, "state": "running", "settled": False}

@@ -12,7 +12,12 @@ from ml_connector.cli.say import plainly
 from ml_connector.cli.showing import add, age, counted, facts, hint, one_line, say, show, table, tell, when
 from ml_connector.common.schedule_job import ScheduleKind
 
-app = typer.Typer(help="Schedules of flows: what begins by itself, and what came of it.", no_args_is_help=True)
+app = typer.Typer(
+    help="Schedules of flows: what begins by itself, and what came of it. They are set in a flow's file.",
+    no_args_is_help=True,
+)
+
+HOW = """one is set in a flow's file, as schedule: {sync: "*/15 * * * *"}, by mlc flows apply"""
 
 
 @app.command("list")
@@ -40,7 +45,7 @@ def list_(
             _left_out(one["not_begun"]),
         )
     show(made)
-    hint(counted(len(answer["schedules"]), "schedule"))
+    hint(counted(len(answer["schedules"]), "schedule") + ("" if answer["schedules"] else f"; {HOW}"))
 
 
 @app.command("show")
@@ -56,6 +61,7 @@ def show_(flow: Annotated[str, typer.Argument(help="The flow.", metavar="FLOW")]
         _report(one)
     if not answer["schedules"]:
         say(f"flow {flow} has no schedule: nothing begins by itself")
+        hint(HOW)
 
 
 @app.command()

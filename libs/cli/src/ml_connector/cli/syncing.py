@@ -48,6 +48,8 @@ class What:
         modes = [name for name, given in ways.items() if given]
         if len(modes) != 1:
             raise BadInput("say what to sync: one of --full, --since TIME and --ids IDS")
+        if self.until is not None and self.since is None:
+            raise BadInput("--until ends a window: say where it begins by --since")
         entities = [one.value for one in self.entity or []]
         return {
             "mode": modes[0],
@@ -94,7 +96,10 @@ def sync(
     reason: Reason = "",
     as_json: Json = False,
 ) -> None:
-    """Read what Pipedrive holds and bring NetSuite up to it. Says what it costs, and asks, before it starts."""
+    """Read what Pipedrive holds and bring NetSuite up to it. Says what it costs, and asks, before it starts.
+
+    One of --full, --since and --ids says what is read. Afterwards: mlc syncs watch|pause|resume|cancel.
+    """
     begin({"flow": flow_name(flow), "reason": reason, **what.body(), **how.body()}, start, as_json=as_json)
 
 

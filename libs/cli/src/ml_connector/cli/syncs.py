@@ -196,7 +196,7 @@ def report(sync: Answer) -> None:
 
 def _head(sync: Answer) -> Any:
     options = {
-        f"within {sync['token_share']:.0%} of the daily tokens": True,
+        f"within {sync['token_share'] * 100:g} % of the daily tokens": True,
         f"pauses after {sync['stop_after']} rejected objects": bool(sync["stop_after"]),
         "by force": sync["force"],
     }

@@ -12,6 +12,7 @@ from ml_connector.admin.api import models as m
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Given, Viewer
 from ml_connector.admin.catchup.keep import read_catch_ups
+from ml_connector.admin.flows.look import refuse_unknown
 from ml_connector.common.catch_up import CatchUp, Gap, Phase, Run
 
 router = APIRouter(prefix="/catch-ups", tags=["catch-ups"])
@@ -60,10 +61,11 @@ class CatchUpQuery(m.In):
     flow: Annotated[str | None, Field(max_length=63)] = None
 
 
-@router.get("", responses=answers())
+@router.get("", responses=answers(404))
 def list_catch_ups(given: Given, _: Viewer, query: Annotated[CatchUpQuery, Query()]) -> CatchUps:
     """By flow; a flow that has missed nothing so far is not among them."""
     with given.database.read() as connection:
+        refuse_unknown(connection, query.flow)
         entries = read_catch_ups(connection).values()
     return CatchUps(catch_ups=[_entry(one) for one in entries if query.flow in {None, one.flow}])
 

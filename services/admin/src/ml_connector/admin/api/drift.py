@@ -9,19 +9,19 @@ from typing import Annotated, Any, Literal
 import msgspec
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
-from sqlalchemy import and_, or_, select
 
 from ml_connector.admin.api import models as m
 from ml_connector.admin.api.dead_letters import behind
 from ml_connector.admin.api.flows import Why
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Given, Operator, Services, Viewer
+from ml_connector.admin.api.sync_models import SyncQuery
+from ml_connector.admin.api.syncs import page_of
 from ml_connector.admin.changing import Said
 from ml_connector.admin.drift.look import Incident, State, Wanted, incidents
 from ml_connector.admin.drift.polls import told_of
-from ml_connector.admin.look.letters import make_cursor, read_cursor
+from ml_connector.admin.flows.look import refuse_unknown
 from ml_connector.admin.sync.ask import Asked
-from ml_connector.admin.tables import sync
 from ml_connector.common.comparing import Cause, Found
 from ml_connector.common.keys import Entity
 from ml_connector.common.sync_job import SyncJob, SyncJobState
@@ -84,12 +84,6 @@ class Polls(BaseModel):
     behind: m.Behind
 
 
-class PollQuery(m.In):
-    flow: FlowName | None = None
-    cursor: m.Cursor = None
-    limit: Annotated[int, Field(ge=1, le=100)] = 20
-
-
 class DriftField(BaseModel):
     field: str
     should: Any
@@ -150,24 +144,11 @@ async def create(given: Given, actor: Operator, body: NewPoll) -> Poll:
     return await asyncio.to_thread(_poll, given, made)
 
 
-@router.get("/polls", responses=answers())
-def list_polls(given: Given, _: Viewer, query: Annotated[PollQuery, Query()]) -> Polls:
+@router.get("/polls", responses=answers(404))
+def list_polls(given: Given, _: Viewer, query: Annotated[SyncQuery, Query()]) -> Polls:
     """Newest first."""
-    conditions = [sync.c.purpose == "drift"]
-    if query.flow is not None:
-        conditions.append(sync.c.flow == query.flow)
-    if query.cursor is not None:
-        at_ms, after = read_cursor(query.cursor)
-        conditions.append(or_(sync.c.created_at_ms < at_ms, and_(sync.c.created_at_ms == at_ms, sync.c.job_id < after)))
-    wanted = select(sync.c.value).where(*conditions).order_by(sync.c.created_at_ms.desc(), sync.c.job_id.desc())
-    with given.database.read() as connection:
-        found = [SyncJob.decode(value) for value in connection.scalars(wanted.limit(query.limit + 1))]
-    shown = found[: query.limit]
-    return Polls(
-        polls=[_poll(given, one) for one in shown],
-        next=make_cursor(shown[-1].created_at_ms, shown[-1].job_id) if len(found) > query.limit else None,
-        behind=behind(given),
-    )
+    shown, after = page_of(given, query, "drift")
+    return Polls(polls=[_poll(given, one.job) for one in shown], next=after, behind=behind(given))
 
 
 @router.get("/polls/{job_id}", responses=answers(404))
@@ -184,11 +165,12 @@ async def cancel(given: Given, actor: Operator, job_id: Id, body: PollReason) ->
     return await asyncio.to_thread(_poll, given, job)
 
 
-@router.get("/drift", responses=answers())
+@router.get("/drift", responses=answers(404))
 def list_drift(given: Given, _: Viewer, query: Annotated[DriftQuery, Query()]) -> Drifts:
     """What was found changed in NetSuite by polls and pushes, newest first."""
     wanted = Wanted(query.flow or "", query.entity or "", query.state)
     with given.database.read() as connection:
+        refuse_unknown(connection, query.flow)
         found, following = incidents(connection, wanted, limit=query.limit, cursor=query.cursor)
     return Drifts(drift=[_drift(one) for one in found], next=following, behind=behind(given))
 

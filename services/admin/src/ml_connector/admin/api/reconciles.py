@@ -58,7 +58,7 @@ async def create(given: Given, actor: Operator, body: r.NewReconcile, response: 
     return r.ReconcileBegun(plan=found.plan, reconcile=found)
 
 
-@router.get("", responses=answers())
+@router.get("", responses=answers(404))
 def list_reconciles(given: Given, _: Viewer, query: Annotated[s.SyncQuery, Query()]) -> r.Reconciles:
     """Newest first."""
     shown, after = page_of(given, query, "compare")

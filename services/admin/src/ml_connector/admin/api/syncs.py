@@ -15,6 +15,7 @@ from ml_connector.admin.api.dead_letters import behind
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Given, Operator, Services, Viewer
 from ml_connector.admin.changing import Said
+from ml_connector.admin.flows.look import refuse_unknown
 from ml_connector.admin.look.letters import make_cursor, read_cursor
 from ml_connector.admin.sync.ask import Asked
 from ml_connector.admin.sync.control import UnderWay, Verb, walks_of
@@ -46,7 +47,7 @@ async def create(given: Given, actor: Operator, body: s.NewSync, response: Respo
     return s.Begun(plan=found.plan, sync=found)
 
 
-@router.get("", responses=answers())
+@router.get("", responses=answers(404))
 def list_syncs(given: Given, _: Viewer, query: Annotated[s.SyncQuery, Query()]) -> s.Syncs:
     """Newest first."""
     shown, after = page_of(given, query, "sync")
@@ -54,7 +55,7 @@ def list_syncs(given: Given, _: Viewer, query: Annotated[s.SyncQuery, Query()]) 
 
 
 def page_of(given: Services, query: s.SyncQuery, purpose: Purpose) -> tuple[list[UnderWay], str | None]:
-    """Jobs of this purpose, and the cursor of those that follow."""
+    """Jobs of this purpose, newest first, and the cursor of those that follow."""
     conditions = [sync.c.purpose == purpose]
     conditions += [] if query.state is None else [sync.c.state == query.state]
     conditions += [] if query.flow is None else [sync.c.flow == query.flow]
@@ -63,6 +64,7 @@ def page_of(given: Services, query: s.SyncQuery, purpose: Purpose) -> tuple[list
         conditions.append(or_(sync.c.created_at_ms < at_ms, and_(sync.c.created_at_ms == at_ms, sync.c.job_id < after)))
     wanted = select(sync.c.value).where(*conditions).order_by(sync.c.created_at_ms.desc(), sync.c.job_id.desc())
     with given.database.read() as connection:
+        refuse_unknown(connection, query.flow)
         found = [SyncJob.decode(value) for value in connection.scalars(wanted.limit(query.limit + 1))]
         walks = walks_of(connection, [one.job_id for one in found])
     shown = [UnderWay(one, walks[one.job_id]) for one in found[: query.limit]]

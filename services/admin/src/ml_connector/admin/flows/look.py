@@ -78,6 +78,12 @@ def find(connection: Connection, name: str) -> Known:
     return _known(row)
 
 
+def refuse_unknown(connection: Connection, name: str | None) -> None:
+    """Of a name that is mistyped nothing would be found, which may be taken for good news. Raises NotFound."""
+    if name is not None:
+        find(connection, name)
+
+
 def find_version(connection: Connection, name: str, number: int) -> FlowVersion:
     """Raises NotFound."""
     value = connection.scalar(

@@ -193,5 +193,7 @@ def _warnings(flow: Flow, terms: Terms, tokens: int, a_day: int) -> tuple[str, .
     found += [f"{stop}: it waits until that is mended" for stop in terms.stops]
     if tokens > a_day:
         days = math.ceil(tokens / a_day)
-        found.append(f"it needs {tokens} tokens and may spend {a_day} a day: {days} days; a larger token_share helps")
+        found.append(
+            f"it needs {tokens} tokens and may spend {a_day} a day: it ends on day {days}; a larger share helps"
+        )
     return tuple(found)
