@@ -162,18 +162,9 @@ def _jobs(on: Ground) -> Jobs:
 def _services(on: Ground, jobs: Jobs, books: Books) -> Services:
     settings, database, materializer, clock = on.settings, on.database, on.materializer, on.clock
     vault = _vault(settings, clock)
-    looks = FlowLooks(database)
+    flows = FlowLooks(database)
     secrets = Secrets(database, materializer, vault, clock)
-    webhooks = FlowWebhooks(looks, on.owners)
-    parts = Parts(
-        flows=looks,
-        secrets=secrets,
-        webhooks=webhooks,
-        ingests=on.ingests,
-        database=database,
-        level=materializer,
-        publish=on.outbox.publish,
-    )
+    webhooks = FlowWebhooks(flows, on.owners)
     return Services(
         database=database,
         materializer=materializer,
@@ -187,33 +178,51 @@ def _services(on: Ground, jobs: Jobs, books: Books) -> Services:
         fixes=Fixes(database, jobs.syncs, materializer, clock),
         books=books,
         flows=Flows(database, materializer, Fits(on.owners).of, clock),
-        flow_looks=looks,
-        flow_previews=FlowPreviews(looks, on.previews, clock),
+        flow_looks=flows,
+        flow_previews=FlowPreviews(flows, on.previews, clock),
         secrets=secrets,
         secret_looks=SecretLooks(database),
         rotation=Rotation(database, materializer, vault, clock),
-        checks=Checks(
-            looks,
-            on.owners,
-            looks=(
-                Stops(database).look,
-                Refusals(on.ingests, clock).look,
-                PushLooks(on.ingests, database, clock).look,
-                Gaps(database).look,
-            ),
-        ),
+        checks=_checks(on, flows),
         webhooks=webhooks,
-        webhook_rotation=WebhookRotation(parts, clock, old_key_s=settings.admin_old_key_s),
-        connects=Connects(
-            database,
-            secrets,
-            level=materializer,
-            vault=vault,
-            exchange=Exchange(settings, clock),
-            public_url=settings.admin_public_url,
-            clock=clock,
-        ),
+        webhook_rotation=_webhook_rotation(on, flows, secrets, webhooks),
+        connects=_connects(on, secrets, vault),
         clock=clock,
+    )
+
+
+def _checks(on: Ground, flows: FlowLooks) -> Checks:
+    looks = (
+        Stops(on.database).look,
+        Refusals(on.ingests, on.clock).look,
+        PushLooks(on.ingests, on.database, on.clock).look,
+        Gaps(on.database).look,
+    )
+    return Checks(flows, on.owners, looks=looks)
+
+
+def _webhook_rotation(on: Ground, flows: FlowLooks, secrets: Secrets, webhooks: FlowWebhooks) -> WebhookRotation:
+    parts = Parts(
+        flows=flows,
+        secrets=secrets,
+        webhooks=webhooks,
+        ingests=on.ingests,
+        database=on.database,
+        level=on.materializer,
+        publish=on.outbox.publish,
+    )
+    return WebhookRotation(parts, on.clock, old_key_s=on.settings.admin_old_key_s)
+
+
+def _connects(on: Ground, secrets: Secrets, vault: Callable[[], Vault] | None) -> Connects:
+    return Connects(
+        on.database,
+        secrets,
+        level=on.materializer,
+        vault=vault,
+        exchange=Exchange(on.settings, on.clock),
+        public_url=on.settings.admin_public_url,
+        clock=on.clock,
     )
 
 
