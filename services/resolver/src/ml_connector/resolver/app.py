@@ -54,36 +54,54 @@ STALLED_S: Final = 120.0
 TICK_S: Final = 1.0
 
 
+class Ground:
+    """What everything else stands on."""
+
+    def __init__(self, settings: ResolverSettings, clock: Clock) -> None:
+        prefix = settings.topic_prefix
+        self.producer = Producer(settings.kafka(), linger_ms=1, message_timeout_s=30)
+        self.directory = Directory(settings)
+        self.state = CompactedTable[bytes](settings.kafka(), topics.STATE.full_name(prefix), decode=bytes)
+        self.book = Book(self.state.get)
+        self.send = Sender(self.producer, clock, prefix=prefix, partitions=settings.partitions).send
+        self.standings = Standings(self.state.get, self.send, clock)
+        self.clients = PipedriveClients(
+            settings, self.directory, self.book, clock, keep=self._keep_secret, standing=self.standings.of
+        )
+
+    async def start(self, deadline: Deadline) -> None:
+        self.producer.start()
+        await self.directory.start(deadline)
+        await self.state.load(deadline)
+
+    async def close(self) -> None:
+        await self.clients.close()
+        await self.producer.close()
+        await self.state.close()
+        await self.directory.close()
+
+    async def _keep_secret(self, entry: SecretEntry) -> None:
+        await self.send([emit.secret(entry)])
+
+
 class Resolver:
     """The process."""
 
     def __init__(self, settings: ResolverSettings, clock: Clock, home: str) -> None:
         self._settings = settings
         self._clock = clock
-        prefix = settings.topic_prefix
-        self._events = topics.EVENTS.full_name(prefix)
+        self._events = topics.EVENTS.full_name(settings.topic_prefix)
         self._group, self._companions_group = settings.group("resolver"), settings.group("resolver-companions")
-        self._producer = Producer(settings.kafka(), linger_ms=1, message_timeout_s=30)
-        self._directory = Directory(settings)
-        self._state = CompactedTable[bytes](settings.kafka(), topics.STATE.full_name(prefix), decode=bytes)
-        self._book = Book(self._state.get)
-        self._sender = Sender(self._producer, clock, prefix=prefix, partitions=settings.partitions)
-        self._standings = Standings(self._state.get, self._sender.send, clock)
-        self._clients = PipedriveClients(
-            settings, self._directory, self._book, clock, keep=self._keep_secret, standing=self._standings.of
-        )
+        on = self._ground = Ground(settings, clock)
+        self._send = on.send
         self._deliveries = DeliveryWatch(
-            self._directory.flows, self._plan, self._clients, self._state.get, self._sender.send, clock,
-            look_s=settings.webhooks_look_s,
-        )  # fmt: skip
-        self._core = Core(self._directory, self._book, clock, retried=self._deliveries.retried)
-        self._refresher = Refresher(
-            self._core, self._book, self._clients, self._sender.send, clock, reread_s=settings.reread_s
+            on.directory.flows, self._plan, on.clients, on.state.get, on.send, clock, look_s=settings.webhooks_look_s
         )
+        self._core = Core(on.directory, on.book, clock, retried=self._deliveries.retried)
+        self._refresher = Refresher(self._core, on.book, on.clients, on.send, clock, reread_s=settings.reread_s)
         self._walks = Walks(
-            self._core, self._refresher, self._clients, self._state.get, self._sender.send, clock,
-            reread_s=settings.reread_s,
-        )  # fmt: skip
+            self._core, self._refresher, on.clients, on.state.get, on.send, clock, reread_s=settings.reread_s
+        )
         self._requests = self._companion(topics.PIPEDRIVE_REQUESTS, self._handle_request, kind="request")
         self._deferred = self._companion(topics.DEFERRED, self._handle_deferred, kind="event")
         self._app = make_app(
@@ -94,12 +112,12 @@ class Resolver:
             owned=self._own,
             home=home,
         )
-        self._drafts = Drafts(self._state.get, self._clients, clock)
-        self._prober = Prober(self._directory.flows, self._core.plan, self._clients, self._standings.of, clock)
-        self._checks = Checks(self._core.plan, self._clients, self._sender.send, clock)
+        self._drafts = Drafts(on.state.get, on.clients, clock)
+        self._prober = Prober(on.directory.flows, self._core.plan, on.clients, on.standings.of, clock)
+        self._checks = Checks(self._core.plan, on.clients, on.send, clock)
         self._owned: frozenset[int] = frozenset()
         companions = {topics.PIPEDRIVE_REQUESTS.name: self._requests, topics.DEFERRED.name: self._deferred}
-        Gauges(self._clients, self._standings, companions, self._owns, clock)
+        Gauges(on.clients, on.standings, companions, self._owns, clock)
         self._joined = False
         self._came_round_s = clock.monotonic_s()
 
@@ -142,11 +160,8 @@ class Resolver:
         declared = topics.with_prefix(settings.topic_prefix, settings.partitions, mine)
         specs = [TopicSpec(name, count, {}) for name, count, _ in declared]
         await asyncio.to_thread(refuse_other_partitions, settings.kafka(), specs)
-        deadline = Deadline.after(self._clock, START_DEADLINE_S)
-        self._producer.start()
-        await self._directory.start(deadline)
-        await self._state.load(deadline)
-        self._directory.on_change(self._core.flows_changed)
+        await self._ground.start(Deadline.after(self._clock, START_DEADLINE_S))
+        self._ground.directory.on_change(self._core.flows_changed)
         self._requests.start()
         self._deferred.start()
         await self._app.start()
@@ -160,19 +175,13 @@ class Resolver:
         await self._checks.close()
         await self._requests.close()
         await self._deferred.close()
-        await self._clients.close()
-        await self._producer.close()
-        await self._state.close()
-        await self._directory.close()
-
-    async def _keep_secret(self, entry: SecretEntry) -> None:
-        await self._sender.send([emit.secret(entry)])
+        await self._ground.close()
 
     async def _own(self, partitions: frozenset[int]) -> None:
         """Faust's assignment has changed: the companions follow."""
         self._joined = True
         self._owned = partitions
-        self._book.forget(self._owns)
+        self._ground.book.forget(self._owns)
         self._walks.forget(self._owns)
         self._prober.own(self._owns)
         self._deliveries.own(self._owns)
@@ -196,7 +205,7 @@ class Resolver:
                 found = self._core.event(traced)
                 _tell(span, found)
             outputs += [self._put_aside(traced, found, kind="event")] if isinstance(found, Defer) else found
-        await self._sender.send(outputs)
+        await self._send(outputs)
         measuring.count(metrics.MESSAGES, topics.EVENTS.name, by=len(messages))
 
     async def _handle_request(self, message: Message) -> Defer | None:
@@ -208,12 +217,12 @@ class Resolver:
         if is_sync(message.headers):
             later = await self._walk(message)
             if later is not None:
-                await self._sender.send([self._put_aside(message, later, kind=h.text(message.headers, h.KIND))])
+                await self._send([self._put_aside(message, later, kind=h.text(message.headers, h.KIND))])
             return None
         found = await self._requested(message)
         if isinstance(found, Defer):
             found = [self._put_aside(message, found, kind="request")]
-        await self._sender.send(found)
+        await self._send(found)
         return None
 
     async def _handle_deferred(self, message: Message) -> Defer | None:
@@ -230,7 +239,7 @@ class Resolver:
             trace = trace_id(message.headers.get(h.TRACEPARENT))
             log.info("waiting", reason=found.reason, after_s=found.after_s, trace_id=trace)
             return found
-        await self._sender.send(found)
+        await self._send(found)
         return None
 
     async def _walk(self, message: Message) -> Defer | None:
@@ -254,7 +263,7 @@ class Resolver:
             traced = _within(span, message)
             found = await self._refresher.event(traced)
             sources = self._core.sources(traced)
-        stages = self._book.of(h.text(message.headers, h.COMPANY)).stages
+        stages = self._ground.book.of(h.text(message.headers, h.COMPANY)).stages
         return [answer(with_stages(preview_of(request_id, found, sources), stages))]
 
     async def _hydrate(self, message: Message) -> list[Output] | Defer:
@@ -275,7 +284,7 @@ class Resolver:
 
     async def _renew(self, messages: list[Message], *, kind: str) -> None:
         """Put aside once more: each is written again as it is."""
-        await self._sender.send([emit.renewed(message, kind=kind) for message in messages])
+        await self._send([emit.renewed(message, kind=kind) for message in messages])
 
     def _span(self, message: Message) -> Carried:
         group = self._group if message.topic == self._events else self._companions_group
