@@ -40,9 +40,10 @@ LOOKUPS: Final = 300  # of each way
 CAUSES_OF_AN_OBJECT: Final = 8  # on average; the first object has a fiftieth of all
 FAILED: Final = 0.02  # of the causes
 ENTITIES: Final[list[Entity]] = ["organization", "person", "deal"]
-WORDS: Final = tuple(
-    "Nord Sud Ost West Licht Kraft Stahl Holz Wasser Feld Berg Tal Hafen Markt Stern Sonne".split()  # noqa: SIM905
-)
+WORDS: Final = (
+    "Nord", "Sud", "Ost", "West", "Licht", "Kraft", "Stahl", "Holz",
+    "Wasser", "Feld", "Berg", "Tal", "Hafen", "Markt", "Stern", "Sonne",
+)  # fmt: skip
 FORMS: Final = ("GmbH", "AG", "Ltd", "Inc", "SARL", "BV", "Oy")
 
 

@@ -122,7 +122,7 @@ class CelExpression:
             return _from_cel(self.program.execute(context), variables)
         except Unfit:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever CEL raises: the expression does not fit this event
             raise Unfit(_problem(error)) from error
 
 

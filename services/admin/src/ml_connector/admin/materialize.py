@@ -234,7 +234,7 @@ class Materializer:
         moves = self._moves(topic, batch)
         try:
             await self._commit(topic, batch.records, moves)
-        except Exception as error:
+        except Exception as error:  # any fault of the one message must not stop all others; what is none goes on
             if not batch.records or not _is_of_a_message(error):
                 raise
             if len(batch.records) > 1:

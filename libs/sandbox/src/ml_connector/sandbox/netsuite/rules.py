@@ -68,9 +68,9 @@ def merged_lines(
         key = _key(known, line)
         if key is None:  # a new line; NetSuite numbers it
             number = max([0, *(int(k) for k in {*by_key, *merged} if k.isdigit())]) + 1
-            line = {**line, known.line_key: number}  # noqa: PLW2901
-            key = str(number)
-        merged[key] = {**by_key.get(key, {}), **line}
+            merged[str(number)] = {**line, known.line_key: number}
+        else:
+            merged[key] = {**by_key.get(key, {}), **line}
     return list(merged.values())
 
 

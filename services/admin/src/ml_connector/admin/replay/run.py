@@ -94,7 +94,7 @@ class Runner:
                     await self._leading.until_level(Deadline.after(self._clock, LEVEL_S))
                     level = True
                 running = await self._turn(job_id)
-            except Exception as error:
+            except Exception as error:  # the top of a job's loop: whatever it is, the job goes on later
                 log.warning("replay_waits", id=job_id, exc_info=error)
                 await self._clock.sleep(AGAIN_S)
         del self._tasks[job_id]
