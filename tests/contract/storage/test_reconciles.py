@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+import msgspec
 import pytest
 from sqlalchemy import delete, select
 
@@ -13,12 +14,13 @@ from ml_connector.admin.database import Database
 from ml_connector.admin.reconcile.finish import Finishing
 from ml_connector.admin.reconcile.fix import Fixes
 from ml_connector.admin.reconcile.report import Place, Wanted, lines_of
-from ml_connector.admin.reconcile.retire import DAY_MS, Retiring
+from ml_connector.admin.reconcile.retire import DAY_MS, JOBS_KEPT, Retiring
 from ml_connector.admin.reconcile.told import told_of
 from ml_connector.admin.replay.control import Conflict, NotFound
 from ml_connector.admin.sync.ask import Asked
 from ml_connector.admin.sync.drive import Driver
-from ml_connector.admin.tables import drift, metadata, outbox, polled
+from ml_connector.admin.sync.keep import put_sync
+from ml_connector.admin.tables import drift, metadata, outbox, polled, sync
 from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.comparing import CENSUS, Cause, Census, Difference, Found, Unmapped
@@ -28,8 +30,8 @@ from ml_connector.common.generation import Generation
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.keys import Entity
 from ml_connector.common.settings import Settings
-from ml_connector.common.sync_job import SyncJob
-from ml_connector.common.syncing import Progress
+from ml_connector.common.sync_job import SyncJob, SyncJobState
+from ml_connector.common.syncing import Progress, Purpose
 from support import admin_messages as m
 
 EVERYTHING = Asked("acme-eu", "full", purpose="compare")
@@ -350,3 +352,30 @@ def test_what_a_poll_found_goes_with_the_part_that_told_it(office: Reconciling) 
 
     with office.database.read() as connection:
         assert connection.execute(select(drift)).all() == []
+
+
+def test_jobs_that_ended_long_ago_are_forgotten_but_for_the_last(office: Reconciling) -> None:
+    """What failed may still go on; another kind of job has its own last ones. Whatever else is forgotten with them."""
+
+    def keep(name: str, state: SyncJobState, purpose: Purpose = "sync", number: int = 0) -> None:
+        entry = msgspec.structs.replace(template, job_id=name, state=state, purpose=purpose, created_at_ms=number)
+        with office.database.write() as connection:
+            put_sync(connection, entry)
+
+    template = office.act(office.create(), "cancel")
+    for number in range(JOBS_KEPT + 2):
+        keep(f"done{number:03}", "done", number=10 + number)
+    for name, state, purpose in (("gone", "cancelled", "sync"), ("stuck", "failed", "sync"), ("poll", "done", "drift")):
+        keep(name, cast(SyncJobState, state), cast(Purpose, purpose))
+
+    office.fold(m.compared("r0", at_ms=1))
+
+    assert asyncio.run(Retiring(office.database, office.level, office.clock, days=1).look())
+
+    with office.database.read() as connection:
+        left = set(connection.scalars(select(sync.c.job_id)))
+        keys = connection.scalars(
+            select(outbox.c.key).where(outbox.c.topic == topics.JOBS.name, outbox.c.value.is_(None))
+        )
+    assert sorted(keys) == ["sync/done000", "sync/done001", "sync/gone"]
+    assert left == {f"done{number:03}" for number in range(2, JOBS_KEPT + 2)} | {"stuck", "poll", template.job_id}

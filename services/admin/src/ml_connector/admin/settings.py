@@ -81,7 +81,8 @@ class AdminSettings(Settings):
         float, Field(ge=0, description="Pipedrive may deliver nothing for so long after a delivery has failed")
     ] = 1800.0
     admin_reports_days: Annotated[
-        float, Field(gt=0, description="how long it is kept what reconciles and polls have found, in days")
+        float,
+        Field(gt=0, description="how long ended syncs, and what reconciles and polls have found, are kept, in days"),
     ] = 90.0
     admin_old_key_s: Annotated[
         float,

@@ -1,5 +1,6 @@
 """Forget what was compared or polled long ago: out of the tables, and out of the audit, since it holds customers'
 values. What polls and pushes found goes with the comparison that told it, once the audit says so (`fold/drift.py`).
+And syncs, reconciles and polls that ended long ago, out of `connector.jobs`: schedules make many thousand a year.
 """
 
 from __future__ import annotations
@@ -12,18 +13,20 @@ from ml_connector.admin.changing import alone
 from ml_connector.admin.database import Database
 from ml_connector.admin.leading import AGAIN_S, Leading
 from ml_connector.admin.outbox import put_message
+from ml_connector.admin.replay.control import tell
 from ml_connector.admin.tables import compared, difference, polled, sync
 from ml_connector.common import topics
 from ml_connector.common.clock import Clock
 from ml_connector.common.comparing import ComparedKey
 from ml_connector.common.drift import PolledKey
 from ml_connector.common.logs import get_logger
-from ml_connector.common.sync_job import SyncJob
+from ml_connector.common.sync_job import SyncJob, sync_job_key
 
 log = get_logger()
 
 LOOK_S: Final = 3600.0
 AT_ONCE: Final = 200  # of one transaction
+JOBS_KEPT: Final = 100  # the newest of a flow and purpose that ended well: what comes next goes on from them
 DAY_MS: Final = 24 * 3600 * 1000
 
 
@@ -55,7 +58,7 @@ class Retiring:
 
 
 def forget(connection: Connection, before_ms: int) -> int:
-    """How many parts and pages; the broker is told by the outbox."""
+    """How many parts and pages, or jobs; the broker is told by the outbox."""
     parts = _parts(connection, before_ms)
     pages = _pages(connection, before_ms)
     for key, account in (parts | pages).items():
@@ -64,7 +67,22 @@ def forget(connection: Connection, before_ms: int) -> int:
         rows = [and_(*(table.c[name] == value for name, value in key._asdict().items())) for key in keys]
         if rows:
             connection.execute(delete(table).where(or_(*rows)))
-    return max(len(parts), len(pages))
+    count = max(len(parts), len(pages))
+    return count if count == AT_ONCE else _forget_jobs(connection, before_ms)  # a job goes after its pages
+
+
+def _forget_jobs(connection: Connection, before_ms: int) -> int:
+    newer = sync.alias()
+    well = and_(newer.c.flow == sync.c.flow, newer.c.purpose == sync.c.purpose, newer.c.state == "done")
+    last_kept = select(newer.c.created_at_ms).where(well).order_by(newer.c.created_at_ms.desc())
+    last_kept_ms = last_kept.offset(JOBS_KEPT - 1).limit(1).correlate(sync).scalar_subquery()
+    is_old = and_(sync.c.created_at_ms < before_ms, sync.c.created_at_ms < last_kept_ms)
+    old = select(sync.c.job_id).where(is_old, sync.c.state.in_(["done", "cancelled"])).order_by(sync.c.created_at_ms)
+    job_ids = connection.scalars(old.limit(AT_ONCE)).all()
+    for job_id in job_ids:
+        tell(connection, sync_job_key(job_id), None)
+    connection.execute(delete(sync).where(sync.c.job_id.in_(job_ids)))
+    return len(job_ids)
 
 
 def _parts(connection: Connection, before_ms: int) -> dict[ComparedKey | PolledKey, str]:

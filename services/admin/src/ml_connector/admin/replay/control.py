@@ -178,6 +178,6 @@ def _keep(connection: Connection, entry: ReplayJob) -> None:
     tell(connection, entry.job_id, entry.encode())
 
 
-def tell(connection: Connection, key: str, value: bytes) -> None:
-    """In `connector.jobs`, once the transaction is committed."""
+def tell(connection: Connection, key: str, value: bytes | None) -> None:
+    """In `connector.jobs`, once the transaction is committed. None: it is forgotten."""
     put_message(connection, topics.JOBS, partition_key=key, key=key, value=value)
