@@ -25,6 +25,7 @@ class Measured:
     fold_per_cpu_s: float = 10_500  # benchmarks/timeline.py: audit entries that admin takes up
     restored_per_s: float = 1_000_000 / 18.4  # benchmarks/writer.py: observed records
     idle_record_bytes: float = 64  # benchmarks/writer.py: of the writer's memory
+    stored_record_bytes: float = 477  # benchmarks/writer.py: of the writer's store on disk
     flow_bytes: float = 30_000  # benchmarks/flows.py: of each service's memory
     sql_entry_bytes: float = 710  # benchmarks/timeline.py
     # Bytes of the topics' logs after 1,429 events of the demo's flow.
@@ -67,6 +68,7 @@ class Needs:
     account_share: float  # of what its slots can do, for an account of mean size at its peak
     hour_s: float  # until an account has caught up with an hour in which NetSuite was away, at its mean rate
     writer_memory_mb: float  # of each replica, beside what every Python process has
+    writer_store_gb: float  # of each replica
     restore_s: float  # of all partitions of a replica that starts with nothing
     kafka_gb: float
     sql_gb: float
@@ -94,6 +96,7 @@ def needs(load: Load, measured: Measured) -> Needs:
         account_share=of_account * load.peak / capacity,
         hour_s=3600 * of_account / (capacity - of_account) if capacity > of_account else math.inf,
         writer_memory_mb=(records * measured.idle_record_bytes + load.accounts * measured.flow_bytes) / 1e6,
+        writer_store_gb=records * measured.stored_record_bytes / GB,
         restore_s=records / measured.restored_per_s,
         kafka_gb=_kafka_gb(load, measured),
         sql_gb=load.events_a_day * measured.entries * measured.sql_entry_bytes * load.sql_kept_days / GB,
@@ -122,6 +125,7 @@ ROWS: Final[dict[str, Callable[[Needs], str]]] = {
     "an account at its peak: share of its slots": lambda n: f"{n.account_share:.1%}",
     "an hour's backlog of an account is done after": lambda n: f"{n.hour_s:,.0f} s",
     "a writer's memory for records and flows": lambda n: f"{n.writer_memory_mb:,.0f} MB",
+    "a writer's store on disk": lambda n: f"{n.writer_store_gb:,.1f} GB",
     "a writer that starts with nothing restores for": lambda n: f"{n.restore_s:,.0f} s",
     "Kafka's disks, all copies": lambda n: f"{n.kafka_gb:,.0f} GB",
     "of that with an audit of 90 days": lambda n: "",  # filled in by `table`

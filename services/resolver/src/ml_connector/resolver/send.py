@@ -8,8 +8,8 @@ from typing import Final
 
 from ml_connector.common import headers as h
 from ml_connector.common import spans, topics
-from ml_connector.common.clock import Clock, Deadline
-from ml_connector.common.errors import ConnectorError, MustStop, QueueFull, TryLater
+from ml_connector.common.clock import Clock
+from ml_connector.common.errors import ConnectorError, QueueFull, TryLater
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import Delivered, Producer
 from ml_connector.common.logs import get_logger
@@ -22,11 +22,13 @@ log = get_logger()
 
 AGAIN_S: Final = 0.5
 NOTHING: Final = Carried("")  # an audit entry: it is part of what wrote it
-DEADLINE_S: Final = 120.0  # without the broker for this long, somebody else should try
 
 
 class Sender:
-    """Returns when all is acknowledged."""
+    """Returns when all is acknowledged, however long that takes.
+
+    To stop without a broker would restart every replica; one that is cut off alone loses its partitions anyway.
+    """
 
     def __init__(self, producer: Producer, clock: Clock, *, prefix: str, partitions: int) -> None:
         self._producer = producer
@@ -34,15 +36,14 @@ class Sender:
         self._places = {topic.name: (topic.full_name(prefix), topic.partitions(partitions)) for topic in topics.ALL}
 
     async def send(self, outputs: Sequence[Output]) -> None:
-        """Dead letters first: an outcome must not claim what is not written. Raises MustStop at the deadline."""
+        """Dead letters first: an outcome must not claim what is not written."""
         first = [output for output in outputs if output.topic is topics.DEAD_LETTERS]
         rest = [output for output in outputs if output.topic is not topics.DEAD_LETTERS]
-        deadline = Deadline.after(self._clock, DEADLINE_S)
         for left in (first, rest):
             while left:
-                left[:] = await self._some(left, deadline)
+                left[:] = await self._some(left)
 
-    async def _some(self, outputs: list[Output], deadline: Deadline) -> list[Output]:
+    async def _some(self, outputs: list[Output]) -> list[Output]:
         """Those that are still to be written."""
         waiting: list[tuple[Output, asyncio.Future[Delivered], Carried]] = []
         left: list[Output] = []
@@ -70,8 +71,6 @@ class Sender:
                     span.end()
         count(written)
         if problem is not None:
-            if deadline.expired:
-                raise MustStop(f"the broker took nothing for {DEADLINE_S:.0f} s") from problem
             log.warning("sending_again", records=len(left), problem=str(problem))
             await self._clock.sleep(AGAIN_S)
         return left
