@@ -149,8 +149,8 @@ class Office:
         )
         chance = random.Random(1)
         self.gate = Gate(Governor(slots, chance=chance), settings=made, clock=self.clock, chance=chance)
-        client = NetsuiteClient(OverTransport(transport), "https://netsuite.test", tokens, self.gate)
-        self.account = Account(ACCOUNT.lower(), gate=self.gate, client=client, tools=tools)
+        self.client = NetsuiteClient(OverTransport(transport), "https://netsuite.test", tokens, self.gate)
+        self.account = Account(ACCOUNT.lower(), gate=self.gate, client=self.client, tools=tools)
 
     @property
     def calls(self) -> list[str]:

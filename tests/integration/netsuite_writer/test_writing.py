@@ -13,6 +13,7 @@ from ml_connector.common.dead_letters import DeadLetter
 from ml_connector.common.generation import Generation
 from ml_connector.common.wire import Origin, Reference, Superseded
 from support.desired import child, desired
+from support.own_account import OwnAccount
 from support.writing import SUBSIDIARY, Writing, answer_to, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -159,6 +160,9 @@ async def test_a_deleted_person_becomes_inactive_and_an_unknown_one_is_ignored(w
 async def test_a_paused_flow_waits_and_loses_nothing(writing: Writing) -> None:
     state = desired("organization", "70", references=SUBSIDIARY)
     await writing.pause(True)
+    behind = await OwnAccount.open(writing, "3600001")  # its flow comes after the pause: whoever has it knows of both
+    await behind.emit(*behind.states_of("organization", [1]))
+    await behind.settled()
     await writing.emit(state)
     other = desired("organization", "71", references=SUBSIDIARY)
     await writing.emit(other)
