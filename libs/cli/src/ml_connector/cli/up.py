@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import sys
 from pathlib import Path
 
 from ml_connector.cli.running import forget, tell
 from ml_connector.cli.stack import ALL, Stack, StackOptions
+from ml_connector.common.signals import set_by_signal
 
 _WIDTH = max(len(name) for name in ALL) + 2
 _COLOURS = dict(zip(ALL, (90, 35, 36, 32, 33, 34, 31), strict=True))
@@ -16,9 +16,7 @@ _COLOURS = dict(zip(ALL, (90, 35, 36, 32, 33, 34, 31), strict=True))
 
 async def run_up(options: StackOptions, ready_file: Path | None) -> int:
     """The exit code: 0 after a signal, 1 when a process died."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = set_by_signal(asyncio.Event())
     stack = Stack(options, on_line=print_line)
     starting = asyncio.create_task(stack.__aenter__())
     stopping = asyncio.create_task(stop.wait())

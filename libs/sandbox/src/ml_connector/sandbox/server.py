@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import signal
 import socket
 import ssl
 import struct
@@ -21,6 +20,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from ml_connector.common.signals import set_by_signal
 from ml_connector.sandbox.web import Reply, Request
 
 MAX_BODY_BYTES: Final = 104 * 1024 * 1024  # Oracle chapter_161251386312
@@ -59,9 +59,7 @@ async def serve(
     answer: Answer, *, host: str, port: int, ready_file: Path | None, name: str, tls: ssl.SSLContext | None = None
 ) -> None:
     """Serve until SIGTERM or SIGINT; says where, once it listens. Ends the process when the port is taken."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = set_by_signal(asyncio.Event())
     server = web.Server(Server(answer).handle, request_factory=_large_request, access_log=None)
     runner = web.ServerRunner(server)
     await runner.setup()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
@@ -58,14 +56,14 @@ from ml_connector.admin.webhooks.ingests import Ingests
 from ml_connector.admin.webhooks.pushes import PushLooks
 from ml_connector.admin.webhooks.refusals import Refusals
 from ml_connector.admin.webhooks.rotate import Parts, WebhookRotation
-from ml_connector.common import logs, measuring, metrics, telemetry, topics
+from ml_connector.common import measuring, metrics, process, telemetry, topics
 from ml_connector.common.clock import Clock, SystemClock
-from ml_connector.common.errors import ConnectorError, InvalidSettings
 from ml_connector.common.health import serving_metrics
 from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
 from ml_connector.common.ports import free_port
+from ml_connector.common.signals import set_by_signal
 from ml_connector.common.vault import Vault
 from ml_connector.common.vault_keys import VaultKeys
 
@@ -311,9 +309,7 @@ def _verifier(settings: AdminSettings, keys: FileKeys | DiscoveredKeys, clock: C
 
 async def serve(settings: AdminSettings) -> None:
     """Run until SIGTERM or SIGINT; what is under way goes on when it is started again."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = set_by_signal(asyncio.Event())
     admin = Admin(settings, SystemClock())
     port = settings.http_port or free_port(settings.http_host)
     asgi = make_asgi(
@@ -340,17 +336,4 @@ async def serve(settings: AdminSettings) -> None:
 
 
 def main() -> None:
-    """Exit code 0 after a signal, 1 when it cannot go on, 2 for wrong settings."""
-    import uvloop
-
-    try:
-        settings = AdminSettings.load()
-        logs.configure("admin", level=settings.log_level, form=settings.log_format)
-        telemetry.configure("admin")
-        uvloop.run(serve(settings))
-    except InvalidSettings as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(2) from error
-    except ConnectorError as error:
-        log.error("must_stop", problem=str(error))
-        raise SystemExit(1) from error
+    process.run("admin", AdminSettings, serve)

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 from collections import defaultdict
 from typing import Final
 
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
 
-from ml_connector.common import logs, measuring, metrics, telemetry, topics
+from ml_connector.common import measuring, metrics, process, telemetry, topics
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.directory import Directory
 from ml_connector.common.drift import MOST_PUSHED_BYTES
-from ml_connector.common.errors import ConnectorError, InvalidSettings, MustStop
+from ml_connector.common.errors import MustStop
 from ml_connector.common.health import serving_metrics
 from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
 from ml_connector.common.memory import rarely_collect
+from ml_connector.common.signals import set_by_signal
 from ml_connector.ingest.http.answer import Answer
 from ml_connector.ingest.http.asgi import Asgi
 from ml_connector.ingest.http.request import Request, Route
@@ -210,8 +209,7 @@ async def serve(settings: IngestSettings) -> None:
     Raises MustStop when this process will not publish any more.
     """
     ingest = Ingest(settings, SystemClock())
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, ingest.stop.set)
+    set_by_signal(ingest.stop)
     server = make_server(ingest, settings)
     server.start()
     aside = [asyncio.create_task(ingest.summarize())]
@@ -234,17 +232,4 @@ async def serve(settings: IngestSettings) -> None:
 
 
 def main() -> None:
-    """Exit code 0 after a signal, 1 when it cannot go on, 2 for wrong settings."""
-    import uvloop
-
-    try:
-        settings = IngestSettings.load()
-        logs.configure("ingest", level=settings.log_level, form=settings.log_format)
-        telemetry.configure("ingest")
-        uvloop.run(serve(settings))
-    except InvalidSettings as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(2) from error
-    except ConnectorError as error:
-        log.error("must_stop", problem=str(error))
-        raise SystemExit(1) from error
+    process.run("ingest", IngestSettings, serve)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import signal
-import sys
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
@@ -13,12 +11,12 @@ from typing import Final
 from confluent_kafka import OFFSET_BEGINNING
 from confluent_kafka.admin import AdminClient
 
-from ml_connector.common import logs, measuring, metrics, spans, telemetry, topics
+from ml_connector.common import measuring, metrics, process, spans, telemetry, topics
 from ml_connector.common.asking import Checked
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.codec import Wire
 from ml_connector.common.directory import Directory
-from ml_connector.common.errors import BadInput, InvalidSettings, MustStop
+from ml_connector.common.errors import BadInput, MustStop
 from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.health import HealthServer
 from ml_connector.common.kafka.admin import TopicSpec, identity, refuse_other_partitions
@@ -29,6 +27,7 @@ from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
 from ml_connector.common.keys import attempt_key, job_key
 from ml_connector.common.logs import get_logger
+from ml_connector.common.signals import set_by_signal
 from ml_connector.common.traceparent import current
 from ml_connector.common.wire import Attempt, BatchJob, Hydrate, Standing
 from ml_connector.netsuite_writer.accounts import Accounts
@@ -303,9 +302,7 @@ def _by_partition(records: list[Record], ended: Iterable[int]) -> list[tuple[int
 
 async def serve(settings: WriterSettings) -> None:
     """Run the writer with its health endpoints until SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = set_by_signal(asyncio.Event())
     writer = Writer(settings, SystemClock())
     health = HealthServer(settings.http_host, settings.http_port, live=writer.live, ready=writer.ready)
     port = await health.start()
@@ -318,17 +315,4 @@ async def serve(settings: WriterSettings) -> None:
 
 
 def main() -> None:
-    """Exit code 0 after a signal, 1 when another process must take over, 2 for wrong settings."""
-    import uvloop
-
-    try:
-        settings = WriterSettings.load()
-        logs.configure("netsuite-writer", level=settings.log_level, form=settings.log_format)
-        telemetry.configure("netsuite-writer")
-        uvloop.run(serve(settings))
-    except InvalidSettings as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(2) from error
-    except MustStop as error:
-        log.error("must_stop", problem=str(error))
-        raise SystemExit(1) from error
+    process.run("netsuite-writer", WriterSettings, serve)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-import sys
 import tempfile
 from functools import partial
 from typing import Any, Final
 
 from ml_connector.common import headers as h
-from ml_connector.common import logs, measuring, metrics, spans, telemetry, topics
+from ml_connector.common import measuring, metrics, process, spans, telemetry, topics
 from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.directory import Directory
-from ml_connector.common.errors import BadInput, ConnectorError, InvalidSettings, MustStop
+from ml_connector.common.errors import BadInput, MustStop
 from ml_connector.common.health import HealthServer
 from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
 from ml_connector.common.kafka.partition import partition_for
@@ -21,6 +19,7 @@ from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.kafka.table import CompactedTable
 from ml_connector.common.logs import get_logger
 from ml_connector.common.memory import rarely_collect
+from ml_connector.common.signals import set_by_signal
 from ml_connector.common.syncing import is_sync
 from ml_connector.common.telemetry import Carried
 from ml_connector.common.topics import Topic
@@ -328,9 +327,7 @@ def _tell(span: Carried, found: list[Output] | Defer) -> None:
 
 async def serve(settings: ResolverSettings) -> None:
     """Run the resolver with its health endpoints until SIGTERM or SIGINT."""
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = set_by_signal(asyncio.Event())
     with tempfile.TemporaryDirectory(prefix="ml-connector-resolver-") as home:
         resolver = Resolver(settings, SystemClock(), home)
         health = HealthServer(settings.http_host, settings.http_port, live=resolver.live, ready=resolver.ready)
@@ -345,17 +342,4 @@ async def serve(settings: ResolverSettings) -> None:
 
 
 def main() -> None:
-    """Exit code 0 after a signal, 1 when another process must take over, 2 for wrong settings."""
-    import uvloop
-
-    try:
-        settings = ResolverSettings.load()
-        logs.configure("resolver", level=settings.log_level, form=settings.log_format)
-        telemetry.configure("resolver")
-        uvloop.run(serve(settings))
-    except InvalidSettings as error:
-        sys.stderr.write(f"{error}\n")
-        raise SystemExit(2) from error
-    except ConnectorError as error:
-        log.error("must_stop", problem=str(error))
-        raise SystemExit(1) from error
+    process.run("resolver", ResolverSettings, serve)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
-import signal
 import sys
 import time
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from ml_connector.cli.demo.story import Latency, latency_of, print_summary
 from ml_connector.cli.demo.vendors import NetsuiteEyes, PipedriveHands
 from ml_connector.cli.running import forget, tell
 from ml_connector.cli.stack import ACCOUNT, ALL, FLOWING, Stack, StackFailed, StackOptions
+from ml_connector.common.signals import set_by_signal
 
 CHANGES_PER_S = 120  # a busy sales team; the backlog stays short, so the latency shown is the product's
 AT_ONCE = 32
@@ -90,9 +90,7 @@ async def run_demo(*, as_json: bool, share: float, stay: bool) -> int:
 
 
 async def _stay(stack: Stack, console: Console) -> None:
-    stop = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    stop = set_by_signal(asyncio.Event())
     tell(stack.commands_environment())
     try:
         console.print("everything goes on until Ctrl-C: try `mlc dlq list` in another terminal of this folder")
