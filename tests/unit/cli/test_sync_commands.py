@@ -120,6 +120,13 @@ def test_what_to_sync_is_said_in_one_way(service: Service, mlc: Mlc, options: li
     assert "one of --full, --since TIME and --ids IDS" in ran.err
 
 
+def test_unknown_entity_is_refused_with_those_that_there_are(service: Service, mlc: Mlc) -> None:
+    ran = mlc("sync", "acme-eu", "--full", "--entity", "invoice")
+
+    assert (ran.code, service.asked) == (2, [])
+    assert "'invoice' is not one of" in ran.err and "'organization'" in ran.err
+
+
 def test_window_without_a_beginning_is_refused(service: Service, mlc: Mlc) -> None:
     ran = mlc("sync", "acme-eu", "--full", "--until", "2h")
 
