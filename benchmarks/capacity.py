@@ -28,11 +28,11 @@ class Measured:
     stored_record_bytes: float = 477  # benchmarks/writer.py: of the writer's store on disk
     flow_bytes: float = 30_000  # benchmarks/flows.py: of each service's memory
     sql_entry_bytes: float = 710  # benchmarks/timeline.py
-    # Bytes of the topics' logs after 921 events of the demo's flow, compressed, hardly more than one a batch.
-    events_bytes: float = 1_443
-    desired_bytes: float = 2_098  # with its tombstone
-    audit_bytes: float = 1_866  # three entries
-    observed_bytes: float = 970  # attempt and state
+    # Bytes in the topics' logs of an event of the demo's flow, each message compressed alone (docs/scaling.md).
+    events_bytes: float = 1_481
+    desired_bytes: float = 2_134  # with its tombstone
+    audit_bytes: float = 2_026  # three entries
+    observed_bytes: float = 1_008  # attempt and state
     entries: float = 3  # of the audit, for each event
 
 
