@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from sqlalchemy import delete
 
 from ml_connector.admin.database import Database
+from ml_connector.admin.tables import metadata
 from support import postgres
 
 
@@ -34,3 +36,11 @@ def database(url: str) -> Iterator[Database]:
     one.migrate()
     yield one
     one.close()
+
+
+@pytest.fixture
+def empty(database: Database) -> Database:
+    with database.write() as connection:
+        for table in metadata.sorted_tables:
+            connection.execute(delete(table))
+    return database

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import delete, func, select
+from sqlalchemy import func, select
 
 from ml_connector.admin.connect.states import KEPT_MS, LIFE_MS, Asked, Stale, put_state, take_state
 from ml_connector.admin.database import Database
@@ -31,13 +30,6 @@ def put(database: Database, one: Asked, now_ms: int = T0) -> str:
 def count(database: Database) -> int:
     with database.read() as connection:
         return connection.scalar(select(func.count()).select_from(connecting)) or 0
-
-
-@pytest.fixture
-def empty(database: Database) -> Iterator[Database]:
-    with database.write() as connection:
-        connection.execute(delete(connecting))
-    yield database
 
 
 def test_state_gives_back_what_was_asked_for_and_is_nowhere_in_the_database(empty: Database) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import Iterator
 from importlib import resources
 from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
 from ml_connector.admin.changing import Said
 from ml_connector.admin.database import Database
@@ -19,7 +18,7 @@ from ml_connector.admin.flows.fits import Fit
 from ml_connector.admin.flows.look import FlowLooks
 from ml_connector.admin.identity.roles import Actor, Role
 from ml_connector.admin.replay.control import Conflict, NotFound
-from ml_connector.admin.tables import act, active_flow, flow, flow_version, outbox
+from ml_connector.admin.tables import act, outbox
 from ml_connector.common.clock import Deadline, ManualClock
 from ml_connector.common.errors import InvalidFlow, TryLater
 from ml_connector.common.flows import ActiveFlow, Flow, FlowVersion
@@ -47,14 +46,6 @@ class Level:
 
 async def fitting(_: Flow) -> Fit:
     return Fit()
-
-
-@pytest.fixture
-def empty(database: Database) -> Iterator[Database]:
-    with database.write() as connection:
-        for table in (flow_version, active_flow, flow, outbox, act):
-            connection.execute(delete(table))
-    yield database
 
 
 @pytest.fixture

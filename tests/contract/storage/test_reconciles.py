@@ -7,9 +7,8 @@ from typing import Any, cast
 
 import msgspec
 import pytest
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
-from contract.storage.test_syncs import ANNA, FULL, Office
 from ml_connector.admin.database import Database
 from ml_connector.admin.reconcile.finish import Finishing
 from ml_connector.admin.reconcile.fix import Fixes
@@ -20,7 +19,7 @@ from ml_connector.admin.replay.control import Conflict, NotFound
 from ml_connector.admin.sync.ask import Asked
 from ml_connector.admin.sync.drive import Driver
 from ml_connector.admin.sync.keep import put_sync
-from ml_connector.admin.tables import drift, metadata, outbox, polled, sync
+from ml_connector.admin.tables import drift, outbox, polled, sync
 from ml_connector.common import headers as h
 from ml_connector.common import topics
 from ml_connector.common.comparing import CENSUS, Cause, Census, Difference, Found, Unmapped
@@ -33,6 +32,7 @@ from ml_connector.common.settings import Settings
 from ml_connector.common.sync_job import SyncJob, SyncJobState
 from ml_connector.common.syncing import Progress, Purpose
 from support import admin_messages as m
+from support.sync_office import ANNA, FULL, Office
 
 EVERYTHING = Asked("acme-eu", "full", purpose="compare")
 POLL = Asked("acme-eu", "since", since="1h", purpose="drift")
@@ -82,11 +82,8 @@ class Reconciling(Office):
 
 
 @pytest.fixture
-def office(database: Database) -> Reconciling:
-    with database.write() as connection:
-        for table in metadata.sorted_tables:
-            connection.execute(delete(table))
-    return Reconciling(database)
+def office(empty: Database) -> Reconciling:
+    return Reconciling(empty)
 
 
 DOCUMENT: dict[str, Any] = {

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Iterator
 from importlib import resources
 from typing import Any, Literal
 
 import pytest
 from ruamel.yaml import YAML
-from sqlalchemy import delete, select
+from sqlalchemy import select
 
 from ml_connector.admin.changing import Said
 from ml_connector.admin.database import Database
@@ -21,7 +20,7 @@ from ml_connector.admin.identity.roles import Actor, Role
 from ml_connector.admin.replay.control import Conflict, NotFound
 from ml_connector.admin.secrets.change import Place, Secrets
 from ml_connector.admin.secrets.look import SecretLooks, Stored
-from ml_connector.admin.tables import act, act_target, active_flow, flow, flow_version, outbox, secret
+from ml_connector.admin.tables import act, outbox, secret
 from ml_connector.common.clock import Deadline, ManualClock
 from ml_connector.common.errors import BadInput, TryLater
 from ml_connector.common.flows import Flow
@@ -52,14 +51,6 @@ class Level:
         assert of in {SECRETS, AUDIT}
         if of is self.behind:
             raise TryLater("the topics are not read to their ends")
-
-
-@pytest.fixture
-def empty(database: Database) -> Iterator[Database]:
-    with database.write() as connection:
-        for table in (secret, flow_version, active_flow, flow, outbox, act, act_target):
-            connection.execute(delete(table))
-    yield database
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -83,12 +83,6 @@ def clear(database: Database) -> None:
     with database.write() as connection:
         for table in (secret, outbox, act, act_target):
             connection.execute(delete(table))
-
-
-@pytest.fixture
-def empty(database: Database) -> Iterator[Database]:
-    clear(database)
-    yield database
 
 
 def rotation(database: Database, vault: Vault | None = BOTH, batch: int = 2, *, behind: bool = False) -> Rotation:

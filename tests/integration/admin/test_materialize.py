@@ -6,7 +6,6 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -14,28 +13,23 @@ import pytest_asyncio
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 from sqlalchemy import func, select, text
+from structlog.testing import capture_logs
 
 from ml_connector.admin import materialize
 from ml_connector.admin.database import Database
-from ml_connector.admin.fold import READ
-from ml_connector.admin.materialize import Materializer
 from ml_connector.admin.tables import cause, position, step
 from ml_connector.common import topics
-from ml_connector.common.clock import Deadline, SystemClock
 from ml_connector.common.generation import Generation
-from ml_connector.common.kafka.admin import TopicSpec, ensure_topics
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.kafka.transaction import TransactionalProducer
-from ml_connector.common.settings import Settings
 from ml_connector.sandbox import broker as brokers
 from support import admin_messages as m
 from support import postgres
-from support.admin_tables import Dump, dump
+from support.materializing import Environment
 from support.writing import until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-PARTITIONS = 2
 ONE = [
     m.flow_version(),
     m.event("1", "a"),
@@ -80,67 +74,6 @@ def server() -> Iterator[postgres.Postgres]:
             yield one
     except postgres.Missing as error:
         pytest.skip(str(error))
-
-
-class Environment:
-    """Topics of their own, and a folder for databases."""
-
-    def __init__(self, broker: brokers.Broker, producer: Producer, folder: Path, prefix: str) -> None:
-        self.settings = Settings(
-            kafka_bootstrap_servers=broker.bootstrap_servers, topic_prefix=prefix, partitions=PARTITIONS
-        )
-        self.url = f"sqlite:///{folder}/admin.sqlite"
-        self._producer = producer
-        self.make_topics()
-
-    def make_topics(self) -> None:
-        specs = [
-            TopicSpec(topic.full_name(self.settings.topic_prefix), topic.partitions(PARTITIONS), topic.config)
-            for topic in READ
-        ]
-        ensure_topics(self.settings.kafka(), specs, replication_factor=1)
-
-    def delete_topic(self, topic: topics.Topic) -> None:
-        client = AdminClient({**self.settings.kafka()})  # its futures fail once it is gone
-        client.delete_topics([self.full(topic)])[self.full(topic)].result()
-
-    def full(self, topic: topics.Topic) -> str:
-        return topic.full_name(self.settings.topic_prefix)
-
-    async def write(self, given: list[m.Given]) -> None:
-        for topic, key, value, headers in given:
-            await self._producer.send(self.full(topic), key=key, value=value, headers=headers, partition=0)
-
-    @asynccontextmanager
-    async def running(self, url: str = "") -> AsyncIterator[Materializer]:
-        database = Database(url or self.url)
-        database.migrate()
-        one = Materializer(self.settings, database, SystemClock(), lease_ms=1_500)
-        await one.start()
-        task = asyncio.create_task(one.run())
-        try:
-            yield one
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
-            await one.close()
-            database.close()
-
-    async def level(self, one: Materializer) -> None:
-        await one.until_level(Deadline.after(SystemClock(), 30))
-
-    async def tables(self, url: str = "") -> Dump:
-        """Level with the topics."""
-        async with self.running(url) as one:
-            await self.level(one)
-        return self.dumped(url)
-
-    def dumped(self, url: str = "") -> Dump:
-        database = Database(url or self.url)
-        with database.read() as connection:
-            found = dump(connection)
-        database.close()
-        return found
 
 
 @pytest.fixture
@@ -301,10 +234,9 @@ async def test_locked_database_is_waited_for(environment: Environment, monkeypat
     async with environment.running() as one:
         await environment.level(one)
         other = Database(environment.url)
-        with other.write():
+        with other.write(), capture_logs() as lines:
             await environment.write(ONE)
-            await until(_is(lambda: one.behind().messages > 0))
-            await asyncio.sleep(0.5)
+            await until(_is(lambda: any(line["event"] == "materializing_again" for line in lines)))
         await environment.level(one)
         other.close()
 
@@ -365,7 +297,7 @@ async def test_process_that_is_killed_leaves_nothing_out(environment: Environmen
         **os.environ,
         "MLC_KAFKA_BOOTSTRAP_SERVERS": settings.kafka_bootstrap_servers,
         "MLC_TOPIC_PREFIX": settings.topic_prefix,
-        "MLC_PARTITIONS": str(PARTITIONS),
+        "MLC_PARTITIONS": str(settings.partitions),
     }
     for number in range(4):
         await environment.write([m.received(f"2:{number}{n}", name="x") for n in range(50)])
