@@ -161,7 +161,7 @@ def measure_core(name: str, fields: dict[str, str], aim: int, *, events: int, ro
         for message in messages:
             core.event(message)
         rates.append(events / (time.process_time() - before_s))
-    print(f"  {name:<34} {statistics.median(rates):6.0f} events per CPU second (aim >= {aim})")
+    print(f"  {name:<34} {told(rates)} (aim >= {aim})")
 
 
 async def measure_faust(*, events: int, rounds: int) -> None:
@@ -177,10 +177,15 @@ async def measure_faust(*, events: int, rounds: int) -> None:
                 rates[kind].append(await consumed_by(kind, resolving, first[PARTITION], events))
     print(f"the whole process, {rounds} turns of {events} events:")
     medians = {kind: statistics.median(found) for kind, found in rates.items()}
-    for kind, median in medians.items():
-        print(f"  {kind:<34} {median:6.0f} events per CPU second")
+    for kind, found in rates.items():
+        print(f"  {kind:<34} {told(found)}")
     share = 1 - medians[FAUST] / medians[SAME_CORE]
     print(f"  Faust's share of the resolver's time: {100 * share:.0f} %   (aim: >= 5500 events through Faust)")
+
+
+def told(rates: list[float]) -> str:
+    """Median, and the range."""
+    return f"{statistics.median(rates):6.0f} events per CPU second ({min(rates):.0f} to {max(rates):.0f})"
 
 
 async def through_faust(resolving: Resolving, events: int) -> float:
