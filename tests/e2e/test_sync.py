@@ -247,18 +247,15 @@ async def test_without_webhooks_a_schedule_brings_what_changed_and_asks_nothing_
     await company.live_on_polling()
     asked, delivered = len(await company.asked()), await company.delivered()
     await company.change("organization", 2, {"name": "Nobody was told"})
-    await company.change(
-        "organization", 3, {"address": {"value": "not mapped"}}
-    )  # read again, and the same in NetSuite
+    await company.change("organization", 3, {"address": {"value": "not mapped"}})  # read, and the same in NetSuite
 
     await until(company.has_scheduled, within_s=90)
     await company.living.settle()
 
     sync = (await company.scheduled())[-1]  # newest first
     ids = {line["external_id"] for line in (await company.asked())[asked:]}
-    assert sync["mode"] == "since" and 2 <= sync["walks"][0]["read"] <= 4, (
-        sync
-    )  # two were renamed before, perhaps lately
+    # More are read if all of this took less than a minute: windows overlap.
+    assert (sync["mode"], sync["walks"][0]["read"] >= 2) == ("since", True), sync
     assert ids == {"pd-org-2"}
     assert await company.delivered() == delivered
     wanted = {("organization", "pd-org-2"): "Nobody was told"}
