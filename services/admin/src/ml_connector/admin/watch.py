@@ -9,8 +9,7 @@ import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Final, Protocol
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 from sqlalchemy import Connection, func, or_, select, union
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -51,7 +50,14 @@ class Watch:
         self._database = database
         self._level = level
         self._clock = clock
-        self._client = AdminClient(client_config(settings.kafka()))
+        # None of them joins its group. AdminClient can ask, too, but librdkafka ends the process when a broker restarts
+        # meanwhile (its issues 3663, 4605).
+        self._groups = {
+            group: Consumer(
+                {**client_config(settings.kafka()), "group.id": settings.group(group), "enable.auto.commit": False}
+            )
+            for group in GROUPS
+        }
         self._committed: Committed = {}
         self._oldest: list[tuple[int, dict[str, str]]] = []  # when it came
         self._paused: list[Reading] = []
@@ -77,9 +83,7 @@ class Watch:
         for group, of in GROUPS.items():
             names = {topic.full_name(prefix): topic.name for topic in of}
             places = [TopicPartition(name, partition) for name in names for partition in range(count)]
-            asked = ConsumerGroupTopicPartitions(self._settings.group(group), places)
-            answer = self._client.list_consumer_group_offsets([asked], request_timeout=ANSWERED_S)
-            for place in answer[asked.group_id].result().topic_partitions or ():
+            for place in self._groups[group].committed(places, timeout=ANSWERED_S):
                 found[group, (names[place.topic], place.partition)] = max(0, place.offset)
         return found
 

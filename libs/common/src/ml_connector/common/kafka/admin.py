@@ -40,7 +40,10 @@ def partition_counts(kafka: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> 
 
 
 def ensure_topics(kafka: Mapping[str, str], specs: Iterable[TopicSpec], *, replication_factor: int) -> list[str]:
-    """Make what is missing; the names of what was made. Raises TopicsDiffer on another partition count."""
+    """Make what is missing, and wait until the broker tells of it; the names of what was made.
+
+    Raises TopicsDiffer on another partition count, DeliveryFailed when the broker does not make one or does not answer.
+    """
     specs = list(specs)
     refuse_other_partitions(kafka, specs, missing_is_fine=True)
     have = partition_counts(kafka)
@@ -58,7 +61,20 @@ def ensure_topics(kafka: Mapping[str, str], specs: Iterable[TopicSpec], *, repli
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # somebody else was faster
                 raise DeliveryFailed(f"topic {name} was not made: {error.args[0].name()}") from error
-    return [topic.topic for topic in missing]
+    names = [topic.topic for topic in missing]
+    _until_told(kafka, names)
+    return names
+
+
+def _until_told(kafka: Mapping[str, str], names: Iterable[str]) -> None:
+    """The controller has made them; the broker that clients ask learns of it a moment later."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while unknown := set(names) - partition_counts(kafka).keys():
+        if time.monotonic() > deadline_s:
+            raise DeliveryFailed(
+                f"the broker does not tell of topics that were just made: {', '.join(sorted(unknown))}"
+            )
+        time.sleep(AGAIN_S)
 
 
 def refuse_other_partitions(
