@@ -16,7 +16,7 @@ import signal
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
 from typing import Final
 
@@ -55,7 +55,7 @@ class Hit:
     waiting: int
     attempts: int
     jobs: int
-    back_s: float
+    back_s: float = 0.0
 
     @property
     def counts(self) -> bool:
@@ -160,7 +160,7 @@ class Havoc:
         os.kill(pid, signal.SIGSTOP)
         await self._board.look()
         lost = self._owners.owned(victim)
-        found = [self._board.partitions[number] for number in lost]
+        hit = self._met(how, victim, lost)
         began_s = time.monotonic()
         if how == "kill -9":
             os.kill(pid, signal.SIGKILL)
@@ -168,13 +168,17 @@ class Havoc:
             await self._until(lambda: not self._owners.owned(victim), f"all of {lost} taken over from {victim}")
             os.kill(pid, signal.SIGCONT)
         await self._until(lambda: self._owners.starts[victim] > starts, f"{victim} back")
+        return replace(hit, back_s=time.monotonic() - began_s)
+
+    def _met(self, how: str, victim: str, lost: list[int]) -> Hit:
+        """What is unsettled now: the board goes on."""
+        found = [self._board.partitions[number] for number in lost]
         return Hit(
             how,
             victim,
             sum(len(under.waiting) for under in found),
             sum(attempt.open for under in found for attempt in under.attempts.values()),
             sum(len(under.jobs) for under in found),
-            time.monotonic() - began_s,
         )
 
     async def _until(self, condition: Callable[[], bool], what: str) -> None:
