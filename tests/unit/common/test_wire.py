@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -67,6 +69,7 @@ from ml_connector.common.wire import (
 )
 
 GOLDEN = Path(__file__).parents[2] / "data" / "wire"
+MEMBERS = GOLDEN.with_name("wire_members.json")  # recorded: of each message and what is in it
 KEY = "1234567_sb1/opportunity/pd-deal-8"
 
 EXAMPLES: dict[str, Wire] = {
@@ -467,6 +470,35 @@ def test_every_message_has_a_golden_file() -> None:
     ours = {kind for kind in Wire.__subclasses__() if kind.__module__.startswith("ml_connector.")}
     assert ours - {type(example) for example in EXAMPLES.values()} == set()
     assert {path.stem for path in GOLDEN.glob("*.json")} == EXAMPLES.keys()
+
+
+def members(kind: type[msgspec.Struct]) -> dict[str, Any]:
+    """Those of an array in their order."""
+    found: dict[str, Any] = {"array": kind.__struct_config__.array_like, "required": [], "else": {}}
+    for member in msgspec.structs.fields(kind):
+        if member.required:
+            found["required"].append(member.name)
+            continue
+        made = member.default if member.default is not msgspec.NODEFAULT else member.default_factory()
+        found["else"][member.name] = (
+            bytes(made).decode() if isinstance(made, msgspec.Raw) else msgspec.to_builtins(made)
+        )
+    return found
+
+
+def parts_of(kind: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
+    """Itself, and every struct within it."""
+    shape = repr(msgspec.inspect.type_info(kind))
+    within = re.findall(r"StructType\(cls=<class '([\w.]+)'>", shape)
+    return {getattr(importlib.import_module(name.rpartition(".")[0]), name.rpartition(".")[2]) for name in within}
+
+
+def test_absent_members_mean_what_they_meant() -> None:
+    """A default is not on the wire: another one, or another name, changes what is in the topics. Record what is new."""
+    kinds = set().union(*(parts_of(type(example)) for example in EXAMPLES.values()))
+    recorded: dict[str, Any] = msgspec.json.decode(MEMBERS.read_bytes())
+
+    assert {kind.__name__: members(kind) for kind in kinds} == recorded
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
