@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import pkgutil
 import re
 from decimal import Decimal
@@ -496,9 +497,9 @@ def parts_of(kind: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
 def test_absent_members_mean_what_they_meant() -> None:
     """A default is not on the wire: another one, or another name, changes what is in the topics. Record what is new."""
     kinds = set().union(*(parts_of(type(example)) for example in EXAMPLES.values()))
-    recorded: dict[str, Any] = msgspec.json.decode(MEMBERS.read_bytes())
+    now = {kind.__name__: members(kind) for kind in kinds}
 
-    assert {kind.__name__: members(kind) for kind in kinds} == recorded
+    assert json.loads(json.dumps(now)) == json.loads(MEMBERS.read_bytes())
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
