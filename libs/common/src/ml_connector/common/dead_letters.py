@@ -90,7 +90,7 @@ class DeadLetter:
             offset=number("offset"),
             failed_at_ms=number("failed-at-ms"),
             body=value or b"",
-            original={name: headers[name] for name in h.ORIGINAL if name in headers},
+            original={name: value for name, value in headers.items() if name in h.ORIGINAL},
             generation=text("generation"),
             mapping_version=number("mapping-version"),
             attempts=number("attempts"),

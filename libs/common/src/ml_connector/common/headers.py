@@ -31,20 +31,22 @@ DEFERRALS: Final = "deferrals"
 REASON: Final = "reason"
 
 # What a dead letter keeps of the original's headers; credentials are never among them.
-ORIGINAL: Final = (
-    FLOW,
-    COMPANY,
-    ACCOUNT,
-    RECEIPT,
-    RECEIVED_AT_MS,
-    VERIFIED_BY,
-    CONTENT_TYPE,
-    CAUSE,
-    REPLAY_OF,
-    REVISION,
-    LANE,
-    OBJECT,
-    GENERATION,
+ORIGINAL: Final = frozenset(
+    {
+        FLOW,
+        COMPANY,
+        ACCOUNT,
+        RECEIPT,
+        RECEIVED_AT_MS,
+        VERIFIED_BY,
+        CONTENT_TYPE,
+        CAUSE,
+        REPLAY_OF,
+        REVISION,
+        LANE,
+        OBJECT,
+        GENERATION,
+    }
 )
 
 Headers = dict[str, bytes]

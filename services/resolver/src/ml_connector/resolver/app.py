@@ -58,7 +58,7 @@ class Ground:
 
     def __init__(self, settings: ResolverSettings, clock: Clock) -> None:
         prefix = settings.topic_prefix
-        self.producer = Producer(settings.kafka(), linger_ms=1, message_timeout_s=30)
+        self.producer = Producer(settings.kafka(), linger_ms=1, message_timeout_s=30, polled_by_loop=True)
         self.directory = Directory(settings)
         self.state = CompactedTable[bytes](settings.kafka(), topics.STATE.full_name(prefix), decode=bytes)
         self.book = Book(self.state.get)

@@ -96,7 +96,7 @@ def decode_webhook(
     body: bytes, *, arrived_at_ms: int, company_id: str | None = None, whole_meta: bool = False
 ) -> Event:
     """Raises Malformed. `company_id`: events of any other company are refused. `whole_meta`: `Event.meta` is wanted."""
-    envelope = cast(_Envelope, _json(_ENVELOPE, body))
+    envelope: _Envelope = _json(_ENVELOPE, body)
     meta = envelope.meta
     _refuse_other_versions(meta)
     if company_id is not None and _id(meta.company_id) != company_id:
@@ -107,8 +107,8 @@ def decode_webhook(
         raise Malformed("meta.entity is not a text")
     if entity not in MAPPED:
         return _ignored(cause, entity, meta)
-    whole = cast(_Whole, _json(_WHOLE, body)).meta if whole_meta else {}
-    return _object_event(cause, cast(Entity, entity), envelope, whole, arrived_at_ms)
+    whole: dict[str, Any] = _json(_WHOLE, body).meta if whole_meta else {}
+    return _object_event(cause, entity, envelope, whole, arrived_at_ms)
 
 
 def decode_rest(entity: Entity, data: dict[str, Any], *, source_id: str, cause: str, generation: Generation) -> Event:
@@ -176,7 +176,7 @@ def cause_of(body: bytes) -> str:
 
 
 def _object_event(
-    cause: str, entity: Entity, envelope: _Envelope, whole_meta: dict[str, Any], arrived_at_ms: int
+    cause: str, entity: str, envelope: _Envelope, whole_meta: dict[str, Any], arrived_at_ms: int
 ) -> Event:
     meta = envelope.meta
     action = meta.action
@@ -289,6 +289,8 @@ def _source_id(meta: _Meta, data: dict[str, Any]) -> str:
 
 
 def _merged(member: str, value: object) -> str | None:
+    if value is None:  # as nearly always
+        return None
     found = _id(value)
     if found is not None and not is_source_id(found):
         raise Malformed(f"meta.{member} is not a positive number")

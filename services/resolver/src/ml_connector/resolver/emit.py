@@ -15,8 +15,9 @@ from ml_connector.common.traceparent import trace_id
 from ml_connector.common.vault import SecretEntry
 from ml_connector.common.wire import NO_JSON, Desired, Origin, Outcome, Received, Resolved, Stage
 from ml_connector.resolver.decode import Event
-from ml_connector.resolver.map import Mapped
+from ml_connector.resolver.map import Mapped, external_id_of
 from ml_connector.resolver.message import ORIGIN, Defer, Message, Output
+from ml_connector.resolver.plan import EntityPlan, FlowPlan
 
 # A desired record carries the body for a later dead letter; larger ones are found by their offset.
 MAX_ORIGIN_BODY_BYTES: Final = 64 * 1024
@@ -49,6 +50,41 @@ def received(message: Message, where: Origin, event: Event, *, account: str, wit
     return _audit(account, keys.received_key(event.cause), entry.encode())
 
 
+def desired(
+    message: Message,
+    where: Origin,
+    plan: FlowPlan,
+    entity: EntityPlan,
+    event: Event,
+    mapped: Mapped,
+    reason: str | None = None,
+) -> Desired:
+    """`where`: the origin of the message."""
+    return Desired(
+        cause=event.cause,
+        flow=plan.flow.flow,
+        company=plan.company,
+        account=plan.account,
+        entity=entity.entity,
+        source_id=event.source_id,
+        record_type=entity.record_type,
+        external_id=external_id_of(plan, entity, event.source_id),
+        generation=event.generation,
+        action=mapped.action,
+        mapping_version=plan.version,
+        origin=where,
+        lane=message.lane,
+        fields=mapped.fields,
+        references=mapped.references,
+        parent=mapped.parent,
+        default_parent=mapped.default_parent,
+        merged_to=mapped.merged_to,
+        reason=reason,
+        replay_of=where.headers.get(h.REPLAY_OF) or None,
+        force=h.FORCE in message.headers,
+    )
+
+
 def resolved(desired: Desired, record_key: str, mapped: Mapped, *, at_ms: int) -> Output:
     entry = Resolved(
         cause=desired.cause,
@@ -79,9 +115,9 @@ def desired_output(desired: Desired, record_key: str, message: Message) -> Outpu
 def origin(message: Message) -> Origin:
     headers = message.headers
     try:
-        kept: dict[str, str] = {name: headers[name].decode() for name in h.ORIGINAL if name in headers}
+        kept = {name: value.decode() for name, value in headers.items() if name in h.ORIGINAL}
     except UnicodeDecodeError:
-        kept = {name: headers[name].decode("utf-8", "replace") for name in h.ORIGINAL if name in headers}
+        kept = {name: value.decode("utf-8", "replace") for name, value in headers.items() if name in h.ORIGINAL}
     return Origin(
         topic=message.topic,
         partition=message.partition,

@@ -7,7 +7,7 @@ In: the objects of one page. Out: requests to the account's owner, which cover e
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -33,7 +33,7 @@ class Expectation(NamedTuple):
 
 
 def expect(
-    plan: FlowPlan, event: Event, known: Knowledge, *, arrived_at_ms: int, now_ms: Callable[[], int]
+    plan: FlowPlan, event: Event, known: Knowledge, *, arrived_at_ms: int, now_ms: int
 ) -> Expectation | Unmapped | Defer:
     """An object of an entity that the flow maps."""
     entity = plan.entities[event.entity]

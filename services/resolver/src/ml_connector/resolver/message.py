@@ -14,9 +14,11 @@ from ml_connector.common import headers as h
 from ml_connector.common.headers import Headers
 from ml_connector.common.syncing import is_sync, is_urgent
 from ml_connector.common.topics import Topic
+from ml_connector.common.wire import Lane
 
 # On a message that was put aside: where it stood first, as <topic>/<partition>/<offset>.
 ORIGIN: Final = "origin"
+_LANES: Final[dict[bytes, Lane]] = {b"live": "live", b"replay": "replay", b"backfill": "backfill"}
 
 
 class Message(NamedTuple):
@@ -33,6 +35,10 @@ class Message(NamedTuple):
     def received_at_ms(self) -> int:
         """When ingest took the event; 0 when it does not say."""
         return h.number(self.headers, h.RECEIVED_AT_MS, 0)
+
+    @property
+    def lane(self) -> Lane:
+        return _LANES.get(self.headers.get(h.LANE, b""), "live")
 
     @property
     def queue(self) -> bytes:

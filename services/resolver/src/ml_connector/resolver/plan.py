@@ -70,29 +70,23 @@ class FlowPlan:
     """A flow that is ready to map."""
 
     flow: Flow
+    company: str
+    account: str
     version: int
     entities: dict[str, EntityPlan]
     names_meta: bool  # some expression wants to know more of an event than its object
 
     @property
-    def company(self) -> str:
-        return self.flow.pipedrive.company
-
-    @property
     def applied(self) -> bool:
         return self.version != UNAPPLIED
-
-    @property
-    def account(self) -> str:
-        return self.flow.netsuite.account
 
 
 def compile_flow(flow: Flow, version: int) -> FlowPlan:
     """The flow was validated when it was applied: every expression compiles."""
     by_name = any(not _STAGE_ID.match(stage) for stage in flow.stages)
-    entities = {entity: _entity(flow, entity, mapping, by_name) for entity, mapping in flow.entities.items()}
+    entities = {str(entity): _entity(flow, entity, mapping, by_name) for entity, mapping in flow.entities.items()}
     names_meta = any(plan.names_meta for plan in entities.values())
-    return FlowPlan(flow, version, {str(entity): plan for entity, plan in entities.items()}, names_meta)
+    return FlowPlan(flow, flow.pipedrive.company, flow.netsuite.account, version, entities, names_meta)
 
 
 def _entity(flow: Flow, entity: Entity, mapping: EntityMapping, stages_by_name: bool) -> EntityPlan:

@@ -134,7 +134,7 @@ def readable(plan: EntityPlan, event: Event, known: Knowledge) -> Readable:
 
 
 def lacking(
-    plan: EntityPlan, event: Event, known: Knowledge, found: Readable, *, arrived_at_ms: int, now_ms: Callable[[], int]
+    plan: EntityPlan, event: Event, known: Knowledge, found: Readable, *, arrived_at_ms: int, now_ms: int
 ) -> tuple[str, ...]:
     """What must be read from Pipedrive before this event can be mapped: entities, or `stages`."""
     if event.action == "delete":
@@ -156,14 +156,14 @@ def lacking(
 
 
 def _definitions_lack(
-    definitions: Definitions, found: Readable, *, arrived_at_ms: int, now_ms: Callable[[], int], replayed: bool
+    definitions: Definitions, found: Readable, *, arrived_at_ms: int, now_ms: int, replayed: bool
 ) -> bool:
     """Whoever replays may just have given a field the name that the mapping expects: that is asked for at once."""
     if definitions.read_at_ms > arrived_at_ms:
         return False
     if found.unknown or found.unreadable:
         return True
-    return bool(found.undefined) and (replayed or now_ms() - definitions.read_at_ms > ABSENT_NAME_REREAD_MS)
+    return bool(found.undefined) and (replayed or now_ms - definitions.read_at_ms > ABSENT_NAME_REREAD_MS)
 
 
 def _stages_lack(event: Event, stages: Stages | None, arrived_at_ms: int) -> bool:

@@ -12,9 +12,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import faust
+from faust.utils.urls import urllist
 
 from ml_connector.common.logs import get_logger
 from ml_connector.resolver.faust_login import credentials
+from ml_connector.resolver.faust_transport import Transport
 from ml_connector.resolver.message import Message
 
 log = get_logger()
@@ -29,9 +31,10 @@ Owned = Callable[[frozenset[int]], Awaitable[None]]
 
 def make_app(kafka: Mapping[str, str], *, group: str, topic: str, handle: HandleBatch, owned: Owned, home: str) -> Any:
     """A Faust app that hands over batches of `topic`. `owned` hears which partitions are ours after each change."""
+    broker = f"kafka://{kafka['bootstrap.servers'].replace(',', ';kafka://')}"
     app = faust.App(
         group,
-        broker=f"kafka://{kafka['bootstrap.servers'].replace(',', ';kafka://')}",
+        broker=broker,
         broker_credentials=credentials(kafka),
         datadir=home,
         store="memory://",
@@ -49,6 +52,7 @@ def make_app(kafka: Mapping[str, str], *, group: str, topic: str, handle: Handle
         web_enabled=False,
         loghandlers=[],
     )
+    app.transport = Transport(urllist(broker), app)
     source = app.topic(topic, key_type=bytes, value_type=bytes)
 
     @app.agent(source, concurrency=1)  # type: ignore[untyped-decorator]  # Faust is not typed
