@@ -92,6 +92,18 @@ async def test_what_fails_while_it_is_handed_on_is_raised(consumer: Any, waits: 
         await consumer.wait_first(fails(), asyncio.Event().wait())
 
 
+async def test_event_is_waited_for(consumer: Any) -> None:
+    """While a flow is suspended, as in each rebalance, the consumer waits for one that says it goes on."""
+    goes_on = asyncio.Event()
+    waiting = asyncio.create_task(consumer.wait(goes_on))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+
+    goes_on.set()
+
+    assert not (await waiting).stopped
+
+
 async def test_consumer_is_fausts_but_for_that(consumer: Any) -> None:
     assert isinstance(consumer, aiokafka.Consumer)
     own = {name for name in vars(type(consumer)) if callable(getattr(type(consumer), name))}

@@ -6,6 +6,7 @@ always there is room: then none is needed.
 
 from __future__ import annotations
 
+import asyncio
 import types
 from collections.abc import Coroutine, Generator
 from typing import Any
@@ -15,10 +16,12 @@ from mode.services import WaitResults
 
 
 class Consumer(aiokafka.Consumer):  # type: ignore[misc]  # Faust is not typed
-    """It is only ever asked to wait for a message that is handed on, or for the flow to be suspended."""
+    """It waits for a message to be handed on, unless the flow is suspended meanwhile; or for an event."""
 
     async def wait_first(self, handing_on: Any, *others: Any, timeout: Any = None) -> WaitResults:  # noqa: ASYNC109  it overrides
         """As `mode.Service` has it; what ends without waiting needs no tasks."""
+        if not asyncio.iscoroutine(handing_on):
+            return await super().wait_first(handing_on, *others, timeout=timeout)
         try:
             waits_for = handing_on.send(None)
         except BaseException as ended:
