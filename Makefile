@@ -52,8 +52,8 @@ demo: setup  ## play a believable company through the whole product and compare 
 	@$(RUN)/mlc demo
 
 test: setup  ## all that a developer runs before a commit
-	@$(RUN)/pytest tests --ignore=tests/e2e -n 2 --dist loadfile --no-loadscope-reorder
-	@$(RUN)/pytest tests/e2e
+	@$(RUN)/pytest tests --ignore=tests/e2e -n 3 --dist loadfile --no-loadscope-reorder
+	@$(RUN)/pytest tests/e2e -n 2 --dist loadfile
 
 check: setup  ## format, lint, types, import rules
 	@$(RUN)/ruff format --check $(SOURCES)

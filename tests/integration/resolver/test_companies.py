@@ -20,6 +20,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 FIELDS = {"companyName": "data.name", "comments": 'custom["Tier"]'}
 COMPANIES = 1000
+SLOW_S = 45.0  # their answers; a busy machine needs half of it for the others
 SICK = {"dead": 100, "slow": 100, "failing": 100}
 
 
@@ -150,7 +151,7 @@ async def test_sick_companies_delay_no_other_and_lose_nothing(resolving: Resolvi
         await resolving.company(name)
     for name, kind in sick.items():
         if kind == "slow":
-            await resolving.sandbox("POST", "faults", {"company": name, "delay_s": 30})
+            await resolving.sandbox("POST", "faults", {"company": name, "delay_s": SLOW_S})
         if kind == "failing":
             await resolving.sandbox("POST", "faults", {"company": name, "status": 500})
     dead = {"base_url": "http://127.0.0.1:9"}
@@ -167,8 +168,8 @@ async def test_sick_companies_delay_no_other_and_lose_nothing(resolving: Resolvi
     async def most_are_there() -> bool:
         return len(expected & set(await resolving.desired())) >= 0.95 * len(expected)
 
-    await until(most_are_there, within_s=25)
-    assert time.monotonic() - sent_s < 29, "the slow ones have not answered yet"
+    await until(most_are_there, within_s=SLOW_S - 1)
+    assert time.monotonic() - sent_s < SLOW_S, "the slow ones have not answered yet"
     assert not {f"1:{name}-0" for name in sick} & set(await resolving.desired())
 
     await resolving.sandbox("DELETE", "faults")

@@ -76,19 +76,24 @@ class Refresher:
 
     async def read_lacking(self, plan: FlowPlan, found: list[Output] | Defer) -> Defer | None:
         """What a Defer names. None when it is read."""
+        lacking = found.lacking if isinstance(found, Defer) else ()
+        before_s = {what: self._last_read_s(plan, what) for what in lacking}  # others may read the second meanwhile
         try:
-            for what in found.lacking if isinstance(found, Defer) else ():
-                await self._refresh(plan, what)
+            for what in lacking:
+                await self._refresh(plan, what, before_s[what])
         except TryLater as error:
             return Defer(str(error), error.after_s)
         return None
 
-    async def _refresh(self, plan: FlowPlan, what: str) -> None:
-        """Raises TryLater when it was read a moment ago, or Pipedrive does not answer."""
+    def _last_read_s(self, plan: FlowPlan, what: str) -> float:
+        return self._read_s.get((plan.company, what), float("-inf"))
+
+    async def _refresh(self, plan: FlowPlan, what: str, before_s: float) -> None:
+        """`before_s`: its last reading when it was found lacking. Raises TryLater when that was a moment ago, or
+        Pipedrive does not answer."""
         key = (plan.company, what)
-        before_s = self._read_s.get(key, float("-inf"))
         async with self._locks[key]:
-            read_s = self._read_s.get(key, float("-inf"))
+            read_s = self._last_read_s(plan, what)
             if read_s > before_s:
                 return  # somebody else has just done it
             since_s = self._clock.monotonic_s() - read_s
