@@ -221,6 +221,7 @@ async def test_sync_is_paused_goes_on_and_is_cancelled(company: Company) -> None
     await company.slowly()
     started = await company.mlc("sync", FLOW, "--full", "--yes", "--json")
     sync = json.loads(started.stdout)["id"]
+    await until(lambda: company.has_walk(sync, {"running", "done"}), within_s=30)
     await company.api.post(f"/syncs/{sync}/pause", {"reason": "lunch"})  # a command may take longer than the list
     stands = {"paused", "done"}  # a list of one page is read to its end
     await until(lambda: company.has_walk(sync, stands), within_s=30)
