@@ -57,6 +57,9 @@ class Banned:
     async def is_seen_well(self) -> bool:
         return (await self._deliveries()).well_ms > 0
 
+    async def is_seen_failing(self) -> bool:
+        return (await self._deliveries()).bad_from_ms > 0
+
     async def is_seen_well_again(self) -> bool:
         return (await self._deliveries()).bad_to_ms > 0
 
@@ -65,10 +68,11 @@ class Banned:
         return Deliveries(FLOW) if value is None else Deliveries.decode(value)
 
     async def ban(self) -> list[str]:
-        """Ten deliveries fail at their first attempt, since nobody listens; then somebody does again."""
+        """Ten deliveries fail at their first attempt, since nobody listens, which the resolver sees; then somebody does."""
         await self.living.stack.kill("ingest")
         failing = [await self.living.create("organization", {"name": f"Failing {n}"}) for n in range(BEFORE_BAN)]
         await until(self.is_banned, within_s=10)
+        await until(self.is_seen_failing, within_s=30)
         await self.living.stack.start_one("ingest")
         return failing
 
