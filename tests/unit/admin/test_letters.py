@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from ml_connector.admin.look.letters import LetterFilter, Selection, groups, make_cursor, one, page, read_cursor
+from ml_connector.admin.look.letters import LetterFilter, Selection, groups, one, page
+from ml_connector.admin.look.pages import make_cursor, read_cursor
 from ml_connector.admin.tables import waiting
 from ml_connector.common.errors import BadInput
 from support.letters import RECORD, T0_MS, letter_row, new_database, put, put_letters

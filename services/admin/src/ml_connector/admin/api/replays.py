@@ -6,7 +6,7 @@ import asyncio
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Path, Query
-from sqlalchemy import Connection, RowMapping, and_, or_, select
+from sqlalchemy import Connection, RowMapping, select
 
 from ml_connector.admin.api import replay_models as m
 from ml_connector.admin.api.dead_letters import behind
@@ -14,7 +14,7 @@ from ml_connector.admin.api.models import at
 from ml_connector.admin.api.previews import previewed
 from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Given, Operator, Viewer
-from ml_connector.admin.look.letters import make_cursor, read_cursor
+from ml_connector.admin.look.pages import cut, newest_first
 from ml_connector.admin.replay.control import Options
 from ml_connector.admin.replay.run import counts_of
 from ml_connector.admin.tables import dead_letter as letter
@@ -39,26 +39,15 @@ async def create(given: Given, actor: Operator, body: m.NewReplay) -> m.Replay:
 @router.get("", responses=answers())
 def list_replays(given: Given, _: Viewer, query: Annotated[m.ReplayQuery, Query()]) -> m.Replays:
     """Newest first."""
-    conditions = [job.c.state == query.state] if query.state is not None else []
-    if query.cursor is not None:
-        at_ms, after = read_cursor(query.cursor)
-        conditions.append(or_(job.c.created_at_ms < at_ms, and_(job.c.created_at_ms == at_ms, job.c.job_id < after)))
+    wanted = select(job.c.value)
+    if query.state is not None:
+        wanted = wanted.where(job.c.state == query.state)
+    wanted = newest_first(wanted, job.c.created_at_ms, job.c.job_id, cursor=query.cursor, limit=query.limit)
     with given.database.read() as connection:
-        values = connection.scalars(
-            select(job.c.value)
-            .where(*conditions)
-            .order_by(job.c.created_at_ms.desc(), job.c.job_id.desc())
-            .limit(query.limit + 1)
-        ).all()
-        entries = [ReplayJob.decode(value) for value in values]
-        shown = [replay_of(connection, entry) for entry in entries[: query.limit]]
-    more = len(entries) > query.limit
-    last = entries[query.limit - 1] if more else None
-    return m.Replays(
-        replays=shown,
-        next=make_cursor(last.created_at_ms, last.job_id) if last is not None else None,
-        behind=behind(given),
-    )
+        entries = [ReplayJob.decode(value) for value in connection.scalars(wanted)]
+        shown, after = cut(entries, query.limit, lambda entry: (entry.created_at_ms, entry.job_id))
+        replays = [replay_of(connection, entry) for entry in shown]
+    return m.Replays(replays=replays, next=after, behind=behind(given))
 
 
 @router.get("/{job_id}", responses=answers(404))

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import msgspec
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 
 from ml_connector.admin.acts import record_act
 from ml_connector.admin.api.dead_letters import behind
@@ -21,7 +21,7 @@ from ml_connector.admin.api.services import Given, Operator, Services, Viewer
 from ml_connector.admin.books import Closing
 from ml_connector.admin.flows.stops import Stop
 from ml_connector.admin.identity.roles import Actor
-from ml_connector.admin.look.letters import make_cursor, read_cursor
+from ml_connector.admin.look.pages import cut, newest_first
 from ml_connector.admin.tables import act, act_target
 from ml_connector.common import wire
 from ml_connector.common.wire import ActKind
@@ -102,20 +102,14 @@ async def check(given: Given, actor: Operator) -> Accounting:
 @router.get("/acts", responses=answers())
 def list_acts(given: Given, _: Viewer, query: Annotated[ActQuery, Query()]) -> Acts:
     """What operators did, newest first; `target`: a letter, a record key or a replay."""
-    wanted = select(act.c.value).order_by(act.c.at_ms.desc(), act.c.act_id.desc()).limit(query.limit + 1)
+    wanted = select(act.c.value)
     if query.target is not None:
         wanted = wanted.join(act_target, act_target.c.act_id == act.c.act_id).where(act_target.c.target == query.target)
-    if query.cursor is not None:
-        at_ms, after = read_cursor(query.cursor)
-        wanted = wanted.where(or_(act.c.at_ms < at_ms, and_(act.c.at_ms == at_ms, act.c.act_id < after)))
+    wanted = newest_first(wanted, act.c.at_ms, act.c.act_id, cursor=query.cursor, limit=query.limit)
     with given.database.read() as connection:
         entries = [wire.Act.decode(value) for value in connection.scalars(wanted)]
-    last = entries[query.limit - 1] if len(entries) > query.limit else None
-    return Acts(
-        acts=[_act(entry) for entry in entries[: query.limit]],
-        next=make_cursor(last.at_ms, last.act_id) if last is not None else None,
-        behind=behind(given),
-    )
+    shown, after = cut(entries, query.limit, lambda entry: (entry.at_ms, entry.act_id))
+    return Acts(acts=[_act(entry) for entry in shown], next=after, behind=behind(given))
 
 
 def stop_of(stop: Stop) -> Stopped:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
-from sqlalchemy import and_, or_, select
+from sqlalchemy import select
 
 from ml_connector.admin.api import models as m
 from ml_connector.admin.api import sync_models as s
@@ -16,7 +16,7 @@ from ml_connector.admin.api.problems import answers
 from ml_connector.admin.api.services import Given, Operator, Services, Viewer
 from ml_connector.admin.changing import Said
 from ml_connector.admin.flows.look import refuse_unknown
-from ml_connector.admin.look.letters import make_cursor, read_cursor
+from ml_connector.admin.look.pages import cut, newest_first
 from ml_connector.admin.sync.ask import Asked
 from ml_connector.admin.sync.control import UnderWay, Verb, walks_of
 from ml_connector.admin.sync.known import Outcomes, outcomes_of
@@ -59,17 +59,14 @@ def page_of(given: Services, query: s.SyncQuery, purpose: Purpose) -> tuple[list
     conditions = [sync.c.purpose == purpose]
     conditions += [] if query.state is None else [sync.c.state == query.state]
     conditions += [] if query.flow is None else [sync.c.flow == query.flow]
-    if query.cursor is not None:
-        at_ms, after = read_cursor(query.cursor)
-        conditions.append(or_(sync.c.created_at_ms < at_ms, and_(sync.c.created_at_ms == at_ms, sync.c.job_id < after)))
-    wanted = select(sync.c.value).where(*conditions).order_by(sync.c.created_at_ms.desc(), sync.c.job_id.desc())
+    wanted = select(sync.c.value).where(*conditions)
+    wanted = newest_first(wanted, sync.c.created_at_ms, sync.c.job_id, cursor=query.cursor, limit=query.limit)
     with given.database.read() as connection:
         refuse_unknown(connection, query.flow)
-        found = [SyncJob.decode(value) for value in connection.scalars(wanted.limit(query.limit + 1))]
-        walks = walks_of(connection, [one.job_id for one in found])
-    shown = [UnderWay(one, walks[one.job_id]) for one in found[: query.limit]]
-    last = shown[-1].job if len(found) > query.limit else None
-    return shown, None if last is None else make_cursor(last.created_at_ms, last.job_id)
+        found = [SyncJob.decode(value) for value in connection.scalars(wanted)]
+        shown, after = cut(found, query.limit, lambda one: (one.created_at_ms, one.job_id))
+        walks = walks_of(connection, [one.job_id for one in shown])
+    return [UnderWay(one, walks[one.job_id]) for one in shown], after
 
 
 @router.get("/{job_id}", responses=answers(404))

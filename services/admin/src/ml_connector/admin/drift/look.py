@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, select
 
-from ml_connector.admin.look.letters import make_cursor, read_cursor
+from ml_connector.admin.look.pages import cut, newest_first
 from ml_connector.admin.tables import drift
 from ml_connector.common.comparing import Difference, asserted_by
 from ml_connector.common.flow_rules import RECORD_OF
@@ -61,14 +61,10 @@ def incidents(
     conditions += [drift.c.flow == wanted.flow] if wanted.flow else []
     conditions += [drift.c.entity == wanted.entity] if wanted.entity else []
     place = drift.c.flow + "/" + drift.c.entity + "/" + drift.c.source_id
-    if cursor is not None:
-        at_ms, after = read_cursor(cursor)
-        conditions.append(or_(drift.c.at_ms < at_ms, and_(drift.c.at_ms == at_ms, place < after)))
-    query = select(drift).where(*conditions).order_by(drift.c.at_ms.desc(), place.desc()).limit(limit + 1)
+    query = newest_first(select(drift).where(*conditions), drift.c.at_ms, place, cursor=cursor, limit=limit)
     rows = connection.execute(query).all()
-    last = rows[limit - 1] if len(rows) > limit else None
-    following = None if last is None else make_cursor(last.at_ms, f"{last.flow}/{last.entity}/{last.source_id}")
-    return [incident_of(row) for row in rows[:limit]], following
+    shown, following = cut(rows, limit, lambda row: (row.at_ms, f"{row.flow}/{row.entity}/{row.source_id}"))
+    return [incident_of(row) for row in shown], following
 
 
 def incident_of(row: Any) -> Incident:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
-from sqlalchemy import ColumnElement, Connection, RowMapping, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, case, func, select
 
 from ml_connector.admin.explain import suggested_fix
+from ml_connector.admin.look.pages import cut, newest_first
 from ml_connector.admin.tables import dead_letter as letter
 from ml_connector.admin.tables import waiting
-from ml_connector.common.errors import BadInput
 from ml_connector.common.keys import Entity
 from ml_connector.common.wire import Stage
 
@@ -93,26 +91,10 @@ def page(
     connection: Connection, wanted: LetterFilter, *, cursor: str | None, limit: int
 ) -> tuple[Sequence[RowMapping], str | None]:
     """Newest failure first; the cursor of the next page, None on the last one. Raises BadInput for a foreign cursor."""
-    conditions = wanted.conditions()
-    if cursor is not None:
-        at_ms, after = read_cursor(cursor)
-        conditions.append(
-            or_(letter.c.failed_at_ms < at_ms, and_(letter.c.failed_at_ms == at_ms, letter.c.letter_id < after))
-        )
-    rows = (
-        connection.execute(
-            select(letter, _behind(letter.c.record_key))
-            .where(*conditions)
-            .order_by(letter.c.failed_at_ms.desc(), letter.c.letter_id.desc())
-            .limit(limit + 1)
-        )
-        .mappings()
-        .all()
-    )
-    if len(rows) <= limit:
-        return rows, None
-    last = rows[limit - 1]
-    return rows[:limit], make_cursor(last["failed_at_ms"], last["letter_id"])
+    query = select(letter, _behind(letter.c.record_key)).where(*wanted.conditions())
+    query = newest_first(query, letter.c.failed_at_ms, letter.c.letter_id, cursor=cursor, limit=limit)
+    rows = connection.execute(query).mappings().all()
+    return cut(rows, limit, lambda row: (row["failed_at_ms"], row["letter_id"]))
 
 
 def one(connection: Connection, letter_id: str) -> RowMapping | None:
@@ -172,18 +154,3 @@ def _behind_groups(connection: Connection, signatures: Sequence[str]) -> dict[st
         .group_by(records.c.signature)
     )
     return {row[0]: row[1] for row in rows}
-
-
-def make_cursor(at_ms: int, key: str) -> str:
-    """Opaque: where the next page of a list by time begins."""
-    return base64.urlsafe_b64encode(f"{at_ms}/{key}".encode()).decode().rstrip("=")
-
-
-def read_cursor(cursor: str) -> tuple[int, str]:
-    """Raises BadInput."""
-    try:
-        text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        at_ms, _, key = text.partition("/")
-        return int(at_ms), key
-    except (binascii.Error, UnicodeError, ValueError) as error:
-        raise BadInput("cursor: not one of ours; take `next` of the page before") from error
