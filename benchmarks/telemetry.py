@@ -90,24 +90,30 @@ class Side:
 
 
 async def compare(rounds: int, rate: int, seconds: int) -> dict[str, list[Cost]]:
-    costs: dict[str, list[Cost]] = {OFF: [], AGAIN: [], ON: []}
     with Listener(lambda _: 200) as receiver:
         async with contextlib.AsyncExitStack() as entered:
             http = await entered.enter_async_context(httpx2.AsyncClient(timeout=30))
             sides = {}
-            for name in costs:
+            for name in (OFF, AGAIN, ON):
                 environment = exporting(receiver.url) if name == ON else {}
                 stack = await entered.enter_async_context(Stack(options(environment)))
                 sides[name] = Side(stack, http)
                 await sides[name].turn(rate, 5)  # definitions, token, connections, caches
-            orders = itertools.cycle(itertools.permutations(sides))
-            for order in itertools.islice(orders, rounds):
-                turns = {name: await sides[name].turn(rate, seconds) for name in order}
-                if None not in turns.values():
-                    for name, cost in turns.items():
-                        costs[name].append(cast(Cost, cost))
+            costs = await in_turn(sides, rounds, rate, seconds)
         if not any(heard.path == "/v1/traces" for heard in receiver.heard):
             raise SystemExit("no span was exported: the figures would mean nothing")
+    return costs
+
+
+async def in_turn(sides: dict[str, Side], rounds: int, rate: int, seconds: int) -> dict[str, list[Cost]]:
+    """By side, of each round that was in time."""
+    costs: dict[str, list[Cost]] = {name: [] for name in sides}
+    orders = itertools.cycle(itertools.permutations(sides))
+    for order in itertools.islice(orders, rounds):
+        turns = {name: await sides[name].turn(rate, seconds) for name in order}
+        if None not in turns.values():
+            for name, cost in turns.items():
+                costs[name].append(cast(Cost, cost))
     kept = len(costs[OFF])
     if kept < rounds:
         print(f"{rounds - kept} rounds are left out: the rate is too high for this machine, a turn was late")

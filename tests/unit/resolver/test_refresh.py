@@ -12,7 +12,6 @@ import pytest
 
 from ml_connector.common import headers as h
 from ml_connector.common import topics
-from ml_connector.common.clock import ManualClock
 from ml_connector.resolver.message import Message, Output
 from ml_connector.resolver.pipedrive.client import PipedriveClient
 from ml_connector.resolver.plan import FlowPlan
@@ -82,8 +81,7 @@ async def test_two_deals_that_lack_the_same_things_are_both_resolved_though_keep
             keeping.set()
             await may_go_on.wait()
 
-    clock: ManualClock = acme.clock
-    refresher = Refresher(acme.core, acme.book, pipedrive, keep, clock, reread_s=60)
+    refresher = Refresher(acme.core, acme.book, pipedrive, keep, acme.clock, reread_s=60)
     first = asyncio.create_task(refresher.event(deal(1)))
     await keeping.wait()
     second = await refresher.event(deal(2))

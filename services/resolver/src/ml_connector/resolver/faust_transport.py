@@ -24,7 +24,7 @@ class Consumer(aiokafka.Consumer):  # type: ignore[misc]  # Faust is not typed
             return await super().wait_first(handing_on, *others, timeout=timeout)
         try:
             waits_for = handing_on.send(None)
-        except BaseException as ended:
+        except BaseException as ended:  # in whatever way it ended, the others are not waited for
             for other in others:
                 other.close()
             if isinstance(ended, StopIteration):
