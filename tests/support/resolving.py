@@ -275,11 +275,10 @@ class Cored:
         flow = parse_flow(document)
         self._versions[flow.flow, version] = flow
         self._active[flow.flow] = LiveFlow(flow, version, paused=False)
-        self.core.flows_changed()
+        self.core.flow_changed(flow)
 
     def remove(self, name: str) -> None:
-        del self._active[name]
-        self.core.flows_changed()
+        self.core.flow_changed(self._active.pop(name).flow)
 
     def define(self, company: str, names: Mapping[str, str], *, read_at_ms: int) -> None:
         """The custom fields of organizations (code -> name), as read at that moment."""

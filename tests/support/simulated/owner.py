@@ -9,6 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import httpx2
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ml_connector.common.credentials import NetsuiteM2M
 from ml_connector.common.directory import LiveFlow
+from ml_connector.common.flows import Flow
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
 from ml_connector.netsuite_writer.account import Account
@@ -145,9 +147,9 @@ class Owner:
         if self.partition is not None:
             await self.partition.close(self._world.settings.drain_s)
 
-    def flow_changed(self) -> None:
+    def flow_changed(self, flow: Flow) -> None:
         if self.partition is not None and not self.process.dead:
-            self.process.call(self.partition.flow_changed)
+            self.process.call(partial(self.partition.flow_changed, flow))
 
     def _make_account(self, name: str, flow: str, tools: Tools) -> Account | None:
         """As `Accounts.make`: what a former owner began occupies slots for a moment."""

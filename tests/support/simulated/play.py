@@ -261,7 +261,7 @@ class _Play:
         resumed_at_ms = live.resumed_at_ms if paused else self._world.clock.now_ms()
         self._world.flows.live = LiveFlow(live.flow, live.version, paused=paused, resumed_at_ms=resumed_at_ms)
         for owner in self._owners:
-            owner.flow_changed()
+            owner.flow_changed(live.flow)
 
     def _end_after(self, seconds: float, end: Callable[[], None]) -> None:
         self._calming.append((asyncio.get_running_loop().call_later(seconds, end), end))

@@ -146,7 +146,7 @@ async def test_what_failed_opens_once_the_key_is_there(directory: Directory, fil
     before = directory.secret(ApiToken, owner="pipedrive/open", environment="sandbox")
     with pytest.raises(SecretUnreadable, match="'k2'"):
         opened(directory)
-    directory.on_change(lambda: told.append(opened(directory)))
+    directory.on_secret(lambda owner: told.append(f"{owner or 'any'}: {opened(directory)}"))
 
     with followed(directory):
         await until_it_sleeps(clock)
@@ -157,7 +157,7 @@ async def test_what_failed_opens_once_the_key_is_there(directory: Directory, fil
         clock.advance(0.1)
         await until_it_sleeps(clock)
 
-    assert told == [f"of {OWNER}"]
+    assert told == [f"any: of {OWNER}"]
     assert directory.secret(ApiToken, owner="pipedrive/open", environment="sandbox") is before
 
 

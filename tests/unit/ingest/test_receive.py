@@ -6,9 +6,7 @@ from typing import Any, cast
 
 from ml_connector.common.clock import ManualClock
 from ml_connector.common.credentials import BasicKey, WebhookBasic
-from ml_connector.common.directory import Directory, LiveFlow
-from ml_connector.common.errors import DeliveryFailed, Fenced, MustStop, QueueFull, SecretUnreadable
-from ml_connector.common.flows import parse_flow
+from ml_connector.common.errors import DeliveryFailed, Fenced, MustStop, QueueFull
 from ml_connector.common.kafka.producer import Done, Producer
 from ml_connector.ingest.doors import Door, Doors
 from ml_connector.ingest.http.answer import Answer
@@ -17,8 +15,6 @@ from ml_connector.ingest.http.request import Request
 from ml_connector.ingest.publish import Publisher
 from ml_connector.ingest.receive import Receiver
 from ml_connector.ingest.verify import BasicProof
-from ml_connector.ingest.webhook_doors import WebhookDoors
-from support.office import DOCUMENT
 
 PAIR = WebhookBasic(keys=(BasicKey(id="k", user="a", password="b"),))
 HEADERS = [(b"authorization", b"Basic YTpi"), (b"content-length", b"2")]
@@ -110,31 +106,3 @@ async def test_what_the_broker_says_too_late_changes_nothing() -> None:
 
     assert delivering.answers.statuses == [503]
     assert (delivering.doors.door.counts.accepted, delivering.doors.door.counts.unavailable) == (0, 1)
-
-
-class _Flows:
-    """One flow; its secrets cannot be read, which would close its door."""
-
-    def __init__(self, events: str) -> None:
-        pipedrive = {**DOCUMENT["pipedrive"], "events": events}
-        document = {**DOCUMENT, "pipedrive": pipedrive, "schedule": {"sync": "*/15 * * * *"}}
-        self._live = LiveFlow(parse_flow(document), 1, paused=False)
-
-    def flow(self, name: str) -> LiveFlow:
-        return self._live
-
-    def flows(self) -> list[LiveFlow]:
-        return [self._live]
-
-    def secret(self, *_: Any, **__: Any) -> Any:
-        raise SecretUnreadable("there is none")
-
-    def on_change(self, _: Any) -> None: ...
-
-
-def test_flow_without_webhooks_has_no_address_and_is_no_problem() -> None:
-    """A delivery for it is answered as one for a flow that nobody knows."""
-    none, some = WebhookDoors(cast(Directory, _Flows("none"))), WebhookDoors(cast(Directory, _Flows("webhooks")))
-
-    assert (none.find("f"), none.problems(), none.rotating()) == (None, [], {})
-    assert some.find("f") is not None and some.problems() == ["there is none"]

@@ -50,8 +50,11 @@ def test_what_says_nothing_grants_nothing(body: bytes) -> None:
 class FakeDirectory(Flows):
     """No secrets: whoever wants a token is told so, and nothing leaves the process."""
 
-    def flows(self) -> list[LiveFlow]:
-        return list(self.known.values())
+    asked = 0
+
+    def flows_of(self, account: str) -> list[LiveFlow]:
+        self.asked += 1
+        return [live for live in self.known.values() if live.flow.netsuite.account.lower() == account]
 
     def secret(self, kind: type[Credential], **_: Any) -> Any:
         raise SecretUnreadable(f"no {kind.NAME}")
@@ -88,6 +91,11 @@ class Desk:
         assert self.accounts.make(NAME, f"{FLOW}-0", self.tools) is not None
         return self.accounts._doors[NAME].gate.governor
 
+    def change(self, document: dict[str, Any]) -> None:
+        flow = parse_flow(document)
+        self.directory.known[flow.flow] = LiveFlow(flow, 2, paused=False)
+        self.accounts.flow_changed(flow)
+
     def free(self, governor: Governor) -> int:
         return governor.free(self.clock.monotonic_s())
 
@@ -115,13 +123,27 @@ async def test_the_limit_is_the_least_that_the_flows_allow(sides: list[dict[str,
     await desk.accounts.close()
 
 
+async def test_to_open_an_account_nobody_looks_at_the_others() -> None:
+    """A thousand accounts of one process are opened one by one, when work comes (benchmarks/writer.py isolation)."""
+    names = [f"{number}_SB1" for number in range(40)]
+    desk = Desk(*({"account": name, "concurrency": "auto"} for name in names))
+    asked: list[int] = []
+
+    for number, name in enumerate(names):
+        before = desk.directory.asked
+        assert desk.accounts.make(name.lower(), f"{FLOW}-{number}", desk.tools) is not None
+        asked.append(desk.directory.asked - before)
+
+    assert set(asked[1:]) == {asked[0]}
+    await desk.accounts.close()
+
+
 async def test_a_flow_that_is_changed_changes_the_limit_at_once() -> None:
     desk = Desk({"concurrency": 7})
     governor = desk.governor()
     document = {**DOCUMENT, "flow": f"{FLOW}-0", "netsuite": {**DOCUMENT["netsuite"], "concurrency": 2}}
 
-    desk.directory.known[f"{FLOW}-0"] = LiveFlow(parse_flow(document), 2, paused=False)
-    desk.accounts.flows_changed()
+    desk.change(document)
 
     assert governor.ceiling == 2
     await desk.accounts.close()
@@ -134,8 +156,7 @@ async def test_a_flow_that_is_changed_logs_in_by_its_new_way_at_once() -> None:
     with pytest.raises(SecretUnreadable, match="tba"):
         await logins.authorization("GET", "https://netsuite.test/")
 
-    desk.directory.known[f"{FLOW}-0"] = LiveFlow(parse_flow({**DOCUMENT, "flow": f"{FLOW}-0"}), 2, paused=False)
-    desk.accounts.flows_changed()
+    desk.change({**DOCUMENT, "flow": f"{FLOW}-0"})
 
     with pytest.raises(SecretUnreadable, match="oauth2-m2m"):
         await logins.authorization("GET", "https://netsuite.test/")

@@ -96,3 +96,17 @@ def test_replays_and_previews_do_not_wait(acme: Cored, more: dict[str, str]) -> 
     message = message._replace(headers={**message.headers, **{name: text.encode() for name, text in more.items()}})
 
     assert letter(acme.core.event(message)).code == "UNKNOWN_FLOW"
+
+
+def test_other_flows_stay_compiled_when_one_changes(acme: Cored) -> None:
+    """A compilation takes milliseconds, and there are thousands of flows."""
+    other = {**FLOW, "flow": "other", "pipedrive": {"company": "other"}}
+    acme.apply(FLOW, version=1)
+    acme.apply(other, version=1)
+    mine, others = acme.core.plan("acme"), acme.core.plan("other")
+
+    acme.apply(FLOW, version=2)
+
+    assert acme.core.plan("other") is others
+    assert mine is not None and (changed := acme.core.plan("acme")) is not None
+    assert (mine.version, changed.version) == (1, 2)

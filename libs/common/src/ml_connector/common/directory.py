@@ -7,6 +7,7 @@ newer schema) is left out and named in `problems`; a secret that no key opens st
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -130,7 +131,9 @@ class Directory:
         self._live: dict[str, LiveFlow] = {}
         self._entries: dict[str, SecretEntry] = {}
         self._opened: dict[tuple[str, Environment], Credential | SecretUnreadable] = {}
-        self._listeners: list[Callable[[], None]] = []
+        self._of_account: defaultdict[str, dict[str, LiveFlow]] = defaultdict(dict)
+        self._on_flows: list[Callable[[Flow], None]] = []
+        self._on_secrets: list[Callable[[str], None]] = []
         self._flows = CompactedTable[bytes](
             settings.kafka(), topics.FLOWS.full_name(settings.topic_prefix), decode=bytes
         )
@@ -167,9 +170,16 @@ class Directory:
         """Messages of `connector.flows` that do not hold, and why."""
         return self._book.problems
 
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after every change of a flow or a secret, on the event loop."""
-        self._listeners.append(listener)
+    def on_flow(self, listener: Callable[[Flow], None]) -> None:
+        """Call `listener` on the event loop after every change of a flow: as it is now, or was before it went."""
+        self._on_flows.append(listener)
+
+    def on_secret(self, listener: Callable[[str], None]) -> None:
+        """Call `listener` on the event loop after every change of a secret, with its owner; "": it may be any.
+
+        The token of each company changes once an hour.
+        """
+        self._on_secrets.append(listener)
 
     def flow(self, name: str) -> LiveFlow | None:
         return self._live.get(name)
@@ -180,6 +190,10 @@ class Directory:
 
     def flows(self) -> Iterator[LiveFlow]:
         return iter(tuple(self._live.values()))
+
+    def flows_of(self, account: str) -> list[LiveFlow]:
+        """Those that write to this account, in whatever letters they name it."""
+        return list(self._of_account.get(account.lower(), {}).values())
 
     def secret(self, kind: type[C], *, owner: str, environment: Environment) -> C:
         """A credential, decrypted once per change. Raises SecretUnreadable."""
@@ -220,12 +234,15 @@ class Directory:
         if key in self._book.problems:
             log.error("flow_refused", flow=key, problem=self._book.problems[key])
         name = key.partition("/v")[0]
-        live = self._book.live(name)
-        if live is None:
-            self._live.pop(name, None)
-        else:
-            self._live[name] = live
-        self._tell()
+        before, live = self._live.pop(name, None), self._book.live(name)
+        if before is not None:
+            del self._of_account[before.flow.netsuite.account.lower()][name]
+        if live is not None:
+            self._live[name] = self._of_account[live.flow.netsuite.account.lower()][name] = live
+        changed = live or before
+        if changed is not None:
+            for listener in self._on_flows:
+                listener(changed.flow)
 
     def _on_secret(self, key: str, entry: SecretEntry | None) -> None:
         if entry is None:
@@ -234,16 +251,16 @@ class Directory:
             self._entries[key] = entry
         for opened in [opened for opened in self._opened if opened[0] == key]:
             del self._opened[opened]
-        self._tell()
+        self._tell_of_secret(key.rpartition("/")[0])
 
     def _on_keys(self) -> None:
         self._forget_failures()
-        self._tell()
+        self._tell_of_secret("")
 
     def _forget_failures(self) -> None:
         """What is open stays so, also when its key was taken away too early."""
         self._opened = {at: found for at, found in self._opened.items() if not isinstance(found, SecretUnreadable)}
 
-    def _tell(self) -> None:
-        for listener in self._listeners:
-            listener()
+    def _tell_of_secret(self, owner: str) -> None:
+        for listener in self._on_secrets:
+            listener(owner)

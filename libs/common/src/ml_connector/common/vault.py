@@ -50,6 +50,12 @@ def secret_key(owner: str, name: str) -> str:
     return f"{owner}/{name}"
 
 
+def flow_of(owner: str) -> str | None:
+    """The flow whose secret it is; None: a company's or an account's."""
+    kind, _, name = owner.partition("/")
+    return name if kind == "flow" else None
+
+
 class Vault:
     """Opens what any of its keys wrapped; encrypts with the first."""
 

@@ -54,7 +54,8 @@ class Ingest:
         self.reporter = Reporter(
             self._doors, self._producer, clock, prefix=settings.topic_prefix, pushes=self._push_doors.counts
         )
-        self._directory.on_change(self.reporter.changed)
+        self._directory.on_flow(self.reporter.flow_changed)
+        self._directory.on_secret(self.reporter.secret_changed)
         self.receiver = Receiver(
             self._doors,
             Publisher(self._producer, prefix=settings.topic_prefix),

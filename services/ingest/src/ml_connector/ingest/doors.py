@@ -10,7 +10,9 @@ from ml_connector.common.asking import AtTheDoor, Refused, Why
 from ml_connector.common.deliveries import EPISODE_MS
 from ml_connector.common.directory import Directory, LiveFlow
 from ml_connector.common.errors import SecretUnreadable
+from ml_connector.common.flows import Flow
 from ml_connector.common.headers import Headers
+from ml_connector.common.vault import flow_of
 from ml_connector.ingest.address import Network
 from ml_connector.ingest.verify import Proof
 
@@ -68,7 +70,8 @@ class Doors(ABC):
         self._directory = directory
         self._doors: dict[str, Door | None] = {}
         self._counts: dict[str, Counts] = {}
-        directory.on_change(self._doors.clear)
+        directory.on_flow(self._flow_changed)
+        directory.on_secret(self._secret_changed)
 
     @abstractmethod
     def _make(self, live: LiveFlow) -> Door | None:
@@ -86,6 +89,15 @@ class Doors(ABC):
                 return None
             self._doors[name] = self._make(live)
         return self._doors[name]
+
+    def _flow_changed(self, flow: Flow) -> None:
+        self._doors.pop(flow.flow, None)
+
+    def _secret_changed(self, owner: str) -> None:
+        if not owner:
+            self._doors.clear()
+        else:
+            self._doors.pop(flow_of(owner) or "", None)
 
     def counts(self) -> dict[str, Counts]:
         """By flow."""

@@ -18,8 +18,10 @@ from ml_connector.common import topics
 from ml_connector.common.asking import INGEST, TOLD_EVERY_S, AtIngest, AtTheDoor
 from ml_connector.common.clock import Clock
 from ml_connector.common.errors import ConnectorError
+from ml_connector.common.flows import Flow
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
+from ml_connector.common.vault import flow_of
 from ml_connector.ingest.doors import Counts
 from ml_connector.ingest.webhook_doors import WebhookDoors
 
@@ -54,9 +56,12 @@ class Reporter:
         self._changes = asyncio.Event()
         self._told: dict[str, tuple[str, ...]] | None = None  # keys by flow; None: the broker has not taken them
 
-    def changed(self) -> None:
-        """A flow or a secret has changed."""
+    def flow_changed(self, _: Flow) -> None:
         self._changes.set()
+
+    def secret_changed(self, owner: str) -> None:
+        if not owner or flow_of(owner):
+            self._changes.set()
 
     async def run(self) -> None:
         """Until cancelled."""

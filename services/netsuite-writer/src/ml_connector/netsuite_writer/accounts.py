@@ -76,7 +76,7 @@ class Accounts:
             return None
         door = self._door(name, live.flow)
         self._hold(name, door.gate, tools)
-        self.read_limits()
+        self._read_limit_if_due(name, door)
         return Account(name, gate=door.gate, client=door.client, tools=tools)
 
     def spelled(self, name: str) -> str:
@@ -102,21 +102,17 @@ class Accounts:
         finally:
             await looking.close()
 
-    def flows_changed(self) -> None:
-        for name, door in self._doors.items():
+    def flow_changed(self, flow: Flow) -> None:
+        name = flow.netsuite.account.lower()
+        door = self._doors.get(name)
+        if door is not None:
             self._follow(name, door)
             door.gate.wake()
 
     def read_limits(self) -> None:
         """Now and then, for flows that leave the limit to NetSuite."""
-        now_s = self._clock.monotonic_s()
         for name, door in self._doors.items():
-            due = now_s >= self._read_at_s.get(name, now_s)
-            if due and any(flow.netsuite.concurrency == "auto" for flow in self._flows(name)):
-                self._read_at_s[name] = now_s + READ_LIMITS_S
-                task = asyncio.create_task(self._read_limit(name, door))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
+            self._read_limit_if_due(name, door)
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -128,7 +124,7 @@ class Accounts:
         if name not in self._doors:
             self._doors[name] = self._open(name, flow)
             self._spelled[name] = flow.netsuite.account
-        self._follow(name, self._doors[name])
+            self._follow(name, self._doors[name])
         return self._doors[name]
 
     def _follow(self, name: str, door: _Door) -> None:
@@ -186,7 +182,16 @@ class Accounts:
         return max(1, min(limits, default=1) - max((side.reserve for side in sides), default=0))
 
     def _flows(self, name: str) -> list[Flow]:
-        return [live.flow for live in self._directory.flows() if live.flow.netsuite.account.lower() == name]
+        return [live.flow for live in self._directory.flows_of(name)]
+
+    def _read_limit_if_due(self, name: str, door: _Door) -> None:
+        now_s = self._clock.monotonic_s()
+        due = now_s >= self._read_at_s.get(name, now_s)
+        if due and any(flow.netsuite.concurrency == "auto" for flow in self._flows(name)):
+            self._read_at_s[name] = now_s + READ_LIMITS_S
+            task = asyncio.create_task(self._read_limit(name, door))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _read_limit(self, name: str, door: _Door) -> None:
         response = await door.client.governance_limits()

@@ -17,6 +17,7 @@ from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.codec import Wire
 from ml_connector.common.directory import Directory
 from ml_connector.common.errors import BadInput, MustStop
+from ml_connector.common.flows import Flow
 from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.health import HealthServer
 from ml_connector.common.kafka.admin import TopicSpec, identity, refuse_other_partitions
@@ -141,7 +142,7 @@ class Writer:
         measuring.read(metrics.CERTIFICATE_LEFT, self._expiry.readings)
         Gauges(self._partitions.values, self._accounts.spelled)
         await self._directory.start(Deadline.after(self._clock, START_DEADLINE_S))
-        self._directory.on_change(self._flows_changed)
+        self._directory.on_flow(self._flow_changed)
         self._companion.start()
         self._asked.start()
         self._requested.start()
@@ -231,10 +232,10 @@ class Writer:
                 raise BadInput(f"flow {flow} was asked for in partition {partition}, where its account is not")
         return await self._accounts.check(flow, admit=self._partitions[partition].prove)
 
-    def _flows_changed(self) -> None:
-        self._accounts.flows_changed()
+    def _flow_changed(self, flow: Flow) -> None:
+        self._accounts.flow_changed(flow)
         for partition in self._partitions.values():
-            partition.flow_changed()
+            partition.flow_changed(flow)
 
     # -- loops -------------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from ml_connector.common.comparing import Census, Compare, Compared, not_compare
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.drift import Poll
 from ml_connector.common.errors import BadInput, Malformed, MustStop, TryLater, UnknownSchema
+from ml_connector.common.flows import Flow
 from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.kafka.record import Record
 from ml_connector.common.kafka.transaction import TransactionalProducer
@@ -70,6 +71,7 @@ class Partition:
         self._producer = producer
         self._make_account = make_account
         self._accounts: dict[str, Account] = {}
+        self._unknown: set[str] = set()  # accounts whose work is in the store, and whose flow is not known yet
         self._fold = Fold()
         self._observing = ObservedFold(number, tools)
         self._refused, self._doubted = Postponed(tools), Postponed(tools)  # keys of desired states; records
@@ -171,8 +173,11 @@ class Partition:
             return None
         except UnknownSchema as error:
             raise MustStop(str(error)) from error
-        account = self._account(_account_of(one.key), flow)
-        if account is not None:
+        name = _account_of(one.key)
+        account = self._account(name, flow)
+        if account is None:
+            self._unknown.add(name)
+        else:
             account.accept(one)
         return account
 
@@ -220,13 +225,16 @@ class Partition:
         if owner is not None and not owner.unsettled(attempt.record_key):
             await owner.hydrates.end_doubt(attempt)
 
-    def flow_changed(self) -> None:
-        """A flow was applied, paused or resumed: what was held back for it is looked at again."""
+    def flow_changed(self, flow: Flow) -> None:
+        """It was applied, paused or resumed: what was held back for it is looked at again."""
         if not self.started:
             return
-        held = [one for one in self._tools.store.all_desired() if _account_of(one.key) not in self._accounts]
-        self._accept(held)
-        for account in self._accounts.values():
+        name = flow.netsuite.account.lower()
+        if name in self._unknown:
+            self._unknown.discard(name)
+            self._accept([one for one in self._tools.store.all_desired() if _account_of(one.key) == name])
+        account = self._accounts.get(name)
+        if account is not None:
             account.look_again()
 
     async def compare(self, asked: Compare) -> Compared:

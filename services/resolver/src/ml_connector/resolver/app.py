@@ -160,7 +160,7 @@ class Resolver:
         specs = [TopicSpec(name, count, {}) for name, count, _ in declared]
         await asyncio.to_thread(refuse_other_partitions, settings.kafka(), specs)
         await self._ground.start(Deadline.after(self._clock, START_DEADLINE_S))
-        self._ground.directory.on_change(self._core.flows_changed)
+        self._ground.directory.on_flow(self._core.flow_changed)
         self._requests.start()
         self._deferred.start()
         await self._app.start()

@@ -15,6 +15,7 @@ from ml_connector.common import headers as h
 from ml_connector.common.clock import Clock
 from ml_connector.common.comparing import Unmapped
 from ml_connector.common.errors import Malformed, MappingFailed
+from ml_connector.common.flows import Flow
 from ml_connector.common.generation import of_rest_read
 from ml_connector.common.topics import MAX_MESSAGE_BYTES
 from ml_connector.common.wire import Action, Hydrate, Source
@@ -50,8 +51,8 @@ class Core:
         self._book = book
         self._clock = clock
 
-    def flows_changed(self) -> None:
-        self._plans.forget()
+    def flow_changed(self, flow: Flow) -> None:
+        self._plans.forget(flow.flow)
 
     def plan(self, name: str) -> FlowPlan | None:
         """The flow as it is now; None when there is none of that name."""

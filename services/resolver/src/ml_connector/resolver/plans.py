@@ -23,10 +23,10 @@ class Plans:
         self._active: dict[str, FlowPlan] = {}
         self._versions: dict[tuple[str, int], FlowPlan] = {}
 
-    def forget(self) -> None:
-        """Compile anew when asked next."""
-        self._active.clear()
-        self._versions.clear()
+    def forget(self, name: str) -> None:
+        """Compile it anew when asked next."""
+        self._active.pop(name, None)
+        self._versions = {at: plan for at, plan in self._versions.items() if at[0] != name}
 
     def active(self, name: str) -> FlowPlan | None:
         """The flow as it is now; None when there is none of that name."""
