@@ -31,11 +31,11 @@ from ml_connector.common import topics
 from ml_connector.common.clock import SystemClock
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.flows import Flow, parse_flow
+from ml_connector.common.interpreter import prefer_latency
 from ml_connector.common.kafka.admin import end_offsets
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import base_config, client_config
 from ml_connector.common.kafka.record import place_of
-from ml_connector.common.memory import rarely_collect
 from ml_connector.common.wire import StoredDefinitions
 from ml_connector.resolver.core import Core
 from ml_connector.resolver.message import Message, Output
@@ -219,7 +219,7 @@ async def ends(resolving: Resolving, topic: topics.Topic) -> dict[int, int]:
 def consume(kind: str, bootstrap: str, offset: int, events: int) -> float:
     """CPU seconds for so many events: a plain poll loop, and one idempotent producer."""
     core = make_core(PLAIN)
-    rarely_collect()
+    prefer_latency()
     consumer = Consumer({**client_config({"bootstrap.servers": bootstrap}), "group.id": "bench"})
     producer = Producer({**base_config({"bootstrap.servers": bootstrap}), "linger.ms": 5})
     consumer.assign([TopicPartition(topics.EVENTS.name, PARTITION, offset)])
@@ -270,7 +270,7 @@ if __name__ == "__main__":
         print(consume(arguments.consume, bootstrap, int(offset), arguments.events))
         raise SystemExit
     print(machine())
-    rarely_collect()  # as each service does
+    prefer_latency()  # as each service does
     print(f"the core alone, events of {len(webhook(1000))} bytes, one thread:")
     measure_core("11 plain paths, 3 of them custom", PLAIN, 40_000, events=arguments.events, rounds=arguments.rounds)
     measure_core("4 of the 11 as CEL", WITH_CEL, 15_000, events=arguments.events, rounds=arguments.rounds)

@@ -15,7 +15,7 @@ import httpx2
 import msgspec
 import uvloop
 
-from ml_connector.common.memory import rarely_collect
+from ml_connector.common.interpreter import prefer_latency
 
 TRACEPARENT: Final = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00"  # the writer sends one with each
 
@@ -48,7 +48,7 @@ async def run(task: Task) -> float:
                 if answer.status_code >= 300:
                     raise SystemExit(f"{answer.status_code}, the figures would mean nothing: {answer.text[:300]}")
 
-        rarely_collect()
+        prefer_latency()
         before_s = time.process_time()
         await asyncio.gather(*(work() for _ in range(task.workers)))
         return time.process_time() - before_s

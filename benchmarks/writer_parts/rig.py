@@ -50,6 +50,7 @@ class Rig(Writing):
     def __init__(self, *, slots: int = 5, latency_ms: float = 0, environment: Mapping[str, str] = SINGLE_CALLS) -> None:
         super().__init__(latency_ms=latency_ms, environment={"MLC_LOG_LEVEL": "warning", **environment})
         self.stack.options = dataclasses.replace(self.stack.options, netsuite_concurrency=slots)
+        self._slots = slots
         self._version = 1
         self._next_id = 1
 
@@ -58,6 +59,7 @@ class Rig(Writing):
         self.vault = Vault.from_text(self.stack.vault_key)
         m2m = M2M("dev-client", "dev-certificate", self.stack.private_key_pem, "ES256")
         self._netsuite = NetsuiteAccount(self.stack.urls["netsuite"], m2m)
+        await self.switch(concurrency_limit=self._slots)
         return self
 
     @property

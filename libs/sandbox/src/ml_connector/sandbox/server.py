@@ -20,6 +20,7 @@ from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import StreamReader
 from aiohttp.web_protocol import RequestHandler
 
+from ml_connector.common.interpreter import prefer_latency
 from ml_connector.common.signals import set_by_signal
 from ml_connector.sandbox.web import Reply, Request
 
@@ -73,6 +74,7 @@ async def serve(
         ) from error
     bound = runner.addresses[0][1]
     facts = json.dumps({"name": name, "url": f"{'https' if tls else 'http'}://{host}:{bound}"})
+    prefer_latency()
     sys.stdout.write(facts + "\n")
     sys.stdout.flush()
     if ready_file is not None:

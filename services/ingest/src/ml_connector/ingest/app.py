@@ -15,10 +15,10 @@ from ml_connector.common.directory import Directory
 from ml_connector.common.drift import MOST_PUSHED_BYTES
 from ml_connector.common.errors import MustStop
 from ml_connector.common.health import serving_metrics
+from ml_connector.common.interpreter import prefer_latency
 from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.logs import get_logger
-from ml_connector.common.memory import rarely_collect
 from ml_connector.common.signals import set_by_signal
 from ml_connector.ingest.http.answer import Answer
 from ml_connector.ingest.http.asgi import Asgi
@@ -217,7 +217,7 @@ async def serve(settings: IngestSettings) -> None:
     try:
         await ingest.start()
         aside.append(asyncio.create_task(ingest.reporter.run()))
-        rarely_collect()
+        prefer_latency()
         log.info("serving", host=settings.http_host, port=server.port)
         async with serving_metrics(settings, ready=ingest.not_ready):
             await ingest.stop.wait()

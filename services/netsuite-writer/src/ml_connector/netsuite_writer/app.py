@@ -20,6 +20,7 @@ from ml_connector.common.errors import BadInput, MustStop
 from ml_connector.common.flows import Flow
 from ml_connector.common.headers import TRACEPARENT
 from ml_connector.common.health import HealthServer
+from ml_connector.common.interpreter import prefer_latency
 from ml_connector.common.kafka.admin import TopicSpec, identity, refuse_other_partitions
 from ml_connector.common.kafka.consumer import AssignedConsumer, GroupConsumer
 from ml_connector.common.kafka.partition import partition_for
@@ -90,7 +91,7 @@ class Writer:
         self._clock = clock
         self._directory = Directory(settings)
         self._partitions: dict[int, Partition] = {}
-        self._producer = Producer(settings.kafka(), linger_ms=1)
+        self._producer = Producer(settings.kafka(), linger_ms=1, polled_by_loop=True)
         self._desired = topics.DESIRED.full_name(settings.topic_prefix)
         self._observed = topics.OBSERVED.full_name(settings.topic_prefix)
         self._group = GroupConsumer(
@@ -100,7 +101,7 @@ class Writer:
             session_timeout_s=settings.session_timeout_s,
             assignment=self,
         )
-        self._companion = AssignedConsumer(settings.kafka(), topic=self._observed)
+        self._companion = AssignedConsumer(settings.kafka(), topic=self._observed, patient=True)
         self._accounts = Accounts(settings, self._directory, clock)
         self._expiry = Expiry(self._directory, clock)
         self._asked = Asked(settings, self._producer, self._check)
@@ -307,6 +308,7 @@ async def serve(settings: WriterSettings) -> None:
     writer = Writer(settings, SystemClock())
     health = HealthServer(settings.http_host, settings.http_port, live=writer.live, ready=writer.ready)
     port = await health.start()
+    prefer_latency()
     log.info("serving", host=settings.http_host, port=port)
     try:
         await writer.run(stop)

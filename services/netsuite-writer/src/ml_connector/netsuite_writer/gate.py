@@ -26,7 +26,7 @@ OUTAGE_FIRST_S: Final = 1.0
 RETRY_AFTER_LONGEST_S: Final = 60.0
 LOOK_AGAIN_S: Final = 0.05
 REFUSED_CROWDS: Final = 2  # logins refused in a row, per slot, until nobody takes them for overload any more
-AHEAD: Final = 2.0  # of those that get ready while a call takes its time: they are ready in bursts
+AHEAD: Final = 3.0  # of those that get ready while a call takes its time: they are ready in bursts
 SPARE_TURNS: Final = 16  # of so many slots that others wait for too; as the backfill lane has
 REASONS: Final = {
     "unauthorized": "NetSuite refuses the credentials, also with a new token",

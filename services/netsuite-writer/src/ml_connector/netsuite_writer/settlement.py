@@ -24,7 +24,8 @@ from ml_connector.netsuite_writer.store import Store
 log = get_logger()
 
 GROUP: Final = 200  # settlements of one commit; a commit costs about 10 ms whatever is in it
-APART_S: Final = 0.025  # commits begin at least so far apart: each costs what ten settlements do
+APART_S: Final = 0.05  # commits begin at least so far apart: each costs what ten settlements do
+KEPT_AT_ONCE: Final = 4  # NetSuite's answers wait no longer than these take
 RETRY_S: Final = 1.0
 
 
@@ -147,7 +148,9 @@ class Settler:
             else:
                 break
         self._proved_s = max(self._proved_s, started_s)
-        self._keep(group)
+        for first in range(0, len(group), KEPT_AT_ONCE):
+            self._keep(group[first : first + KEPT_AT_ONCE])
+            await asyncio.sleep(0)
 
     def _send(self, to: Transaction, settlement: Settlement) -> None:
         headers = {TRACEPARENT: settlement.traceparent.encode()} if settlement.traceparent else None

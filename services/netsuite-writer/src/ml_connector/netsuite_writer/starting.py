@@ -118,6 +118,7 @@ class Starting:
         try:
             with Carried(job.traceparent):
                 told = await self._caller.make(job)
+                await asyncio.sleep(0)  # first whoever has the slot now sends its request
                 ending = told if isinstance(told, Ending) else self._desk.follow(job, told)
         except NotOurs:
             self._desk.again(job.entry, self._tools.backoff_s(job.entry.failures))

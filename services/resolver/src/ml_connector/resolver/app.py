@@ -13,12 +13,12 @@ from ml_connector.common.clock import Clock, Deadline, SystemClock
 from ml_connector.common.directory import Directory
 from ml_connector.common.errors import BadInput, MustStop
 from ml_connector.common.health import HealthServer
+from ml_connector.common.interpreter import prefer_latency
 from ml_connector.common.kafka.admin import TopicSpec, refuse_other_partitions
 from ml_connector.common.kafka.partition import partition_for
 from ml_connector.common.kafka.producer import Producer
 from ml_connector.common.kafka.table import CompactedTable
 from ml_connector.common.logs import get_logger
-from ml_connector.common.memory import rarely_collect
 from ml_connector.common.signals import set_by_signal
 from ml_connector.common.syncing import is_sync
 from ml_connector.common.telemetry import Carried
@@ -332,7 +332,7 @@ async def serve(settings: ResolverSettings) -> None:
         resolver = Resolver(settings, SystemClock(), home)
         health = HealthServer(settings.http_host, settings.http_port, live=resolver.live, ready=resolver.ready)
         port = await health.start()
-        rarely_collect()
+        prefer_latency()
         log.info("serving", host=settings.http_host, port=port)
         try:
             await resolver.run(stop)

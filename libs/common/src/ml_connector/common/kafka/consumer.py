@@ -26,6 +26,8 @@ log = get_logger()
 HIGH_WATER: Final = 5_000  # records handed over and not yet taken: pause
 LOW_WATER: Final = 1_000  # resume
 FETCHED_KBYTES: Final = 16 * 1024  # what the client may hold that nobody has polled
+FETCH_WAIT_MS: Final = 100
+PATIENT_BYTES: Final = 64 * 1024
 END_TIMEOUT_S: Final = 5.0
 ASKED_AGAIN_S: Final = 0.5
 NEVER: Final = 2**63
@@ -268,15 +270,17 @@ class GroupConsumer(_Reader):
 class AssignedConsumer(_Reader):
     """Reads the partitions it is told to, from where it is told to; `next` reports each end it reaches.
 
-    `group` is only needed to commit and to ask for committed offsets; no group membership is involved.
+    `group` is only needed to commit and to ask for committed offsets; no group membership is involved. `patient`: what
+    comes singly may come FETCH_WAIT_MS later, many together; a fetch for each message would be most of what they cost.
     """
 
-    def __init__(self, kafka: Mapping[str, str], *, topic: str, group: str = NO_GROUP) -> None:
+    def __init__(self, kafka: Mapping[str, str], *, topic: str, group: str = NO_GROUP, patient: bool = False) -> None:
         super().__init__(topic)
         self._config = {
             **_base_config(kafka, group),
             "enable.partition.eof": True,
             "queued.max.messages.kbytes": FETCHED_KBYTES,
+            "fetch.min.bytes": PATIENT_BYTES if patient else 1,
         }
 
     def start(self) -> None:
@@ -334,7 +338,7 @@ def _base_config(kafka: Mapping[str, str], group: str) -> dict[str, Any]:
         "auto.offset.reset": "earliest",
         "isolation.level": "read_committed",
         "allow.auto.create.topics": False,
-        "fetch.wait.max.ms": 100,
+        "fetch.wait.max.ms": FETCH_WAIT_MS,
         "fetch.error.backoff.ms": 100,
     }
 

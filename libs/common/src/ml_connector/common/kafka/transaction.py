@@ -13,14 +13,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
-from confluent_kafka import KafkaError, KafkaException, Message
+from confluent_kafka import KafkaException
 from confluent_kafka import Producer as ConfluentProducer
 
 from ml_connector.common import measuring, metrics
 from ml_connector.common.errors import ConnectorError, DeliveryFailed
 from ml_connector.common.headers import Headers
-from ml_connector.common.kafka.producer import Delivered, base_config, connect, error_of
-from ml_connector.common.kafka.record import place_of
+from ml_connector.common.kafka.producer import base_config, connect, error_of
 
 INIT_TIMEOUT_S: Final = 30.0  # takes a second when the former owner left a transaction open (measured)
 COMMIT_TIMEOUT_S: Final = 30.0
@@ -31,10 +30,9 @@ RETRY_PAUSE_S: Final = 0.1
 
 @dataclass(slots=True)
 class Transaction:
-    """The messages of one commit. `delivered` is in their order, and filled by the commit."""
+    """The messages of one commit."""
 
     messages: list[tuple[str, bytes | None, bytes | None, Headers | None, int | None]] = field(default_factory=list)
-    delivered: list[Delivered] = field(default_factory=list)
 
     def send(
         self,
@@ -92,39 +90,20 @@ class TransactionalProducer:
             raise error_of(error.args[0]) from error
 
     def _commit(self, transaction: Transaction) -> None:
-        places: list[Delivered | None] = [None] * len(transaction.messages)
         try:
             self._producer.begin_transaction()
-            for number, (topic, key, value, headers, partition) in enumerate(transaction.messages):
-                self._produce(topic, key, value, headers, partition, places, number)
+            for topic, key, value, headers, partition in transaction.messages:
+                self._producer.produce(
+                    topic,
+                    key=key,
+                    value=value,
+                    headers=list(headers.items()) if headers else None,
+                    partition=-1 if partition is None else partition,
+                )  # whether they arrived, the commit tells for all: a callback for each would want for the GIL
             self._finish()
         except (KafkaException, BufferError) as error:
             measuring.count(metrics.PRODUCE_ERRORS)
             raise self._abort(error) from error
-        transaction.delivered = [place for place in places if place is not None]
-
-    def _produce(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Headers | None,
-        partition: int | None,
-        places: list[Delivered | None],
-        number: int,
-    ) -> None:
-        def delivered(error: KafkaError | None, message: Message) -> None:
-            if error is None:
-                places[number] = Delivered(*place_of(message))
-
-        self._producer.produce(
-            topic,
-            key=key,
-            value=value,
-            headers=list(headers.items()) if headers else None,
-            partition=-1 if partition is None else partition,
-            on_delivery=delivered,
-        )
 
     def _finish(self) -> None:
         """Commit; the library allows the same call again after a retriable error."""
