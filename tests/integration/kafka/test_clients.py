@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Iterator, Mapping, MutableMapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -98,6 +100,32 @@ async def test_former_owner_of_a_transactional_id_can_record_nothing(kafka: dict
     await table.load(Deadline.after(SystemClock(), 20))
     assert table.get("k") == b"owner"
     for client in (table, former, owner):
+        await client.close()
+
+
+async def test_transaction_of_which_the_broker_refuses_a_message_records_nothing(kafka: dict[str, str]) -> None:
+    """Nobody hears of single messages; the commit does. The next one may fail, too: the client begins a new sequence."""
+    name = topic(kafka, "narrow", 1, **{"cleanup.policy": "compact", "max.message.bytes": "1000"})
+    one = TransactionalProducer(kafka, "narrow-0")
+    await one.init()
+
+    with pytest.raises(DeliveryFailed):
+        async with one.transaction() as transaction:
+            transaction.send(name, key=b"small", value=b"x")
+            transaction.send(name, key=b"large", value=os.urandom(2000))
+
+    async def sent() -> bool:
+        with suppress(DeliveryFailed):
+            async with one.transaction() as transaction:
+                transaction.send(name, key=b"after", value=b"x")
+            return True
+        return False
+
+    await until(sent, within_s=20)
+    table = CompactedTable[bytes](kafka, name, decode=bytes)
+    await table.load(Deadline.after(SystemClock(), 20))
+    assert [table.get(key) for key in ("small", "large", "after")] == [None, None, b"x"]
+    for client in (table, one):
         await client.close()
 
 
