@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Mapping
 from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pyrate_limiter import Rate, RateItem
 
 from ml_connector.common.clock import ManualClock
 from ml_connector.common.directory import Directory
@@ -18,6 +20,7 @@ from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.budget import HOUR_MS, Budget
 from ml_connector.resolver.pipedrive.clients import PipedriveClients
 from ml_connector.resolver.pipedrive.trouble import trouble
+from ml_connector.resolver.pipedrive.window import WINDOW_MS, Window
 from ml_connector.resolver.plan import UNAPPLIED, FlowPlan, compile_flow
 from ml_connector.resolver.resolve import Book
 from ml_connector.resolver.settings import ResolverSettings
@@ -176,3 +179,28 @@ def test_the_strictest_limits_of_a_companys_flows_hold_for_each_of_its_addresses
     clients.client(second)
 
     assert clients.client(first).limits.burst == clients.client(second).limits.burst == 5
+
+
+def test_a_company_takes_no_thread(clients: PipedriveClients) -> None:
+    """Nor do new limits: thousands of threads, each with an event loop, would be more than a process may have."""
+    before = threading.active_count()
+
+    for number in range(20):
+        clients.client(plan(1, f"flow-{number}", company=f"company-{number}"))
+        clients.client(plan(2, f"flow-{number}", company=f"company-{number}", limits={"burst": 3}))
+
+    assert threading.active_count() == before
+
+
+@given(st.lists(st.integers(0, 3 * WINDOW_MS), min_size=1, max_size=100))
+def test_window_grants_so_many_and_remembers_no_more(pauses_ms: list[int]) -> None:
+    window, now_ms = Window([Rate(5, WINDOW_MS)]), 0
+    granted: list[int] = []
+    for pause_ms in pauses_ms:
+        now_ms += pause_ms
+        if window.put(RateItem("", now_ms)):
+            granted.append(now_ms)
+        else:
+            assert sum(at_ms >= now_ms - WINDOW_MS for at_ms in granted) == 5
+        assert sum(at_ms > now_ms - WINDOW_MS for at_ms in granted) <= 5
+        assert window.count() <= 5

@@ -13,7 +13,6 @@ from typing import Any, Final, Literal
 
 import httpx2
 import msgspec
-from pyrate_limiter import Limiter, Rate
 
 from ml_connector.common import measuring, spans
 from ml_connector.common.clock import Clock
@@ -28,10 +27,9 @@ from ml_connector.resolver.pipedrive.budget import Budget
 from ml_connector.resolver.pipedrive.grant import ClientRefused, GrantRevoked
 from ml_connector.resolver.pipedrive.login import Login, Signed
 from ml_connector.resolver.pipedrive.trouble import REFUSED_PAUSE_S, Trouble, trouble
+from ml_connector.resolver.pipedrive.window import burst_window
 from ml_connector.resolver.standings import CompanyStanding
 
-# Pipedrive counts in a rolling window of 2 s, and sees a request later than we do, now more, now less.
-WINDOW_MS: Final = 2_200
 PAGE: Final = 500
 MAX_PAGES: Final = 50  # of definitions; a cursor that never ends is a fault of theirs
 
@@ -82,13 +80,13 @@ class PipedriveClient:
         self.budget = budget
         self.limits = limits
         self._standing = standing
-        self._limiter = Limiter(Rate(limits.burst, WINDOW_MS))
+        self._limiter = burst_window(limits.burst)
 
     def obey(self, limits: PipedriveLimits) -> None:
         """From now on these."""
         if limits != self.limits:
             self.limits = limits
-            self._limiter = Limiter(Rate(limits.burst, WINDOW_MS))
+            self._limiter = burst_window(limits.burst)
 
     async def read(self, entity: Entity, source_id: str) -> Read:
         """One object by id; also deleted ones, which say so."""
