@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,10 +42,17 @@ class Broker:
 
 
 class Turn:
-    def __init__(self, mine: bool = True) -> None:
+    """`after_first`: runs once, when the turn has been taken for the first time."""
+
+    def __init__(self, mine: bool = True, after_first: Callable[[], None] | None = None) -> None:
         self.mine = mine
+        self.taken = 0
+        self._after_first = after_first
 
     def take(self) -> bool:
+        self.taken += 1
+        if self._after_first is not None and self.taken == 1:
+            self._after_first()
         return self.mine
 
 
@@ -53,9 +61,9 @@ def database(tmp_path: Path) -> Database:
     return new_database(tmp_path)
 
 
-def make(database: Database, broker: Broker, turn: Turn | None = None) -> Outbox:
+def make(database: Database, broker: Broker, turn: Turn | None = None, clock: ManualClock | None = None) -> Outbox:
     settings = Settings(kafka_bootstrap_servers="nowhere:1")
-    return Outbox(settings, database, cast(Any, broker), turn or Turn(), ManualClock())
+    return Outbox(settings, database, cast(Any, broker), turn or Turn(), clock or ManualClock(), turn_ms=15_000)
 
 
 def put(database: Database, *keys: str) -> None:
@@ -108,6 +116,38 @@ async def test_replica_whose_turn_it_is_not_writes_nothing(database: Database) -
 
     assert await make(database, broker, Turn(mine=False)).publish() is False
     assert (broker.took, left(database)) == ([], ["a"])
+
+
+async def test_who_was_stopped_for_longer_than_a_third_of_a_turn_asks_again_before_it_sends(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has read `old`; while it stood still another replica told that, and something newer."""
+    clock, broker = ManualClock(), Broker()
+    turn = Turn()
+    box = make(database, broker, turn, clock)
+    put(database, "old")
+    read = box._oldest
+
+    def then_stopped(most: int) -> Any:
+        rows = read(most)
+        if most == CHUNK and turn.mine:
+            turn.mine = False
+            clock.advance(5.001)
+        return rows
+
+    monkeypatch.setattr(box, "_oldest", then_stopped)
+
+    assert await box.publish() is False
+    assert (turn.taken, broker.took) == (2, [])
+
+
+async def test_who_still_has_its_turn_after_a_halt_sends_what_is_there_by_then(database: Database) -> None:
+    clock, broker = ManualClock(), Broker()
+    turn = Turn(after_first=lambda: clock.advance(5.001))
+    put(database, "a")
+
+    assert await make(database, broker, turn, clock).publish() is True
+    assert (turn.taken, [key for key, _ in broker.took], left(database)) == (2, ["a"], [])
 
 
 async def test_smaller_number_that_is_committed_later_is_not_forgotten(database: Database) -> None:

@@ -99,7 +99,7 @@ def _ground(settings: AdminSettings, clock: Clock) -> Ground:
         database=database,
         producer=producer,
         materializer=Materializer(settings, database, clock, lease_ms=lease_ms),
-        outbox=Outbox(settings, database, producer, lease, clock),
+        outbox=Outbox(settings, database, producer, lease, clock, turn_ms=lease_ms),
         letters=LetterBytes(settings),
         ingests=ingests,
         owners=owners,

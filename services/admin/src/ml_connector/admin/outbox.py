@@ -3,6 +3,11 @@ has them.
 
 An act is one transaction: the change and the messages that tell of it. So nothing is told that did not happen, and
 nothing that happened stays untold, whatever dies in between.
+
+Of several replicas the one with the lease writes, and what it read long ago it reads anew before it sends it: another
+may have written newer messages meanwhile. One that is stopped in the instant between that look at the clock and the
+sending may still send an older message after a newer one. Whoever reads a topic bears that: of two entries under a key
+the one with the higher version counts.
 """
 
 from __future__ import annotations
@@ -27,6 +32,7 @@ log = get_logger()
 
 CHUNK: Final = 200
 AGAIN_S: Final = 1.0
+SURE: Final = 1 / 3  # of a turn: then it is taken again before anything is sent
 
 
 def put_message(connection: Connection, topic: Topic, *, partition_key: str, key: str, value: bytes | None) -> None:
@@ -44,11 +50,22 @@ class Turn(Protocol):
 class Outbox:
     """`publish` after a commit; `run` sees to what a crash or the broker has left."""
 
-    def __init__(self, settings: Settings, database: Database, producer: Producer, turn: Turn, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        producer: Producer,
+        turn: Turn,
+        clock: Clock,
+        *,
+        turn_ms: int = 15_000,
+    ) -> None:
+        """`turn_ms`: how long a turn lasts that is not taken again."""
         self._settings = settings
         self._database = database
         self._producer = producer
         self._turn = turn  # of two replicas one writes at a time: an older state must not come after a newer one
+        self._turn_ms = turn_ms
         self._clock = clock
         self._one = asyncio.Lock()
 
@@ -57,9 +74,12 @@ class Outbox:
         async with self._one:
             try:
                 while await asyncio.to_thread(self._oldest, 1):
+                    taken_ms = self._clock.now_ms()
                     if not await asyncio.to_thread(self._turn.take):
                         return False
                     rows = await asyncio.to_thread(self._oldest, CHUNK)
+                    if self._clock.now_ms() - taken_ms > self._turn_ms * SURE:
+                        continue
                     await asyncio.gather(
                         *(self._send(topic, place, key, value) for _, topic, place, key, value in rows)
                     )
