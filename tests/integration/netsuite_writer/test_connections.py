@@ -11,6 +11,8 @@ from typing import Final
 import httpx2
 import pytest
 
+from ml_connector.common.connecting import transport_through
+from ml_connector.netsuite_writer.accounts import TOKEN_LIMITS
 from ml_connector.netsuite_writer.netsuite.connections import Connections
 
 LOOPBACK: Final = "127.0.0.1"
@@ -114,3 +116,22 @@ async def test_nobody_listens_means_never_sent() -> None:
     async with connected(answer) as (_, connections, _url):
         with pytest.raises(httpx2.ConnectError):
             await connections.request("GET", f"http://{LOOPBACK}:1", content=None, headers={})
+
+
+async def test_no_connection_to_the_token_endpoint_stays_open_for_an_hour() -> None:
+    """A thousand accounts would keep a thousand."""
+    ended = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(OK)
+        await reader.read()  # until the other side closes
+        ended.set()
+        writer.close()
+
+    async with await asyncio.start_server(serve, LOOPBACK, 0) as server:
+        made = transport_through(None, tls=ssl.create_default_context(), limits=TOKEN_LIMITS, allowed=())
+        async with httpx2.AsyncClient(transport=made) as http:
+            await http.get(f"http://{LOOPBACK}:{server.sockets[0].getsockname()[1]}")
+
+            await asyncio.wait_for(ended.wait(), 5)

@@ -40,7 +40,8 @@ UNTIL_READ: Final = 1  # this integration's share may be smaller
 READ_LIMITS_S: Final = 3600.0
 LOOK_S: Final = 10.0  # one request of a check; all of them have 25
 READ_AGAIN_S: Final = 60.0  # when NetSuite was down, or full
-_ONE: Final = httpx2.Limits(max_connections=1, max_keepalive_connections=1)
+# One request an hour: httpx2 would keep its connection until the next, or until all files of the process are open.
+TOKEN_LIMITS: Final = httpx2.Limits(max_connections=1, max_keepalive_connections=0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +137,7 @@ class Accounts:
         settings, base_url = self._settings, flow.netsuite.url
         http = httpx2.AsyncClient(
             transport=transport_through(
-                proxy_for(base_url), tls=self._tls, limits=_ONE, allowed=settings.allowed_networks
+                proxy_for(base_url), tls=self._tls, limits=TOKEN_LIMITS, allowed=settings.allowed_networks
             ),
             timeout=httpx2.Timeout(settings.request_timeout_s, connect=CONNECT_S),
             follow_redirects=False,
