@@ -20,11 +20,11 @@ class Measured:
     """Of one CPU of the reference machine, or of one message. Where each comes from: docs/scaling.md."""
 
     ingest_per_cpu_s: float = 15_000  # benchmarks/ingest.py
-    resolver_per_cpu_s: float = 5_800  # benchmarks/resolver.py, through Faust
-    writer_per_cpu_s: float = 1 / 0.70e-3  # benchmarks/writer.py, single calls
+    resolver_per_cpu_s: float = 8_000  # benchmarks/resolver.py, through Faust
+    writer_per_cpu_s: float = 1 / 0.76e-3  # benchmarks/writer.py, single calls
     fold_per_cpu_s: float = 10_500  # benchmarks/timeline.py: audit entries that admin takes up
-    restored_per_s: float = 1_000_000 / 18.4  # benchmarks/writer.py: observed records
-    idle_record_bytes: float = 64  # benchmarks/writer.py: of the writer's memory
+    restored_per_s: float = 1_000_000 / 19.0  # benchmarks/writer.py: observed records
+    idle_record_bytes: float = 66  # benchmarks/writer.py: of the writer's memory
     stored_record_bytes: float = 477  # benchmarks/writer.py: of the writer's store on disk
     flow_bytes: float = 30_000  # benchmarks/flows.py: of each service's memory
     sql_entry_bytes: float = 710  # benchmarks/timeline.py
