@@ -43,14 +43,14 @@ def test_memory_is_enough_for_what_was_measured(name: str) -> None:
 
 
 def test_ingest_and_resolver_scale_at_what_one_replica_was_measured_to_do() -> None:
-    """15,000 requests and 5,800 events of one CPU second."""
+    """15,000 requests and 8,000 events of one CPU second."""
     production = {(one["kind"], one["metadata"]["name"]): one for one in built("production")}
     page = (ROOT / "docs/scaling.md").read_text()
     assert "| ingest: requests of one CPU second | 15,000 |" in page
-    assert "| resolver, through Faust: events of one CPU second | 5,800 |" in page
+    assert "| resolver, through Faust: events of one CPU second | 8,000 |" in page
 
     [trigger] = production["ScaledObject", "resolver"]["spec"]["triggers"]
-    assert 5_800 / 2 < int(trigger["metadata"]["lagThreshold"]) <= 5_800  # about a second of its work
+    assert 8_000 / 2 < int(trigger["metadata"]["lagThreshold"]) <= 8_000  # about a second of its work
     [metric] = production["HorizontalPodAutoscaler", "ingest"]["spec"]["metrics"]
     ingest = production["Deployment", "ingest"]["spec"]["template"]["spec"]["containers"][0]
     cpus = int(ingest["resources"]["requests"]["cpu"].removesuffix("m")) / 1000
