@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
@@ -17,7 +16,8 @@ from rich.text import Text
 from ml_connector.cli import replays
 from ml_connector.cli.admin_api import AdminApi, Answer
 from ml_connector.cli.dlq_edit import difference, edit
-from ml_connector.cli.options import Id, Json, Reason, id_of, moment, takes
+from ml_connector.cli.looking import Limit, look
+from ml_connector.cli.options import Id, Json, Reason, id_of, moment, now, takes
 from ml_connector.cli.say import fail, out, plainly
 from ml_connector.cli.showing import (
     add,
@@ -35,7 +35,6 @@ from ml_connector.cli.showing import (
     tell_behind,
     when,
 )
-from ml_connector.common.clock import SystemClock
 from ml_connector.common.errors import BadInput
 from ml_connector.common.keys import Entity
 from ml_connector.common.wire import Mapping, Stage
@@ -76,9 +75,8 @@ class Which:
 
     def conditions(self) -> dict[str, Any]:
         """Only those that are given. Raises BadInput."""
-        now = datetime.fromtimestamp(SystemClock().now_ms() / 1000, UTC)
         given = {name: value for name, value in asdict(self).items() if value is not None}
-        return given | {name: moment(given[name], now) for name in ("failed_from", "failed_until") if name in given}
+        return given | {name: moment(given[name], now()) for name in ("failed_from", "failed_until") if name in given}
 
     def selection(self, ids: list[str] | None) -> dict[str, Any]:
         """The dead letters of an act. Raises BadInput unless they are named one way."""
@@ -114,17 +112,16 @@ class How:
 @app.command("list")
 @plainly
 @takes(which=Which)
-def list_(
-    which: Which,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
-    as_json: Json = False,
-) -> None:
+def list_(which: Which, limit: Limit = 50, as_json: Json = False) -> None:
     """List dead letters, the newest failure first."""
-    with AdminApi.here() as api:
-        answer = api.pages("dead-letters", "letters", most=limit, query=which.conditions())
-    if as_json:
-        tell(answer)
-        return
+    look(
+        lambda api: api.pages("dead-letters", "letters", most=limit, query=which.conditions()),
+        lambda answer: _list(answer, which.state, limit),
+        as_json=as_json,
+    )
+
+
+def _list(answer: Answer, of: State | None, limit: int) -> None:
     letters = answer["letters"]
     made = table("dead letter", "age", "record", "waiting", "stage/code", rest="message")
     for one in letters:
@@ -133,7 +130,7 @@ def list_(
     if letters:
         show(made)
     more = f"; there are more: --limit {2 * limit}, or filters" if answer["next"] is not None else ""
-    state = "" if which.state is State.all else f"{which.state or 'open'} "
+    state = "" if of is State.all else f"{of or 'open'} "
     hint(counted(len(letters), f"{state}dead letter") + more)
     tell_behind(answer)
 
@@ -150,28 +147,26 @@ def groups(
     query = {**which.conditions(), "limit": GROUPS}
     if which.state is None:  # all are counted, shown are those where something is left to do
         query["state"] = State.all.value
-    with AdminApi.here() as api:
-        answer = api.get("dead-letters/groups", query)
-    if as_json:
-        tell(answer)
-        return
-    found = [one for one in answer["groups"] if which.state is not None or one["open"]]
-    found.sort(key=lambda one: -one["open"])
-    _show_groups(found[:limit])
-    more = f" of {len(found)}: --limit {len(found)}" if len(found) > limit else ""
-    hint(counted(min(limit, len(found)), "group") + more)
-    tell_behind(answer)
+
+    def report(answer: Answer) -> None:
+        found = [one for one in answer["groups"] if which.state is not None or one["open"]]
+        found.sort(key=lambda one: -one["open"])
+        _show_groups(found[:limit])
+        more = f" of {len(found)}: --limit {len(found)}" if len(found) > limit else ""
+        hint(counted(min(limit, len(found)), "group") + more)
+        tell_behind(answer)
+
+    look(lambda api: api.get("dead-letters/groups", query), report, as_json=as_json)
 
 
 @app.command("show")
 @plainly
 def show_(letter: Id, as_json: Json = False) -> None:
     """Show a dead letter: why it failed, the event, the record as it was sent, NetSuite's answer."""
-    with AdminApi.here() as api:
-        answer = api.get(f"dead-letters/{id_of(letter)}")
-    if as_json:
-        tell(answer)
-        return
+    look(lambda api: api.get(f"dead-letters/{id_of(letter)}"), _report, as_json=as_json)
+
+
+def _report(answer: Answer) -> None:
     show(_head(answer))
     _show_documents(answer)
     if answer["edited"] is not None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Final
 
 import typer
 
 from ml_connector.cli.admin_api import AdminApi, Answer
 from ml_connector.cli.following import INTERRUPTED, change, until_still
-from ml_connector.cli.options import Id, Json, Reason, flow_name, moment
+from ml_connector.cli.looking import Limit, OfFlow, look, show_page
+from ml_connector.cli.options import Id, Json, Reason, flow_name, moment, now
 from ml_connector.cli.say import fail, plainly
 from ml_connector.cli.showing import add, age, counted, hint, one_line, say, show, table, tell, tell_behind, when
 from ml_connector.cli.syncing import EntityName
-from ml_connector.common.clock import SystemClock
 
 app = typer.Typer(help="What was changed in NetSuite itself.", no_args_is_help=True)
 
@@ -37,10 +36,9 @@ def poll(
 
     Exit code 0: nothing differs, or it was asserted again; 1: something differs, or the poll failed.
     """
-    now = datetime.fromtimestamp(SystemClock().now_ms() / 1000, UTC)
     body = {
         "flow": flow_name(flow),
-        "since": moment(since, now) if since else "",
+        "since": moment(since, now()) if since else "",
         "entities": [one.value for one in entities or []],
         "reason": reason,
     }
@@ -61,26 +59,23 @@ def poll(
 
 
 @plainly
-def polls(
-    flow: Annotated[str | None, typer.Option(help="Only of this flow.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
-    as_json: Json = False,
-) -> None:
+def polls(flow: OfFlow = None, limit: Limit = 20, as_json: Json = False) -> None:
     """List the polls of NetSuite, newest first."""
-    with AdminApi.here() as api:
-        answer = api.pages("polls", "polls", most=limit, query={"flow": None if flow is None else flow_name(flow)})
-    if as_json:
-        tell(answer)
-        return
+
+    def ask(api: AdminApi) -> Answer:
+        return api.pages("polls", "polls", most=limit, query={"flow": None if flow is None else flow_name(flow)})
+
+    look(ask, _list_polls, as_json=as_json)
+
+
+def _list_polls(answer: Answer) -> None:
     made = table("poll", "age", "flow", "state", "since", "changed", "compared", "differ", "by", rest="why")
     for one in answer["polls"]:
         rows = sum(entity["rows"] for entity in one["entities"])
         differ = sum(one["found"].values())
         line = (one["id"], age(one["created_at"]), one["flow"], one["state"], one["since"], rows, one["compared"])
         add(made, *line, differ, one["actor"], one["why"] or one["reason"])
-    show(made)
-    hint(counted(len(answer["polls"]), "poll") + ("; there are more: --limit N" if answer.get("next") else ""))
-    tell_behind(answer)
+    show_page(made, answer, "poll")
 
 
 @plainly
@@ -95,34 +90,31 @@ def list_(
     flow: Flow,
     entity: Annotated[EntityName | None, typer.Option(help="Only of this kind.")] = None,
     all_: Annotated[bool, typer.Option("--all", help="Also what has ended.")] = False,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 50,
+    limit: Limit = 50,
     as_json: Json = False,
 ) -> None:
     """List what was found changed in NetSuite, newest first: each field, what it should be, what NetSuite holds."""
-    with AdminApi.here() as api:
-        query = {"flow": flow_name(flow), "entity": None if entity is None else entity.value}
-        answer = api.pages("drift", "drift", most=limit, query=query)
-    found = [one for one in answer["drift"] if all_ or one["state"] != "ended"]
-    if as_json:
-        tell({**answer, "drift": found})
-        return
+
+    def ask(api: AdminApi) -> Answer:
+        answer = api.pages("drift", "drift", most=limit, query={"flow": flow_name(flow), "entity": entity})
+        return {**answer, "drift": [one for one in answer["drift"] if all_ or one["state"] != "ended"]}
+
+    look(ask, lambda answer: _list(answer, with_ended=all_), as_json=as_json)
+
+
+def _list(answer: Answer, *, with_ended: bool) -> None:
     made = table("record", "NetSuite", "age", "state", "why", "field", "should be", rest="is")
-    for one in found:
+    for one in answer["drift"]:
         record = one["record_key"].rpartition("/")[2]
         first = (record, one["netsuite_id"], age(one["at"]), _state(one), ", ".join(one["causes"]))
         if not one["fields"]:
             add(made, *first, "", "", one["found"])
         for number, field in enumerate(one["fields"]):
-            add(
-                made,
-                *(first if number == 0 else ("",) * 5),
-                field["field"],
-                _value(field["should"]),
-                _value(field["holds"]),
-            )
+            names = first if number == 0 else ("",) * 5
+            add(made, *names, field["field"], _value(field["should"]), _value(field["holds"]))
     show(made)
     more = "; there may be more: --limit N" if answer.get("next") else ""
-    hint(counted(len(found), "record") + more + ("" if all_ else "; with those that have ended: --all"))
+    hint(counted(len(answer["drift"]), "record") + more + ("" if with_ended else "; with those that have ended: --all"))
     tell_behind(answer)
 
 

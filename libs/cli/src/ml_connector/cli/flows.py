@@ -15,6 +15,7 @@ from ml_connector.cli import flow_writing
 from ml_connector.cli.admin_api import AdminApi, Answer, Refused
 from ml_connector.cli.dlq_edit import preview, read_event
 from ml_connector.cli.flow_files import read_flow_file
+from ml_connector.cli.looking import look
 from ml_connector.cli.options import Json, flow_name
 from ml_connector.cli.say import plainly
 from ml_connector.cli.showing import add, hint, one_line, say, show, table, tell, when
@@ -55,11 +56,10 @@ def apply(
 @plainly
 def list_(as_json: Json = False) -> None:
     """List the flows with their active versions."""
-    with AdminApi.here() as api:
-        answer = api.get("flows")
-    if as_json:
-        tell(answer)
-        return
+    look(lambda api: api.get("flows"), _list, as_json=as_json)
+
+
+def _list(answer: Answer) -> None:
     made = table("flow", "version", "company", "account", "environment", "state", rest="applied by")
     for one in answer["flows"]:
         names = (one["flow"], one["version"], one["company"], one["account"], one["environment"])
@@ -78,24 +78,27 @@ def show_(
 ) -> None:
     """Print a flow as it was applied, in YAML; comments are not kept."""
     path = f"flows/{flow_name(flow)}" + (f"/versions/{version}" if version is not None else "")
-    with AdminApi.here() as api:
-        answer = api.get(path)
-    if as_json:
-        tell(answer)
-    else:
-        _yaml().dump(answer["document"], sys.stdout)
-        _tell_stops(answer)
+    look(lambda api: api.get(path), _print, as_json=as_json)
+
+
+def _print(answer: Answer) -> None:
+    _yaml().dump(answer["document"], sys.stdout)
+    _tell_stops(answer)
 
 
 @app.command("history")
 @plainly
 def history(flow: Name, as_json: Json = False) -> None:
     """List the versions of a flow, newest first."""
-    with AdminApi.here() as api:
+
+    def ask(api: AdminApi) -> Answer:
         answer = api.get(f"flows/{flow_name(flow)}")
-    if as_json:
-        tell({"flow": answer["flow"], "versions": answer["versions"]})
-        return
+        return {"flow": answer["flow"], "versions": answer["versions"]}
+
+    look(ask, _list_versions, as_json=as_json)
+
+
+def _list_versions(answer: Answer) -> None:
     made = table("version", "", "applied", rest="by")
     for one in answer["versions"]:
         add(made, one["version"], "active" if one["active"] else "", when(one["applied_at"]), one["applied_by"])

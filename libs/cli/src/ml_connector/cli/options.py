@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, get_type_hints
 import typer
 
 from ml_connector.cli.showing import one_line
+from ml_connector.common.clock import SystemClock
 from ml_connector.common.errors import BadInput
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
@@ -35,11 +36,21 @@ def id_of(text: str) -> str:
     return text.strip().lower()
 
 
+def each_of(texts: list[str] | None) -> list[str]:
+    """What an option names that takes several, comma separated, and can be repeated."""
+    return [one.strip() for text in texts or [] for one in text.split(",") if one.strip()]
+
+
 def flow_name(text: str) -> str:
     """A flow's name as it stands in a path. Raises BadInput."""
     if not _FLOW.match(text.strip()):
         raise BadInput(f"{one_line(text)} is no name of a flow: `mlc flows list` shows them")
     return text.strip()
+
+
+def now() -> datetime:
+    """In UTC."""
+    return datetime.fromtimestamp(SystemClock().now_ms() / 1000, UTC)
 
 
 def moment(text: str, now: datetime) -> str:

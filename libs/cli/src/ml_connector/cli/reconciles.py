@@ -8,15 +8,16 @@ from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
+from ml_connector.cli import following
 from ml_connector.cli.admin_api import AdminApi, Answer
-from ml_connector.cli.following import INTERRUPTED, change, until_still
+from ml_connector.cli.following import change
+from ml_connector.cli.looking import Limit, OfFlow, look, show_page
 from ml_connector.cli.options import Id, Json, Reason, id_of
 from ml_connector.cli.reconcile_files import refuse_unwritable, results_of, write_csv, write_json, written_to
 from ml_connector.cli.reconcile_words import lines_of, now, report, sentence
-from ml_connector.cli.say import err, fail, plainly
-from ml_connector.cli.showing import add, age, counted, hint, say, show, table, tell, tell_behind
+from ml_connector.cli.say import plainly
+from ml_connector.cli.showing import add, age, counted, hint, say, table, tell
 from ml_connector.cli.syncing import Start, agreed, show_plan
 from ml_connector.cli.syncs import see_through as see_sync_through
 from ml_connector.common.sync_job import SyncJobState
@@ -55,35 +56,23 @@ Output = Annotated[Path | None, typer.Option(help="Write the report into this ne
 @plainly
 def list_(
     state: Annotated[SyncJobState | None, typer.Option(help="Only these.")] = None,
-    flow: Annotated[str | None, typer.Option(help="Only of this flow.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
+    flow: OfFlow = None,
+    limit: Limit = 20,
     as_json: Json = False,
 ) -> None:
     """List the reconciles, newest first."""
-    with AdminApi.here() as api:
-        answer = api.pages("reconciles", "reconciles", most=limit, query={"state": state, "flow": flow})
-    if as_json:
-        tell(answer)
-        return
+    query = {"state": state, "flow": flow}
+    look(lambda api: api.pages("reconciles", "reconciles", most=limit, query=query), _list, as_json=as_json)
+
+
+def _list(answer: Answer) -> None:
     made = table("reconcile", "age", "flow", "what", "state", "read", "by", rest="reason")
     for one in answer["reconciles"]:
         what = counted(len(one["ids"]), "id") if one["mode"] == "ids" else "everything"
         read = sum(walk["read"] for walk in one["walks"])
-        add(
-            made,
-            one["id"],
-            age(one["created_at"]),
-            one["flow"],
-            what,
-            one["state"],
-            read,
-            one["actor"],
-            one["reason"],
-        )
-    show(made)
-    more = "; there are more: --limit N" if answer.get("next") else ""
-    hint(counted(len(answer["reconciles"]), "reconcile") + more)
-    tell_behind(answer)
+        asked = one["id"], age(one["created_at"]), one["flow"], what
+        add(made, *asked, one["state"], read, one["actor"], one["reason"])
+    show_page(made, answer, "reconcile")
 
 
 @app.command("show")
@@ -166,19 +155,14 @@ def cancel(reconcile: Id, reason: Reason = "", as_json: Json = False) -> None:
 
 def follow(api: AdminApi, reconcile: Answer) -> Answer:
     """Until it stands still. A service that is started again meanwhile is waited for."""
-    columns = TextColumn("{task.description}"), TimeElapsedColumn(), TextColumn("{task.fields[now]}", markup=False)
-    try:
-        with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-            task = bar.add_task(f"reconcile {reconcile['id']}", total=None, now=now(reconcile))
-            return until_still(
-                api,
-                f"reconciles/{reconcile['id']}",
-                reconcile,
-                moves=lambda one: one["state"] == "running",
-                tell=lambda one: bar.update(task, now=now(one)),
-            )
-    except KeyboardInterrupt:
-        raise fail(f"it goes on; to watch it: mlc reconciles watch {reconcile['id']}", INTERRUPTED) from None
+    return following.follow(
+        api,
+        f"reconciles/{reconcile['id']}",
+        reconcile,
+        moves=lambda one: one["state"] == "running",
+        at=lambda one: {"description": f"reconcile {one['id']}", "now": now(one)},
+        left=f"it goes on; to watch it: mlc reconciles watch {reconcile['id']}",
+    )
 
 
 def exit_code(reconcile: Answer) -> int:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ml_connector.cli.admin_api import AdminApi
-from ml_connector.cli.options import Reason, flow_name, takes
+from ml_connector.cli.options import Reason, each_of, flow_name, takes
 from ml_connector.cli.reconcile_files import refuse_unwritable
 from ml_connector.cli.reconciles import As, Format, exit_code, follow, mend, write
 from ml_connector.cli.say import plainly
@@ -32,7 +32,7 @@ class Compared:
 
     def body(self) -> dict[str, Any]:
         """Raises BadInput."""
-        ids = [one.strip() for text in self.ids or [] for one in text.split(",") if one.strip()]
+        ids = each_of(self.ids)
         if self.ids is not None and not ids:
             raise BadInput("--ids: say which")
         body = {"entities": [one.value for one in self.entity or []], "ids": ids}

@@ -14,6 +14,7 @@ import typer
 from rich.text import Text
 
 from ml_connector.cli.admin_api import PAGE, AdminApi, Answer, Refused, local_token, signing_key
+from ml_connector.cli.looking import look
 from ml_connector.cli.options import Json, Reason, takes
 from ml_connector.cli.say import USAGE, fail, out, plainly
 from ml_connector.cli.showing import (
@@ -54,11 +55,10 @@ class Role(StrEnum):
 @plainly
 def list_(text: Asked, as_json: Json = False) -> None:
     """List the records that a name or an id may mean, the likeliest first, and how to call each."""
-    with AdminApi.here() as api:
-        answer = api.get("records", {"q": " ".join(text)})
-    if as_json:
-        tell(answer)
-        return
+    look(lambda api: api.get("records", {"q": " ".join(text)}), _list, as_json=as_json)
+
+
+def _list(answer: Answer) -> None:
     subjects = answer["records"]
     calls = Counter(map(_call, subjects))
     made = table("record", "company", "NetSuite", "state", "open letters", "waiting", rest="name")
@@ -85,16 +85,19 @@ def show_(
 ) -> None:
     """Show everything that ever happened to a record, found by a name, an id or a cause."""
     asked = " ".join(text)
-    with AdminApi.here() as api:
+
+    def ask(api: AdminApi) -> Answer:
         try:
-            answer = _story(api, asked, limit)
+            return _story(api, asked, limit)
         except Refused as error:
             if error.status != 409 or not error.details:
                 raise
             raise _several(error, as_json=as_json) from error
-    if as_json:
-        tell(answer)
-        return
+
+    look(ask, lambda answer: _tell_story(answer, asked, limit, full=full), as_json=as_json)
+
+
+def _tell_story(answer: Answer, asked: str, limit: int, *, full: bool) -> None:
     subject = answer.get("subject") or {}
     say(subject_line(subject) or asked)
     for record in subject.get("records") or []:

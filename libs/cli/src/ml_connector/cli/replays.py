@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Annotated, Any, Final, Literal
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn
 
 from ml_connector.cli.admin_api import AdminApi, Answer
-from ml_connector.cli.following import INTERRUPTED, change, until_still
+from ml_connector.cli.following import change, follow, provenance
+from ml_connector.cli.looking import Limit, look, show_page
 from ml_connector.cli.options import Id, Json, Reason, id_of
-from ml_connector.cli.say import err, fail, plainly
-from ml_connector.cli.showing import add, age, counted, facts, hint, one_line, say, show, table, tell, tell_behind, when
+from ml_connector.cli.say import plainly
+from ml_connector.cli.showing import add, age, counted, facts, hint, one_line, say, show, table, tell
 from ml_connector.common.wire import JobState
 
 app = typer.Typer(help="Replays of dead letters.", no_args_is_help=True)
@@ -25,37 +26,28 @@ FINE: Final = frozenset(
 FAILED: Final = ("dead_lettered", "skipped", "would_fail", "unresolved")
 
 State = Annotated[JobState | None, typer.Option(help="Only these.")]
-Limit = Annotated[int, typer.Option(min=1, help="How many at most.")]
 
 
 @app.command("list")
 @plainly
 def list_(state: State = None, limit: Limit = 20, as_json: Json = False) -> None:
     """List the replays, newest first."""
-    with AdminApi.here() as api:
-        answer = api.pages("replays", "replays", most=limit, query={"state": state})
-    if as_json:
-        tell(answer)
-        return
+    look(lambda api: api.pages("replays", "replays", most=limit, query={"state": state}), _list, as_json=as_json)
+
+
+def _list(answer: Answer) -> None:
     made = table("replay", "age", "state", "done", "failed", "by", rest="reason")
     for one in answer["replays"]:
         state_text = f"{one['state']} (dry run)" if one.get("dry_run") else one["state"]
         add(made, one["id"], age(one["created_at"]), state_text, _done(one), _failed(one), one["actor"], one["reason"])
-    show(made)
-    hint(_shown(len(answer["replays"]), "replay", answer))
-    tell_behind(answer)
+    show_page(made, answer, "replay")
 
 
 @app.command("show")
 @plainly
 def show_(replay: Id, as_json: Json = False) -> None:
     """Show how a replay was asked for and how far it is."""
-    with AdminApi.here() as api:
-        answer = api.get(f"replays/{id_of(replay)}")
-    if as_json:
-        tell(answer)
-    else:
-        show(_head(answer))
+    look(lambda api: api.get(f"replays/{id_of(replay)}"), lambda answer: show(_head(answer)), as_json=as_json)
 
 
 @app.command()
@@ -68,17 +60,15 @@ def items(
 ) -> None:
     """List what became of each record, in the order of the replay."""
     path = f"replays/{id_of(replay)}/items"
-    with AdminApi.here() as api:
-        answer = api.pages(path, "items", most=limit, query={"state": state}, step="after")
-    if as_json:
-        tell(answer)
-        return
+    query = {"state": state}
+    look(lambda api: api.pages(path, "items", most=limit, query=query, step="after"), _list_items, as_json=as_json)
+
+
+def _list_items(answer: Answer) -> None:
     made = table("number", "dead letter", "record", "state", rest="why")
     for one in answer["items"]:
         add(made, one["number"], one["letter"], one["record_key"], one["state"], one["why"] or would_be(one))
-    show(made)
-    hint(_shown(len(answer["items"]), "record", answer))
-    tell_behind(answer)
+    show_page(made, answer, "record")
 
 
 @app.command()
@@ -123,30 +113,22 @@ def see_through(api: AdminApi, replay: Answer, *, as_json: bool) -> None:
     """Follow it, say how it ended, end with its exit code."""
     if replay["state"] == "running":
         hint(f"replay {replay['id']} of {counted(replay['total'], 'record')} is running")
-    try:
-        ended = follow(api, replay)
-    except KeyboardInterrupt:
-        raise fail(f"the replay goes on; to watch it: mlc replay watch {replay['id']}", INTERRUPTED) from None
-    if as_json:
-        tell(ended)
-    else:
-        _report(api, ended)
+    ended = follow(
+        api,
+        f"replays/{replay['id']}",
+        replay,
+        moves=lambda one: bool(one["state"] == "running"),
+        at=_at,
+        bar=(BarColumn(), MofNCompleteColumn()),
+        left=f"the replay goes on; to watch it: mlc replay watch {replay['id']}",
+    )
+    tell(ended) if as_json else _report(api, ended)
     raise typer.Exit(exit_code(ended))
 
 
-def follow(api: AdminApi, replay: Answer) -> Answer:
-    """Until it is not running any more. A service that is started again meanwhile is waited for."""
-    with _progress() as bar:
-        task = bar.add_task(
-            f"replay {replay['id']}", total=replay["total"], completed=_ended(replay), counts=_counts(replay)
-        )
-        return until_still(
-            api,
-            f"replays/{replay['id']}",
-            replay,
-            moves=lambda one: bool(one["state"] == "running"),
-            tell=lambda one: bar.update(task, completed=_ended(one), counts=_counts(one)),
-        )
+def _at(replay: Answer) -> dict[str, Any]:
+    described = {"description": f"replay {replay['id']}", "now": _counts(replay)}
+    return {**described, "total": replay["total"], "completed": _ended(replay)}
 
 
 def exit_code(replay: Answer) -> int:
@@ -173,19 +155,6 @@ def would_be(item: Answer) -> str:
 
 def _state(replay: Answer) -> str:
     return "a draft" if replay["state"] == "draft" else str(replay["state"])
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[counts]}", markup=False),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
 
 
 def _report(api: AdminApi, replay: Answer) -> None:
@@ -230,10 +199,7 @@ def _head(replay: Answer) -> Any:
             ("state", f"{replay['state']}: {replay['why']}" if replay["why"] else replay["state"]),
             ("done", f"{_done(replay)} ({replay['issued']} had their turn)"),
             ("records", _counts(replay)),
-            ("reason", replay["reason"]),
-            ("by", replay["actor"]),
-            ("made", f"{when(replay['created_at'])} ({age(replay['created_at'])} ago)"),
-            ("changed", f"{when(replay['changed_at'])} ({age(replay['changed_at'])} ago)"),
+            *provenance(replay),
             ("how", ", ".join(text for text, holds in options.items() if holds)),
             ("selection", _selection(replay["selection"])),
         ]
@@ -264,7 +230,3 @@ def _done(replay: Answer) -> str:
 
 def _failed(replay: Answer) -> int:
     return sum(replay["items"].get(state, 0) for state in FAILED)
-
-
-def _shown(count: int, noun: str, answer: Answer) -> str:
-    return counted(count, noun) + ("; there are more: --limit N" if answer.get("next") is not None else "")

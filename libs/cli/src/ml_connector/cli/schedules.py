@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from ml_connector.cli.admin_api import AdminApi, Answer
+from ml_connector.cli.admin_api import Answer
+from ml_connector.cli.looking import OfFlow, look
 from ml_connector.cli.options import Json, flow_name
 from ml_connector.cli.say import plainly
-from ml_connector.cli.showing import add, age, counted, facts, hint, one_line, say, show, table, tell, when
+from ml_connector.cli.showing import add, age, counted, facts, hint, one_line, say, show, table, when
 from ml_connector.common.schedule_job import ScheduleKind
 
 app = typer.Typer(
@@ -26,24 +27,15 @@ def list_(
     kind: Annotated[ScheduleKind | None, typer.Option(help="Only of these jobs.")] = None, as_json: Json = False
 ) -> None:
     """List what begins next in each flow, and how the last one ended."""
-    with AdminApi.here() as api:
-        answer = api.get("schedules", {"kind": kind} if kind else None)
-    if as_json:
-        tell(answer)
-        return
+    look(lambda api: api.get("schedules", {"kind": kind}), _list, as_json=as_json)
+
+
+def _list(answer: Answer) -> None:
     made = table("flow", "what", "next", "last", "state", "job", rest="since then")
     for one in answer["schedules"]:
         last = one["last"] or {"due_at": None, "state": "", "job": ""}
-        add(
-            made,
-            one["flow"],
-            one["kind"],
-            _next(one),
-            when(last["due_at"]) if last["due_at"] else "never",
-            last["state"],
-            last["job"],
-            _left_out(one["not_begun"]),
-        )
+        ended = when(last["due_at"]) if last["due_at"] else "never"
+        add(made, one["flow"], one["kind"], _next(one), ended, last["state"], last["job"], _left_out(one["not_begun"]))
     show(made)
     hint(counted(len(answer["schedules"]), "schedule") + ("" if answer["schedules"] else f"; {HOW}"))
 
@@ -52,48 +44,38 @@ def list_(
 @plainly
 def show_(flow: Annotated[str, typer.Argument(help="The flow.", metavar="FLOW")], as_json: Json = False) -> None:
     """Show when each job of a flow is due, and what became of its last due times."""
-    with AdminApi.here() as api:
-        answer = api.get(f"schedules/{flow_name(flow)}")
-    if as_json:
-        tell(answer)
-        return
-    for one in answer["schedules"]:
-        _report(one)
-    if not answer["schedules"]:
-        say(f"flow {flow} has no schedule: nothing begins by itself")
-        hint(HOW)
+
+    def report(answer: Answer) -> None:
+        for one in answer["schedules"]:
+            _report(one)
+        if not answer["schedules"]:
+            say(f"flow {flow} has no schedule: nothing begins by itself")
+            hint(HOW)
+
+    look(lambda api: api.get(f"schedules/{flow_name(flow)}"), report, as_json=as_json)
 
 
 @app.command()
 @plainly
-def gaps(flow: Annotated[str | None, typer.Option(help="Only of this flow.")] = None, as_json: Json = False) -> None:
+def gaps(flow: OfFlow = None, as_json: Json = False) -> None:
     """Show when events may have got lost, and how that was caught up with."""
-    with AdminApi.here() as api:
-        answer = api.get("catch-ups", {"flow": flow_name(flow)} if flow else None)
-    if as_json:
-        tell(answer)
-        return
+    look(lambda api: api.get("catch-ups", {"flow": flow_name(flow) if flow else None}), _gaps, as_json=as_json)
+
+
+def _gaps(answer: Answer) -> None:
     made = table("flow", "from", "to", "state", "missing", "sync", rest="why")
     for one in answer["catch_ups"]:
         if one["gap"] is not None:
             gap = one["gap"]
-            add(
-                made,
-                one["flow"],
-                when(gap["since"]),
-                when(gap["until"]),
-                "open" if gap["open"] else "to come",
-                "",
-                "",
-                gap["why"],
-            )
+            state = "open" if gap["open"] else "to come"
+            add(made, one["flow"], when(gap["since"]), when(gap["until"]), state, "", "", gap["why"])
         for run in one["runs"]:
             sync = run["gone"] or run["changes"]
             missing = f"{run['missing']} of {run['known']}" if run["known"] else ""
             why = one_line("; ".join(filter(None, (run["problem"], run["why"]))))
             add(made, one["flow"], when(run["since"]), when(run["until"]), run["phase"], missing, sync, why)
     show(made)
-    hint(counted(sum(len(one["runs"]) + bool(one["gap"]) for one in answer["catch_ups"]), "gap"))
+    hint(counted(made.row_count, "gap"))
 
 
 def _report(one: Answer) -> None:

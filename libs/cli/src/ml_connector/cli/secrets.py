@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from ml_connector.cli.admin_api import AdminApi, Answer
+from ml_connector.cli.looking import look
 from ml_connector.cli.options import Json
 from ml_connector.cli.say import err, out, plainly
 from ml_connector.cli.showing import add, counted, hint, one_line, say, show, table, tell
@@ -67,11 +68,10 @@ def set_(
 @plainly
 def list_(as_json: Json = False) -> None:
     """List what is stored, and which flows need it; never the values."""
-    with AdminApi.here() as api:
-        answer = api.get("secrets")
-    if as_json:
-        tell(answer)
-        return
+    look(lambda api: api.get("secrets"), _list, as_json=as_json)
+
+
+def _list(answer: Answer) -> None:
     made = table("secret", "version", "environment", "key", rest="flows")
     for one in answer["secrets"]:
         add(made, one["key"], one["version"], one["environment"], one["kek"], ", ".join(one["used_by"]))
@@ -105,11 +105,10 @@ def key(name: Annotated[str, typer.Option(help="The key's id.")] = "k1") -> None
 @plainly
 def status(as_json: Json = False) -> None:
     """Show what each key encrypts, and which key may be removed."""
-    with AdminApi.here() as api:
-        answer = api.get("vault")
-    if as_json:
-        tell(answer)
-        return
+    look(lambda api: api.get("vault"), _show_keys, as_json=as_json)
+
+
+def _show_keys(answer: Answer) -> None:
     made = table("key", "entries", "tokens", rest="")
     for one in answer["keys"]:
         add(made, one["id"], one["entries"], one["tokens"], _state(one, answer["active"]))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 import typer
 
 from ml_connector.cli.admin_api import AdminApi, Answer
-from ml_connector.cli.options import Json, Reason, flow_name, takes
+from ml_connector.cli.options import Json, Reason, each_of, flow_name, takes
 from ml_connector.cli.say import err, fail, plainly
 from ml_connector.cli.showing import add, counted, hint, lasting, one_line, say, show, table, tell
 from ml_connector.cli.syncs import see_through
@@ -43,7 +43,6 @@ class What:
 
     def body(self) -> dict[str, Any]:
         """As the service takes it. Raises BadInput."""
-        ids = [one.strip() for text in self.ids or [] for one in text.split(",") if one.strip()]
         ways = {"full": self.full, "since": self.since is not None, "ids": self.ids is not None}
         modes = [name for name, given in ways.items() if given]
         if len(modes) != 1:
@@ -55,7 +54,7 @@ class What:
             "mode": modes[0],
             "since": self.since or "",
             "until": self.until or "",
-            "ids": ids,
+            "ids": each_of(self.ids),
             "entities": entities,
         }
 

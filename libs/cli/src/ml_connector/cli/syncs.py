@@ -5,27 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Final
 
 import typer
-from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from ml_connector.cli.admin_api import AdminApi, Answer
-from ml_connector.cli.following import INTERRUPTED, change, until_still
+from ml_connector.cli.following import change, follow, provenance
+from ml_connector.cli.looking import Limit, OfFlow, look, show_page
 from ml_connector.cli.options import Id, Json, Reason, id_of
-from ml_connector.cli.say import err, fail, plainly
-from ml_connector.cli.showing import (
-    add,
-    age,
-    counted,
-    facts,
-    hint,
-    lasting,
-    one_line,
-    say,
-    show,
-    table,
-    tell,
-    tell_behind,
-    when,
-)
+from ml_connector.cli.say import plainly
+from ml_connector.cli.showing import add, age, counted, facts, hint, lasting, one_line, say, show, table, tell, when
 from ml_connector.common.sync_job import SyncJobState
 
 app = typer.Typer(help="Syncs of flows: what Pipedrive holds, brought to NetSuite.", no_args_is_help=True)
@@ -37,47 +23,25 @@ State = Annotated[SyncJobState | None, typer.Option(help="Only these.")]
 
 @app.command("list")
 @plainly
-def list_(
-    state: State = None,
-    flow: Annotated[str | None, typer.Option(help="Only of this flow.")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many at most.")] = 20,
-    as_json: Json = False,
-) -> None:
+def list_(state: State = None, flow: OfFlow = None, limit: Limit = 20, as_json: Json = False) -> None:
     """List the syncs, newest first."""
-    with AdminApi.here() as api:
-        answer = api.pages("syncs", "syncs", most=limit, query={"state": state, "flow": flow})
-    if as_json:
-        tell(answer)
-        return
+    query = {"state": state, "flow": flow}
+    look(lambda api: api.pages("syncs", "syncs", most=limit, query=query), _list, as_json=as_json)
+
+
+def _list(answer: Answer) -> None:
     made = table("sync", "age", "flow", "what", "state", "read", "rejected", "by", rest="reason")
     for one in answer["syncs"]:
-        sums = _sum(one, "read"), _sum(one, "rejected")
-        add(
-            made,
-            one["id"],
-            age(one["created_at"]),
-            one["flow"],
-            _what(one),
-            one["state"],
-            *sums,
-            one["actor"],
-            one["reason"],
-        )
-    show(made)
-    hint(counted(len(answer["syncs"]), "sync") + ("; there are more: --limit N" if answer.get("next") else ""))
-    tell_behind(answer)
+        asked = one["id"], age(one["created_at"]), one["flow"], _what(one)
+        add(made, *asked, one["state"], _sum(one, "read"), _sum(one, "rejected"), one["actor"], one["reason"])
+    show_page(made, answer, "sync")
 
 
 @app.command("show")
 @plainly
 def show_(sync: Id, as_json: Json = False) -> None:
     """Show how a sync was asked for, how far it is, and what became of its objects."""
-    with AdminApi.here() as api:
-        answer = api.get(f"syncs/{id_of(sync)}")
-    if as_json:
-        tell(answer)
-    else:
-        report(answer)
+    look(lambda api: api.get(f"syncs/{id_of(sync)}"), report, as_json=as_json)
 
 
 @app.command()
@@ -114,28 +78,16 @@ def cancel(sync: Id, reason: Reason = "", as_json: Json = False) -> None:
 
 def see_through(api: AdminApi, sync: Answer, *, as_json: bool) -> None:
     """Follow it, say how it ended, end with its exit code."""
-    try:
-        ended = follow(api, sync)
-    except KeyboardInterrupt:
-        raise fail(f"the sync goes on; to watch it: mlc syncs watch {sync['id']}", INTERRUPTED) from None
-    if as_json:
-        tell(ended)
-    else:
-        report(ended)
+    ended = follow(
+        api,
+        f"syncs/{sync['id']}",
+        sync,
+        moves=lambda one: one["state"] == "running" or (one["state"] == "done" and not one["settled"]),
+        at=lambda one: {"description": f"sync {one['id']}", "now": now(one)},
+        left=f"the sync goes on; to watch it: mlc syncs watch {sync['id']}",
+    )
+    tell(ended) if as_json else report(ended)
     raise typer.Exit(exit_code(ended))
-
-
-def follow(api: AdminApi, sync: Answer) -> Answer:
-    """Until it stands still, and what it read is settled. A service that is started again meanwhile is waited for."""
-    with _progress() as bar:
-        task = bar.add_task(f"sync {sync['id']}", total=None, now=now(sync))
-        return until_still(
-            api,
-            f"syncs/{sync['id']}",
-            sync,
-            moves=lambda one: one["state"] == "running" or (one["state"] == "done" and not one["settled"]),
-            tell=lambda one: bar.update(task, now=now(one)),
-        )
 
 
 def exit_code(sync: Answer) -> int:
@@ -143,17 +95,6 @@ def exit_code(sync: Answer) -> int:
     outcomes = sync["outcomes"]
     failed = _sum(sync, "rejected") or outcomes.get("dead_lettered") or outcomes.get("behind_letters")
     return 0 if sync["state"] == "done" and sync["settled"] and not failed else 1
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        TimeElapsedColumn(),
-        TextColumn("{task.fields[now]}", markup=False),
-        console=err,
-        transient=True,
-        disable=not err.is_terminal,
-    )
 
 
 # -- words -------------------------------------------------------------------------------------------------------------
@@ -207,10 +148,7 @@ def _head(sync: Answer) -> Any:
             ("what", _what(sync)),
             ("how", ", ".join(text for text, holds in options.items() if holds)),
             ("left", f"{left}{sync['rests_on']}" if sync["state"] == "running" else ""),
-            ("reason", sync["reason"]),
-            ("by", sync["actor"]),
-            ("made", f"{when(sync['created_at'])} ({age(sync['created_at'])} ago)"),
-            ("changed", f"{when(sync['changed_at'])} ({age(sync['changed_at'])} ago)"),
+            *provenance(sync),
         ]
     )
 
