@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from ml_connector.sandbox import jars
+from ml_connector.sandbox.jars import Java
 
 
-def java(folder: Path, build: str) -> None:
-    """One that only says its version."""
+def install(folder: Path, build: str) -> None:
+    """A Java that only says its version."""
     (folder / "bin").mkdir(parents=True)
     program = folder / "bin" / "java"
     program.write_text(f"#!/bin/sh\necho 'openjdk version \"17.0.{build}\" 2025-04-15' >&2\n")
@@ -21,7 +22,7 @@ def java(folder: Path, build: str) -> None:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    java(tmp_path / "java", "15")
+    install(tmp_path / "java", "15")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "java"))
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     jars.java.cache_clear()
@@ -30,38 +31,38 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     jars.java.cache_clear()
 
 
-def archived() -> list[str]:
+def java() -> Java:
     found = jars.java()
     assert found is not None
-    return jars.archived(found)
+    return found
 
 
 def test_first_broker_writes_what_the_next_one_reads(tmp_path: Path) -> None:
-    (option,) = jars.archiving(tmp_path)
-    before = archived()
+    (option,) = java().archiving(tmp_path)
+    before = java().archived()
     Path(option.partition("=")[2]).write_bytes(b"classes")
 
-    jars.keep_archive(tmp_path)
+    java().keep_archive(tmp_path)
 
-    (option,) = archived()
+    (option,) = java().archived()
     assert before == []
     assert Path(option.partition("=")[2]).read_bytes() == b"classes"
-    assert jars.archiving(tmp_path) == []
+    assert java().archiving(tmp_path) == []
 
 
 def test_broker_that_was_killed_leaves_nothing(tmp_path: Path, cache: Path) -> None:
-    jars.keep_archive(tmp_path)
+    java().keep_archive(tmp_path)
 
-    assert archived() == []
+    assert java().archived() == []
     assert not list(cache.iterdir())
 
 
 def test_another_java_writes_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (option,) = jars.archiving(tmp_path)
+    (option,) = java().archiving(tmp_path)
     Path(option.partition("=")[2]).touch()
-    jars.keep_archive(tmp_path)
-    java(tmp_path / "newer", "16")
+    java().keep_archive(tmp_path)
+    install(tmp_path / "newer", "16")
     monkeypatch.setenv("JAVA_HOME", str(tmp_path / "newer"))
     jars.java.cache_clear()
 
-    assert archived() == []
+    assert java().archived() == []

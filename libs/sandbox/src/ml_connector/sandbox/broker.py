@@ -33,7 +33,7 @@ from confluent_kafka.admin import AdminClient
 
 from ml_connector.common.ports import free_port, free_ports
 from ml_connector.sandbox import jars
-from ml_connector.sandbox.jars import JAVA_AT_LEAST, KAFKA_VERSION, BrokerFailed
+from ml_connector.sandbox.jars import JAVA_AT_LEAST, KAFKA_VERSION, BrokerFailed, Java
 
 Kind = Literal["external", "apache-kafka", "noida-db"]
 
@@ -106,7 +106,8 @@ class Broker:
             except subprocess.TimeoutExpired:
                 self.kill()
             else:
-                jars.keep_archive(self.folder)
+                if java := jars.java():
+                    java.keep_archive(self.folder)
         if self.temporary and self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
 
@@ -143,8 +144,9 @@ def start(folder: Path | None = None, *, port: int = 0, say: Callable[[str], Non
     temporary = folder is None
     home = folder or Path(tempfile.mkdtemp(prefix="ml-connector-kafka-"))
     home.mkdir(parents=True, exist_ok=True)
-    if jars.java() is not None and (jars.ready() or shutil.which("mvn")):
-        broker = _apache_kafka(home, port, say)
+    java = jars.java()
+    if java is not None and (jars.ready() or shutil.which("mvn")):
+        broker = _apache_kafka(java, home, port, say)
     else:
         say("no Java 17 with Maven here: using the embedded noida-db, which lacks " + ", ".join(NOIDA_LACKS))
         broker = _noida(home, port)
@@ -158,12 +160,12 @@ def start(folder: Path | None = None, *, port: int = 0, say: Callable[[str], Non
     return broker
 
 
-def _apache_kafka(home: Path, port: int, say: Callable[[str], None]) -> Broker:
+def _apache_kafka(java: Java, home: Path, port: int, say: Callable[[str], None]) -> Broker:
     port = port or free_port()
     path = home / "server.properties"
     path.write_text(properties(port, home / "data"))
     program, *rest = kafka_command(path, home / "data", say=say)
-    command = [program, *jars.archiving(home), *rest]
+    command = [program, *java.archiving(home), *rest]
     return Broker(f"127.0.0.1:{port}", "apache-kafka", (), command, home)
 
 
@@ -203,7 +205,7 @@ def kafka_command(
         tool = [
             *program,
             "-Xmx256m",
-            *jars.archived(java),
+            *java.archived(),
             *classes,
             "kafka.tools.StorageTool",
             "format",
@@ -214,7 +216,7 @@ def kafka_command(
         done = subprocess.run([*tool, "-c", str(path)], capture_output=True, check=False, timeout=START_DEADLINE_S)
         if done.returncode != 0:
             raise BrokerFailed(f"formatting the broker's storage failed: {done.stderr.decode(errors='replace')[-500:]}")
-    options = [*memory, *jars.archived(java)]
+    options = [*memory, *java.archived()]
     quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"
     return [*program, *options, quiet, *classes, "kafka.Kafka", str(path)]
 

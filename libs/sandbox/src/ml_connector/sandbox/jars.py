@@ -41,6 +41,28 @@ class Java:
     path: str
     build: str
 
+    @property
+    def _archive(self) -> Path:
+        return _folder().with_name(f"{_folder().name}-java-{self.build}.jsa")
+
+    def archived(self) -> list[str]:
+        """The option to start with the archive; none while there is none."""
+        return [f"-XX:SharedArchiveFile={self._archive}"] if self._archive.exists() else []
+
+    def archiving(self, home: Path) -> list[str]:
+        """While there is none: the option to leave an archive in `home` when it ends in order."""
+        return [] if self._archive.exists() else [f"-XX:ArchiveClassesAtExit={home / _MADE}"]
+
+    def keep_archive(self, home: Path) -> None:
+        """For the brokers to come, if the one that ended in `home` left one."""
+        made = home / _MADE
+        if not made.exists():
+            return
+        beside = self._archive.with_suffix(f".{os.getpid()}")
+        with contextlib.suppress(OSError):  # the next one starts slowly, too
+            shutil.move(made, beside)
+            beside.replace(self._archive)
+
 
 @cache
 def java() -> Java | None:
@@ -86,29 +108,3 @@ def jars(say: Callable[[str], None]) -> Path:
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return folder
-
-
-def archived(java: Java) -> list[str]:
-    """Java's option to start with the archive; none while there is none."""
-    return [f"-XX:SharedArchiveFile={_archive(java)}"] if _archive(java).exists() else []
-
-
-def archiving(home: Path) -> list[str]:
-    """While there is none: Java's option to leave an archive in `home` when it ends in order."""
-    found = java()
-    return [f"-XX:ArchiveClassesAtExit={home / _MADE}"] if found and not _archive(found).exists() else []
-
-
-def keep_archive(home: Path) -> None:
-    """For the brokers to come, if the one that ended in `home` left one."""
-    made, found = home / _MADE, java()
-    if found is None or not made.exists():
-        return
-    beside = _archive(found).with_suffix(f".{os.getpid()}")
-    with contextlib.suppress(OSError):  # the next one starts slowly, too
-        shutil.move(made, beside)
-        beside.replace(_archive(found))
-
-
-def _archive(java: Java) -> Path:
-    return _folder().with_name(f"{_folder().name}-java-{java.build}.jsa")
