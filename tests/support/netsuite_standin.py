@@ -4,60 +4,29 @@ from __future__ import annotations
 
 import datetime
 import ipaddress
-import json
-import os
-import ssl
-import subprocess
-import sys
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
-import httpx2
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from contract.netsuite.account import M2M, NetsuiteAccount
+from support.standin import StandInProcess
 
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
-class NetsuiteProcess:
+class NetsuiteProcess(StandInProcess):
     """`with NetsuiteProcess() as process:`. With `tls_folder` it serves HTTPS; the certificate is put there."""
 
     def __init__(self, tls_folder: Path | None = None) -> None:
         self.certificate = None if tls_folder is None else tls_folder / "certificate.pem"
-        self._environment = {}
+        files = {}
         if self.certificate is not None:
-            key = self.certificate.with_name("key.pem")
-            _write_certificate(self.certificate, key)
-            prefix = "MLC_SANDBOX_NETSUITE_TLS_"
-            self._environment = {f"{prefix}CERTIFICATE": str(self.certificate), f"{prefix}KEY": str(key)}
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "ml_connector.sandbox.netsuite"],
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **self._environment},
-        )
-        assert self._process.stdout is not None
-        self.url: str = json.loads(self._process.stdout.readline())["url"]
-        trusted = True if self.certificate is None else ssl.create_default_context(cafile=str(self.certificate))
-        self.http = httpx2.Client(timeout=30, verify=trusted)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.http.close()
-        self._process.terminate()
-        assert self._process.wait(10) == 0
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+            files = {"TLS_CERTIFICATE": self.certificate, "TLS_KEY": self.certificate.with_name("key.pem")}
+            _write_certificate(*files.values())
+        super().__init__("netsuite", files, trust=self.certificate)
 
     def account(self, name: str, *, rsa_key: bool = False, **switches: Any) -> NetsuiteAccount:
         """Register an account with a new key."""
@@ -70,11 +39,6 @@ class NetsuiteProcess:
         self.admin("POST", "accounts", {"account": name, **client, **switches})
         algorithm = "PS256" if rsa_key else "ES256"
         return NetsuiteAccount(self.url, M2M(client["client_id"], client["certificate_id"], _private(key), algorithm))
-
-    def admin(self, method: str, path: str, body: Any = None) -> Any:
-        answer = self.http.request(method, f"{self.url}/_sandbox/{path}", json=body)
-        assert answer.is_success, answer.text
-        return answer.json() if answer.content else None
 
     def log(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.admin("GET", "log")["entries"]
