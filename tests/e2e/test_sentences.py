@@ -208,14 +208,14 @@ async def test_rejected_record_is_a_dead_letter_with_its_bytes_and_others_go_on(
 async def test_currency_that_netsuite_does_not_have_is_a_dead_letter_that_names_the_field(living: Living) -> None:
     organization = await living.create("organization", {"name": "Currency"})
     deal = await living.create(
-        "deal", {"title": "Odd", "stage_id": 1, "currency": "XXX", "org_id": {"$ref": organization}}
+        "deal", {"title": "Odd", "stage_id": 1, "currency": "XTS", "org_id": {"$ref": organization}}
     )
     await living.settle()
 
     letter = next(one for one in await living.dead_letters() if living.external_id(deal) in one.record_key)
 
     assert letter.code == "UNKNOWN_REFERENCE"
-    assert "currency" in letter.message and "XXX" not in letter.message
+    assert "currency" in letter.message and "XTS" not in letter.message
 
 
 async def test_accounting_names_an_event_whose_outcome_is_gone(living: Living) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, get_args
 
 from hypothesis import strategies as st
@@ -137,7 +138,7 @@ def _changes(history: History, flow: str, account: str) -> None:
             history.put(m.flow_version(flow, account=account, version=newest), 0)
         version, paused = history.draw(st.integers(1, newest)), history.draw(st.booleans())
         entry = m.active_flow(flow, version=version, revision=revision, paused=paused)
-        history.several(lambda entry=entry: history.put(entry, 0))  # type: ignore[misc]
+        history.several(partial(history.put, entry, 0))
     if history.sometimes(once_in=5):
         history.put(m.erased(m.active_flow(flow)), 0)
 
@@ -181,7 +182,7 @@ def _sync(history: History) -> None:
             mode="full",
             entities=("deal",),
         )
-        history.several(lambda job=job: history.put((topics.JOBS, sync_job_key("s1").encode(), job.encode(), {}), 0))  # type: ignore[misc]
+        history.several(partial(history.put, (topics.JOBS, sync_job_key("s1").encode(), job.encode(), {}), 0))
         walk = SyncState(
             job_id="s1", flow="acme-eu", entity="deal", state="running", started_at_ms=1, changed_at_ms=version
         )
@@ -196,7 +197,7 @@ def _compare(history: History) -> None:
         for part in range(1, parts + 1):
             different = history.draw(st.integers(0, 2))
             told = m.compared(page=page, part=part, parts=parts, first_page=first, different=different)
-            history.several(lambda told=told: history.audit(told, 0))  # type: ignore[misc]
+            history.several(partial(history.audit, told, 0))
         match history.draw(st.sampled_from(["next", "again", "anew"])):
             case "next":
                 page += 1

@@ -83,7 +83,7 @@ async def test_a_rejected_record_becomes_a_dead_letter_and_the_rest_goes_on(writ
 
 
 async def test_an_unknown_currency_names_field_and_kind(writing: Writing) -> None:
-    state = desired("organization", "32", references={**SUBSIDIARY, "currency": Reference("currency", "XXX")})
+    state = desired("organization", "32", references={**SUBSIDIARY, "currency": Reference("currency", "XTS")})
 
     await writing.emit(state)
     (outcome,) = await writing.settled(state)
