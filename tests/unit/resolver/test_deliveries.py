@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import httpx2
@@ -14,12 +15,13 @@ from ml_connector.common.directory import LiveFlow
 from ml_connector.common.flows import parse_flow
 from ml_connector.resolver.deliveries import DeliveryWatch, Found, judged, trouble_of
 from ml_connector.resolver.message import Output
-from ml_connector.resolver.plan import compile_flow
+from ml_connector.resolver.plan import FlowPlan, compile_flow
 from support.office import DOCUMENT
 
 URL = "https://in.test/webhooks/pipedrive/acme"
 FLOW = "acme"
 MINUTE_MS = 60_000
+SCHEDULE = {"sync": "*/15 * * * *"}
 
 
 def hook(entity: str = "organization", **more: Any) -> Subscription:
@@ -149,3 +151,66 @@ async def test_of_a_company_of_somebody_else_nothing_is_asked() -> None:
     await company.watch.look()
 
     assert not company.listed and not company.kept
+
+
+async def test_company_that_does_not_answer_holds_up_no_other() -> None:
+    """Thousands of companies, one after the other, would take longer than a ban lasts."""
+    companies = _Companies(3)
+
+    looking = asyncio.create_task(companies.watch.look())
+    async with asyncio.timeout(10):
+        await companies.all_asked.wait()
+
+    assert not looking.done() and len(companies.listed) == 3
+    looking.cancel()
+
+
+async def test_flow_of_which_nothing_is_due_is_not_compiled() -> None:
+    """Compiling all at once would hold up the events."""
+    companies = _Companies(3, events="none")
+
+    await companies.watch.look()
+
+    assert (companies.compiled, companies.listed) == ([], [])
+
+
+class _Companies:
+    """Each has a flow; none of them answers."""
+
+    def __init__(self, count: int, **side: Any) -> None:
+        self.compiled: list[str] = []
+        self.listed: list[str] = []
+        self.all_asked = asyncio.Event()
+        documents = [
+            {**DOCUMENT, "flow": f"f{number}", "pipedrive": {"company": f"c{number}", **side}, "schedule": SCHEDULE}
+            for number in range(count)
+        ]
+        self._live = {one["flow"]: LiveFlow(parse_flow(one), 1, paused=False) for one in documents}
+        self.watch = DeliveryWatch(
+            lambda: iter(self._live.values()),
+            self._plan,
+            self,
+            lambda _: None,
+            _keep_nothing,
+            ManualClock(),
+            look_s=900,
+        )
+        self.watch.own(lambda _: True)
+
+    def _plan(self, name: str) -> FlowPlan:
+        self.compiled.append(name)
+        return compile_flow(self._live[name].flow, 1)
+
+    def client(self, plan: FlowPlan) -> Any:
+        self.listed.append(plan.company)
+        return self
+
+    async def look(self, path: str, *, tokens: int) -> httpx2.Response:
+        if len(self.listed) == len(self._live):
+            self.all_asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+async def _keep_nothing(_: Any) -> None:
+    """Nothing is there to keep."""

@@ -21,11 +21,13 @@ from ml_connector.common.clock import Clock
 from ml_connector.common.deliveries import EPISODE_MS, Deliveries, deliveries_key
 from ml_connector.common.directory import LiveFlow
 from ml_connector.common.errors import ConnectorError, MustStop
+from ml_connector.common.flows import Flow
 from ml_connector.common.logs import get_logger
 from ml_connector.resolver import emit
 from ml_connector.resolver.pipedrive.client import PipedriveClient
 from ml_connector.resolver.pipedrive.webhooks import PipedriveWebhooks
 from ml_connector.resolver.plan import FlowPlan
+from ml_connector.resolver.several import several
 from ml_connector.resolver.standings import Keep, Stored
 from ml_connector.resolver.subscriptions import EVERY, leads_to
 
@@ -89,24 +91,34 @@ class DeliveryWatch:
 
     async def look(self) -> None:
         """One look at all flows: what is due."""
+        await several(self._due(), self._look_at)
+
+    def _due(self) -> Iterator[Flow]:
         for live in self._flows():
             flow = live.flow
-            plan = self._plan(flow.flow) if self._owned(flow.pipedrive.company) else None
-            if plan is None or flow.pipedrive.events == "none":
-                continue
-            before = self._before(plan)
-            after = self._with_late(before)
-            if self._clock.now_ms() >= max(before.looked_ms + self._look_ms, self._not_before_ms.get(flow.flow, 0)):
-                after = await self._looked(plan, after)
-            if after != before:
-                await self._keep([emit.state(plan.company, deliveries_key(plan.company, flow.flow), after.encode())])
-                self._known[flow.flow] = after
-                self._late.pop(flow.flow, None)
+            wanted = flow.pipedrive.events != "none" and self._owned(flow.pipedrive.company)
+            if wanted and (flow.flow in self._late or self._is_due(flow)):
+                yield flow
 
-    def _before(self, plan: FlowPlan) -> Deliveries:
-        name = plan.flow.flow
+    def _is_due(self, flow: Flow) -> bool:
+        next_ms = self._before(flow).looked_ms + self._look_ms
+        return self._clock.now_ms() >= max(next_ms, self._not_before_ms.get(flow.flow, 0))
+
+    async def _look_at(self, flow: Flow) -> None:
+        company, before = flow.pipedrive.company, self._before(flow)
+        after = self._with_late(before)
+        plan = self._plan(flow.flow) if self._is_due(flow) else None
+        if plan is not None:
+            after = await self._looked(plan, after)
+        if after != before:
+            await self._keep([emit.state(company, deliveries_key(company, flow.flow), after.encode())])
+            self._known[flow.flow] = after
+            self._late.pop(flow.flow, None)
+
+    def _before(self, flow: Flow) -> Deliveries:
+        name = flow.flow
         if name not in self._known:
-            stored = self._stored(deliveries_key(plan.company, name))
+            stored = self._stored(deliveries_key(flow.pipedrive.company, name))
             try:
                 self._known[name] = Deliveries(name) if stored is None else Deliveries.decode(stored)
             except ConnectorError:  # of another release

@@ -18,6 +18,7 @@ from ml_connector.common.logs import get_logger
 from ml_connector.resolver.pipedrive.client import PipedriveClient
 from ml_connector.resolver.pipedrive.grant import ClientRefused, GrantRevoked
 from ml_connector.resolver.plan import FlowPlan
+from ml_connector.resolver.several import several
 from ml_connector.resolver.standings import CompanyStanding
 
 log = get_logger()
@@ -68,13 +69,16 @@ class Prober:
 
     async def look(self) -> None:
         """Raises MustStop."""
+        await several(self._due(), self._ask)
+
+    def _due(self) -> Iterator[FlowPlan]:
         for live in self._flows():
             company = live.flow.pipedrive.company
-            if self._standing(company).now is None or not self._owned(company):
+            if not self._owned(company) or self._standing(company).now is None:
                 continue
             plan = self._plan(live.flow.flow)
             if plan is not None and self._is_due(plan):
-                await self._ask(plan)
+                yield plan
 
     def _is_due(self, plan: FlowPlan) -> bool:
         name = plan.flow.flow
