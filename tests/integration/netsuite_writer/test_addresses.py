@@ -160,7 +160,7 @@ async def pipedrive(settings: Settings, url: str) -> AsyncIterator[Get]:
         keep=_nowhere,
         standing=lambda company: StateTopic().standing(company, clock),
     )
-    yield clients._http_for(url).get
+    yield clients._http_for(url, "acme").get
     await clients.close()
 
 

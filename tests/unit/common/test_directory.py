@@ -8,6 +8,7 @@ import pytest
 
 from ml_connector.common.credentials import ApiToken
 from ml_connector.common.directory import Directory
+from ml_connector.common.errors import SecretUnreadable
 from ml_connector.common.flows import ActiveFlow, Flow, FlowVersion
 from ml_connector.common.settings import Settings
 from ml_connector.common.vault import Vault, flow_of, new_key
@@ -81,3 +82,35 @@ def test_a_secret_is_told_by_its_owner(told: Told) -> None:
 
     assert (told.owners, told.flows) == (owners, [])
     assert [flow_of(owner) for owner in (*owners, "")] == [None, "acme", None, None]
+
+
+class _Unscanned(dict[Any, Any]):
+    """Nobody goes through all of it."""
+
+    def __iter__(self) -> Any:
+        raise AssertionError("all credentials were looked at")
+
+
+def test_a_changed_secret_is_opened_anew_in_each_environment_and_no_other_is_looked_at(told: Told) -> None:
+    vault = Vault.from_text(KEY)
+    told.directory._opened = _Unscanned()
+
+    def store(company: str, version: int) -> None:
+        value = {"token": f"{company}-{version}"}
+        entry = vault.encrypt(f"pipedrive/{company}", ApiToken.NAME, "sandbox", version=version, value=value)
+        told.directory._on_secret(entry.key, entry)
+
+    def opened(company: str) -> ApiToken:
+        return told.directory.secret(ApiToken, owner=f"pipedrive/{company}", environment="sandbox")
+
+    store("a", 1)
+    store("b", 1)
+    before = opened("b")
+    assert opened("a").token == "a-1"
+    with pytest.raises(SecretUnreadable):
+        told.directory.secret(ApiToken, owner="pipedrive/a", environment="production")
+
+    store("a", 2)
+
+    assert opened("a").token == "a-2" and opened("b") is before
+    assert ("pipedrive/a/api-token", "production") not in told.directory._opened

@@ -6,10 +6,14 @@ from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
+from structlog.testing import capture_logs
 
+from ml_connector.common.clock import ManualClock
+from ml_connector.common.credentials import HmacKey, WebhookHmac
 from ml_connector.common.directory import Directory, LiveFlow
 from ml_connector.common.errors import SecretUnreadable
 from ml_connector.common.flows import Flow, parse_flow
+from ml_connector.ingest.summary import Summary
 from ml_connector.ingest.webhook_doors import WebhookDoors
 from support.office import DOCUMENT
 
@@ -70,3 +74,71 @@ def test_door_is_made_anew_when_its_flow_changes() -> None:
     assert doors.find("f") is before
     flows.change_flow(live.flow.model_copy(update={"flow": "f"}))
     assert doors.find("f") is not before
+
+
+class _Many(_Flows):
+    """Many flows, each with as many keys as `keys` says; `opened`: whose were asked for."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__("webhooks")
+        self.keys = {f"f{number}": 1 for number in range(count)}
+        self.opened: list[str] = []
+        flow = self._live.flow
+        self._lives = {name: LiveFlow(flow.model_copy(update={"flow": name}), 1, paused=False) for name in self.keys}
+
+    def flow(self, name: str) -> LiveFlow:
+        return self._lives[name]
+
+    def flows(self) -> list[LiveFlow]:
+        return list(self._lives.values())
+
+    def secret(self, kind: Any, *, owner: str, **_: Any) -> Any:
+        name = owner.removeprefix("flow/")
+        self.opened.append(name)
+        return WebhookHmac(keys=tuple(HmacKey(f"k{number}", "s") for number in range(self.keys[name])))
+
+
+def test_after_a_change_only_what_has_changed_is_looked_at() -> None:
+    """Thousands of flows are applied one after the other."""
+    flows = _Many(50)
+    doors = WebhookDoors(cast(Directory, flows))
+    assert doors.rotating() == {} and len(flows.opened) == 50
+    flows.opened.clear()
+
+    flows.keys["f7"] = 2
+    flows.change_secret("flow/f7")
+    flows.change_secret("pipedrive/acme")
+    rotated = doors.rotating()
+    flows.keys["f7"] = 1
+    flows.change_flow(flows.flow("f7").flow)
+
+    assert (rotated, doors.rotating()) == ({"f7": ("hmac-sha256:k0", "hmac-sha256:k1")}, {})
+    assert flows.opened == ["f7", "f7"]
+
+
+def test_keys_that_could_not_be_opened_are_looked_at_again_with_a_new_vault_key() -> None:
+    flows = _Many(5)
+    doors = WebhookDoors(cast(Directory, flows))
+    doors.rotating()
+
+    flows.keys["f3"] = 2
+    flows.change_secret("")
+
+    assert list(doors.rotating()) == ["f3"]
+
+
+async def test_flow_to_which_nothing_came_has_no_line_and_no_series() -> None:
+    doors = WebhookDoors(cast(Directory, _Many(50)))
+    for live in cast(_Many, doors._directory).flows():
+        doors.find(live.flow.flow)
+    summary = Summary(doors.counts, ManualClock())
+    doors.counts()["f7"].accepted = 2
+
+    with capture_logs() as first:
+        await summary.tell()
+    with capture_logs() as second:
+        await summary.tell()
+
+    assert [(line["event"], line["flow"], line["count"]) for line in first] == [("deliveries", "f7", 2)]
+    assert second == []
+    assert doors.readings() == [(2, {"flow": "f7", "result": "accepted"})]

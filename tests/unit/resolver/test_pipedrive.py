@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -18,7 +19,7 @@ from ml_connector.common.flows import parse_flow
 from ml_connector.common.vault import SecretEntry
 from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.budget import HOUR_MS, Budget
-from ml_connector.resolver.pipedrive.clients import PipedriveClients
+from ml_connector.resolver.pipedrive.clients import POOLS, UNLIMITED, PipedriveClients
 from ml_connector.resolver.pipedrive.trouble import trouble
 from ml_connector.resolver.pipedrive.window import WINDOW_MS, Window
 from ml_connector.resolver.plan import UNAPPLIED, FlowPlan, compile_flow
@@ -190,6 +191,17 @@ def test_a_company_takes_no_thread(clients: PipedriveClients) -> None:
         clients.client(plan(2, f"flow-{number}", company=f"company-{number}", limits={"burst": 3}))
 
     assert threading.active_count() == before
+
+
+def test_companies_are_spread_over_pools(clients: PipedriveClients) -> None:
+    """For each request httpcore looks at every idle connection of its pool."""
+    sharing = Counter(
+        clients.client(plan(1, f"flow-{number}", company=f"company-{number}"))._http for number in range(320)
+    )
+    again = clients.client(plan(1, "other", company="company-1", base_url="https://a.test"))
+
+    assert len(sharing) == POOLS and max(sharing.values()) < 320 / POOLS * 3
+    assert again._http in sharing and UNLIMITED.max_keepalive_connections == 8
 
 
 @given(st.lists(st.integers(0, 3 * WINDOW_MS), min_size=1, max_size=100))

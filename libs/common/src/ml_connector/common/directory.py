@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Final, TypeVar, get_args
 
 import msgspec
 
@@ -28,6 +28,8 @@ from ml_connector.common.vault_keys import VaultKeys
 
 log = get_logger()
 C = TypeVar("C", bound=Credential)
+
+_ENVIRONMENTS: Final[tuple[Environment, ...]] = get_args(Environment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,8 +251,8 @@ class Directory:
             self._entries.pop(key, None)
         else:
             self._entries[key] = entry
-        for opened in [opened for opened in self._opened if opened[0] == key]:
-            del self._opened[opened]
+        for environment in _ENVIRONMENTS:
+            self._opened.pop((key, environment), None)
         self._tell_of_secret(key.rpartition("/")[0])
 
     def _on_keys(self) -> None:

@@ -29,13 +29,13 @@ from ml_connector.ingest.push_doors import PushDoors
 from ml_connector.ingest.receive import PATH, PUSH_PATH, Receiver
 from ml_connector.ingest.report import Reporter
 from ml_connector.ingest.settings import IngestSettings
+from ml_connector.ingest.summary import Summary
 from ml_connector.ingest.webhook_doors import WebhookDoors
 
 log = get_logger()
 
 START_DEADLINE_S: Final = 60.0
 QUIET_S: Final = 0.3
-SUMMARY_EVERY_S: Final = 60.0
 WEBHOOKS: Final = "/webhooks/"
 
 
@@ -54,6 +54,7 @@ class Ingest:
         self.reporter = Reporter(
             self._doors, self._producer, clock, prefix=settings.topic_prefix, pushes=self._push_doors.counts
         )
+        self.summary = Summary(self._doors.counts, clock)
         self._directory.on_flow(self.reporter.flow_changed)
         self._directory.on_secret(self.reporter.secret_changed)
         self.receiver = Receiver(
@@ -125,19 +126,6 @@ class Ingest:
             return "flows and secrets are not read to their end"
         problems = self._doors.problems()
         return problems[0] if problems else None
-
-    async def summarize(self) -> None:
-        """One log line a minute and flow, instead of one a request."""
-        while True:
-            await self._clock.sleep(SUMMARY_EVERY_S)
-            for flow, counts in self._doors.counts().items():
-                log.info(
-                    "deliveries",
-                    flow=flow,
-                    count=counts.accepted,
-                    refused=counts.refused,
-                    unavailable=counts.unavailable,
-                )
 
 
 def make_around(ingest: Ingest) -> FastAPI:
@@ -213,7 +201,7 @@ async def serve(settings: IngestSettings) -> None:
     set_by_signal(ingest.stop)
     server = make_server(ingest, settings)
     server.start()
-    aside = [asyncio.create_task(ingest.summarize())]
+    aside = [asyncio.create_task(ingest.summary.run())]
     try:
         await ingest.start()
         aside.append(asyncio.create_task(ingest.reporter.run()))

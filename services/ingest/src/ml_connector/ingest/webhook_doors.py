@@ -7,9 +7,11 @@ from typing import Final
 
 from ml_connector.common import headers as h
 from ml_connector.common.credentials import WebhookBasic, WebhookHmac
-from ml_connector.common.directory import LiveFlow
+from ml_connector.common.directory import Directory, LiveFlow
 from ml_connector.common.errors import SecretUnreadable
+from ml_connector.common.flows import Flow
 from ml_connector.common.measuring import Reading
+from ml_connector.common.vault import flow_of
 from ml_connector.ingest.doors import Door, Doors
 from ml_connector.ingest.verify import BasicProof, HmacProof, Proof
 
@@ -19,13 +21,18 @@ _PROOFS: Final = {WebhookHmac: "hmac-sha256", WebhookBasic: "basic"}  # as `veri
 class WebhookDoors(Doors):
     """All flows' addresses for webhooks."""
 
+    def __init__(self, directory: Directory) -> None:
+        super().__init__(directory)
+        self._rotating: dict[str, tuple[str, ...]] = {}
+        self._changed = {live.flow.flow for live in directory.flows()}
+
     def problems(self) -> list[str]:
         """Why flows are closed; empty when all are open."""
         doors = (self.find(live.flow.flow) for live in self._directory.flows())
         return [door.problem for door in doors if door is not None and door.problem is not None]
 
     def readings(self) -> list[Reading]:
-        """The counts, for the metric."""
+        """The counts, for the metric; a series begins with its first delivery."""
         return [
             (number, {"flow": flow, "result": result})
             for flow, counts in self._counts.items()
@@ -34,24 +41,46 @@ class WebhookDoors(Doors):
                 ("refused", counts.refused),
                 ("unavailable", counts.unavailable),
             )
+            if number
         ]
 
     def rotating(self) -> dict[str, tuple[str, ...]]:
         """Of each flow with two keys for the same proof: all that it believes, as its next delivery will meet them.
 
-        After a change this looks at all flows, so it makes no door: only a changed credential is opened again.
+        It looks at what has changed since it was asked last, and makes no door: only a changed credential is opened.
         """
-        found: dict[str, tuple[str, ...]] = {}
-        for live in self._directory.flows():
-            if live.flow.pipedrive.events == "none":
-                continue
-            try:
-                given = list(self._credentials(live))
-            except SecretUnreadable:
-                continue
-            if any(len(one.keys) > 1 for one in given):
-                found[live.flow.flow] = tuple(f"{_PROOFS[type(one)]}:{key.id}" for one in given for key in one.keys)
-        return found
+        changed, self._changed = self._changed, set()
+        for name in changed:
+            live = self._directory.flow(name)
+            believed = () if live is None else self._believed(live)
+            if believed:
+                self._rotating[name] = believed
+            else:
+                self._rotating.pop(name, None)
+        return dict(self._rotating)
+
+    def _believed(self, live: LiveFlow) -> tuple[str, ...]:
+        """Empty while no key is rotated."""
+        if live.flow.pipedrive.events == "none":
+            return ()
+        try:
+            given = list(self._credentials(live))
+        except SecretUnreadable:
+            return ()
+        if all(len(one.keys) < 2 for one in given):
+            return ()
+        return tuple(f"{_PROOFS[type(one)]}:{key.id}" for one in given for key in one.keys)
+
+    def _flow_changed(self, flow: Flow) -> None:
+        super()._flow_changed(flow)
+        self._changed.add(flow.flow)
+
+    def _secret_changed(self, owner: str) -> None:
+        super()._secret_changed(owner)
+        if not owner:
+            self._changed.update(live.flow.flow for live in self._directory.flows())
+        elif (flow := flow_of(owner)) is not None:
+            self._changed.add(flow)
 
     def _make(self, live: LiveFlow) -> Door | None:
         flow = live.flow

@@ -7,8 +7,10 @@ the same for both shapes (facts/pipedrive.md 3 and 13). Names that occur twice a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from ml_connector.common.wire import StoredDefinitions, StoredStages
@@ -29,6 +31,9 @@ ADDRESS_PARTS: Final = (
 
 
 Reader = Callable[[Any, Mapping[str, str]], Any]
+
+# Shared, as kinds are: thousands of companies have hundreds of fields each.
+_NO_OPTIONS: Final[Mapping[str, str]] = MappingProxyType({})
 
 
 class UnknownOption(Exception):
@@ -152,7 +157,8 @@ def _field(entry: Mapping[str, Any], taken: Mapping[str, Field]) -> Field:
         number += 1
         name = f"{base} ({number})"
     options = {str(option["id"]): str(option["label"]) for option in entry.get("options") or ()}
-    return Field(str(entry["field_code"]), name, str(entry.get("field_type")), options)
+    kind = sys.intern(str(entry.get("field_type")))
+    return Field(str(entry["field_code"]), name, kind, options or _NO_OPTIONS)
 
 
 def _plain(raw: Any, _: Mapping[str, str]) -> Any:

@@ -18,6 +18,7 @@ from ml_connector.common.connecting import proxy_for, transport_through
 from ml_connector.common.credentials import ApiToken, BasicKey, OAuthClient, OAuthGrant, WebhookBasic
 from ml_connector.common.directory import Directory
 from ml_connector.common.flows import Flow, PipedriveLimits
+from ml_connector.common.kafka.partition import partition_for
 from ml_connector.resolver.pipedrive.breaker import Breaker
 from ml_connector.resolver.pipedrive.client import PipedriveClient
 from ml_connector.resolver.pipedrive.grant import Grant, Keep
@@ -27,8 +28,10 @@ from ml_connector.resolver.resolve import Book
 from ml_connector.resolver.settings import ResolverSettings
 from ml_connector.resolver.standings import CompanyStanding
 
-# A slow company must not take the connections of the others: each keeps to its own burst window instead.
-UNLIMITED: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=256, keepalive_expiry=30)
+# A slow company must not take the connections of the others: each keeps to its own burst window instead. httpcore looks
+# at the socket of every idle connection of a pool, for each request: so there are many pools with few of them.
+POOLS: Final = 32
+UNLIMITED: Final = httpx2.Limits(max_connections=None, max_keepalive_connections=8, keepalive_expiry=30)
 
 
 class PipedriveClients:
@@ -51,7 +54,8 @@ class PipedriveClients:
         self._keep = keep
         self._standing = standing
         self._tls = settings.tls()
-        self._http: dict[str | None, httpx2.AsyncClient] = {}  # by proxy
+        self._chance = random.Random()  # noqa: S311  jitter, not a secret
+        self._http: dict[tuple[str | None, int], httpx2.AsyncClient] = {}  # by proxy and pool
         self._clients: dict[tuple[str, str, str, str], PipedriveClient] = {}
         self._grants: dict[tuple[str, str], Grant] = {}
         self._limits: dict[str, dict[str, PipedriveLimits]] = {}
@@ -94,10 +98,10 @@ class PipedriveClients:
         breaker = Breaker(
             first_s=self._settings.probe_first_s,
             longest_s=self._settings.probe_longest_s,
-            chance=random.Random(),  # noqa: S311  jitter, not a secret
+            chance=self._chance,
         )
         return PipedriveClient(
-            self._http_for(base_url),
+            self._http_for(base_url, plan.company),
             self._login(plan.flow, base_url),
             breaker=breaker,
             budget=self._book.budget(plan.company),
@@ -116,7 +120,7 @@ class PipedriveClients:
         company, url = flow.pipedrive.company, flow.pipedrive.oauth_url
         if (company, url) not in self._grants:
             self._grants[company, url] = Grant(
-                self._http_for(url),
+                self._http_for(url, company),
                 url,
                 company=company,
                 environment=flow.environment,
@@ -126,15 +130,17 @@ class PipedriveClients:
             )
         return self._grants[company, url]
 
-    def _http_for(self, url: str) -> httpx2.AsyncClient:
-        proxy = proxy_for(url)
-        if proxy not in self._http:
+    def _http_for(self, url: str, company: str) -> httpx2.AsyncClient:
+        proxy, pool = proxy_for(url), partition_for(company.encode(), POOLS)
+        found = self._http.get((proxy, pool))
+        if found is None:
             transport = transport_through(
                 proxy, tls=self._tls, limits=UNLIMITED, allowed=self._settings.allowed_networks
             )
             timeout = httpx2.Timeout(self._settings.request_timeout_s)
-            self._http[proxy] = httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False)
-        return self._http[proxy]
+            found = httpx2.AsyncClient(transport=transport, timeout=timeout, follow_redirects=False)
+            self._http[proxy, pool] = found
+        return found
 
     def _credential(self, flow: Flow) -> ApiToken:
         owner = f"pipedrive/{flow.pipedrive.company}"
