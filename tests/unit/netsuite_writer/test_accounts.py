@@ -211,3 +211,26 @@ async def test_what_a_former_owner_left_in_flight_occupies_its_slots_for_the_hol
     desk.clock.advance(2.0)
     assert desk.free(governor) == 5
     await desk.accounts.close()
+
+
+async def test_what_others_have_in_flight_is_not_looked_at() -> None:
+    """At a takeover a thousand accounts are opened, each with what its former owner left."""
+    desk = Desk({"concurrency": 5})
+    desk.store.put_attempt("7654321_sb1/customer/pd-org-1", cast(Attempt, object()))
+
+    assert desk.free(desk.governor()) == 5
+    await desk.accounts.close()
+
+
+def test_attempts_are_found_by_account_also_in_a_file_that_is_opened_again(tmp_path: Path) -> None:
+    store = Store.open(tmp_path / "p0", identity="c", now_ms=0)
+    one, other = attempt(1, at_ms=0), attempt(2, at_ms=0)
+    for made in (one, other):
+        store.put_attempt(made.record_key, made)
+    store.put_attempt(other.record_key, None)
+    store.close(now_ms=0)
+
+    again = Store.open(tmp_path / "p0", identity="c", now_ms=1)
+
+    assert again.attempts_of(NAME) == again.attempts() == [one]
+    assert again.attempts_of("7654321_sb1") == []

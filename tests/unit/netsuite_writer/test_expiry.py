@@ -33,14 +33,16 @@ def credential(clock: ManualClock, *, days: int = VALID_DAYS, with_certificate: 
 
 
 class OneSecret(Flows):
-    """Two flows of one account, and its credential."""
+    """One credential, whatever account is asked for."""
 
     held: NetsuiteM2M | None = None
+    asked = 0
 
-    def flows(self) -> list[LiveFlow]:
-        return list(self.known.values())
+    def flows_of(self, account: str) -> list[LiveFlow]:
+        return [live for live in self.known.values() if live.flow.netsuite.account.lower() == account]
 
     def secret(self, *_: Any, **__: Any) -> NetsuiteM2M:
+        self.asked += 1
         if self.held is None:
             raise SecretUnreadable("none")
         return self.held
@@ -123,3 +125,19 @@ def test_other_accounts_are_none_of_our_business(watch: Watch) -> None:
 
     assert watch.looks(40) == []
     assert watch.expiry.readings() == []
+
+
+def test_when_an_account_is_opened_nobody_looks_at_the_others_again(watch: Watch) -> None:
+    """A certificate takes a while to read, and a thousand accounts may be opened one by one."""
+    other = {**DOCUMENT, "flow": "other", "netsuite": {**DOCUMENT["netsuite"], "account": "7654321_SB1"}}
+    watch.directory = OneSecret(DOCUMENT, other)
+    watch.directory.held = credential(watch.clock)
+    watch.expiry = Expiry(cast(Directory, watch.directory), watch.clock)
+    watch.expiry.look(watch.accounts)
+    before = watch.directory.asked
+
+    for _ in range(3):
+        watch.expiry.look(watch.accounts | {"7654321_sb1"})
+
+    assert watch.directory.asked == before + 1
+    assert {reading[1]["account"] for reading in watch.expiry.readings()} == {ACCOUNT, "7654321_SB1"}

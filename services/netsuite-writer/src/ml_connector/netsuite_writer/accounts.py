@@ -168,9 +168,9 @@ class Accounts:
         """Calls of a former owner may still be under way at NetSuite: for a moment they count as in flight."""
         hold_ms = int(self._settings.hold_s * 1000)
         now_ms, now_s = self._clock.now_ms(), self._clock.monotonic_s()
-        for attempt in tools.store.attempts():
+        for attempt in tools.store.attempts_of(name):
             newest_ms = max((doubt.at_ms for doubt in attempt.doubts), default=0)
-            if attempt.record_key.startswith(f"{name}/") and newest_ms + hold_ms > now_ms:
+            if newest_ms + hold_ms > now_ms:
                 gate.hold(now_s + (newest_ms + hold_ms - now_ms) / 1000)
         for _ in (job for job in tools.store.jobs() if job.account.lower() == name):
             gate.hold(now_s + self._settings.hold_s)  # its submission, or a question about it

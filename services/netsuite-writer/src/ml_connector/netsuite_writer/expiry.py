@@ -35,20 +35,25 @@ class Expiry:
         self._ends: dict[str, datetime] = {}
 
     def look(self, accounts: frozenset[str]) -> None:
-        """Now and then, and when there are others, at whatever pace it is called. `accounts`: in small letters."""
-        if self._clock.monotonic_s() < self._look_at_s and accounts == self._looked_at:
-            return
-        self._looked_at = accounts
-        self._look_at_s = self._clock.monotonic_s() + LOOK_S
+        """Now and then, at new ones at once, at whatever pace it is called. `accounts`: in small letters."""
+        new, self._looked_at = accounts - self._looked_at, accounts
+        if self._clock.monotonic_s() >= self._look_at_s:
+            self._look_at_s = self._clock.monotonic_s() + LOOK_S
+            self._ends = self._look_at(accounts)
+        elif new:
+            self._ends = {**self._ends, **self._look_at(new)}
+
+    def _look_at(self, accounts: frozenset[str]) -> dict[str, datetime]:
         flows = {
             live.flow.netsuite.account: live.flow
-            for live in self._directory.flows()
+            for account in accounts
+            for live in self._directory.flows_of(account)
             if live.flow.netsuite.auth == NetsuiteM2M.NAME
         }
-        ends = {name: self._end(flow) for name, flow in flows.items() if name.lower() in accounts}
-        self._ends = {name: end for name, end in ends.items() if end is not None}
-        for name, end in self._ends.items():
+        ends = {name: end for name, flow in flows.items() if (end := self._end(flow)) is not None}
+        for name, end in ends.items():
             self._warn(name, end)
+        return ends
 
     def readings(self) -> list[Reading]:
         """Seconds left, negative afterwards. Called by the exporter's thread: it reads one finished dict."""

@@ -60,11 +60,14 @@ class Hydrates:
             )
             if not asked:
                 return
+        if self._tools.store.attempt(record) is not attempt:
+            return  # a call has begun meanwhile, and its own ending or doubt follows
         try:
             await self._tools.messages.attempt(None, record)
         except TryLater:
             return  # the entry stays, and the timer comes back to it
-        self._tools.store.put_attempt(record, None)
+        if self._tools.store.attempt(record) is attempt:
+            self._tools.store.put_attempt(record, None)
 
     async def _send(
         self,

@@ -8,8 +8,9 @@ woke up, and puts its record in doubt.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from ml_connector.common import spans
 from ml_connector.common.comparing import Census, Compare, Compared, not_compared, not_counted
@@ -31,10 +32,12 @@ from ml_connector.netsuite_writer.fold import ObservedFold
 from ml_connector.netsuite_writer.job import Tools
 from ml_connector.netsuite_writer.polling import Handed, Page, Pushed, failed
 from ml_connector.netsuite_writer.store import Store, Waiting
+from ml_connector.netsuite_writer.together import together
 
 log = get_logger()
 
 FLOW_COMES_WITHIN_MS = 60_000
+DOUBTS_AT_ONCE = 500  # of one tick: it must come round, and the broker takes some milliseconds for each
 LOOK_AGAIN_S = 30.0  # how often what is blocked is judged anew; usually its release does that at once
 
 
@@ -71,7 +74,7 @@ class Partition:
         self._producer = producer
         self._make_account = make_account
         self._accounts: dict[str, Account] = {}
-        self._unknown: set[str] = set()  # accounts whose work is in the store, and whose flow is not known yet
+        self._unknown: set[str] = set()  # accounts of which no flow is known yet; their work is in the store
         self._fold = Fold()
         self._observing = ObservedFold(number, tools)
         self._refused, self._doubted = Postponed(tools), Postponed(tools)  # keys of desired states; records
@@ -144,8 +147,6 @@ class Partition:
     def _start_if_complete(self) -> None:
         if not self._fold.complete:
             return
-        waiting = list(self._tools.store.all_desired())
-        log.info("partition_started", partition=self.number, waiting=len(waiting))
         for job in self._observing.start():
             account = self._account(job.account.lower(), job.members[0].flow) if job.members else None
             if account is None:
@@ -153,17 +154,22 @@ class Partition:
             else:
                 self._observing.resumed(job)
                 account.resume(job)
-        self._accept(waiting)
+        count = self._accept(self._tools.store.all_desired())
+        log.info("partition_started", partition=self.number, waiting=count)
 
-    def _accept(self, waiting: list[Waiting]) -> None:
+    def _accept(self, waiting: Iterable[Waiting]) -> int:
+        """How many they were. One after another: all bodies of a deep backlog at once are gigabytes."""
         touched: dict[str, Account] = {}
+        count = 0
         for one in waiting:
+            count += 1
             with self._refused.of(one.key):
                 account = self._accept_one(one)
                 if account is not None:
                     touched[account.name] = account
         for account in touched.values():
             account.pump()
+        return count
 
     def _accept_one(self, one: Waiting) -> Account | None:
         try:
@@ -173,11 +179,8 @@ class Partition:
             return None
         except UnknownSchema as error:
             raise MustStop(str(error)) from error
-        name = _account_of(one.key)
-        account = self._account(name, flow)
-        if account is None:
-            self._unknown.add(name)
-        else:
+        account = self._account(_account_of(one.key), flow)
+        if account is not None:
             account.accept(one)
         return account
 
@@ -197,7 +200,9 @@ class Partition:
         if name not in self._accounts:
             made = self._make_account(name, flow, self._tools)
             if made is None:
-                log.warning("unknown_flow", partition=self.number, account=name, flow=flow)
+                if name not in self._unknown:
+                    self._unknown.add(name)
+                    log.warning("unknown_flow", partition=self.number, account=name, flow=flow)
                 return None
             self._accounts[name] = made
         return self._accounts[name]
@@ -213,17 +218,27 @@ class Partition:
         self._accept_refused()
         now_ms = self._tools.clock.now_ms()
         await self._observing.forget_strays(now_ms)
-        for attempt in self._tools.store.attempts():
-            if attempt.open or doubt.quiet_at_ms(attempt, int(self._tools.settings.quiet_s * 1000)) > now_ms:
-                continue
-            if not self._doubted.waits(attempt.record_key):
-                with self._doubted.of(attempt.record_key):
-                    await self._end_doubt(attempt)
+        quiet_ms = int(self._tools.settings.quiet_s * 1000)
+        over = (
+            one
+            for one in self._tools.store.attempts()
+            if not one.open and doubt.quiet_at_ms(one, quiet_ms) <= now_ms and self._may_end(one)
+        )
+        await together(*(self._end_doubt(one) for one in islice(over, DOUBTS_AT_ONCE)))
+
+    def _may_end(self, attempt: Attempt) -> bool:
+        record = attempt.record_key
+        if self._tools.flows.flow(attempt.flow) is None or self._doubted.waits(record):
+            return False
+        account = self._accounts.get(_account_of(record))
+        return account is None or not account.unsettled(record)
 
     async def _end_doubt(self, attempt: Attempt) -> None:
-        owner = self._account(_account_of(attempt.record_key), attempt.flow)
-        if owner is not None and not owner.unsettled(attempt.record_key):
-            await owner.hydrates.end_doubt(attempt)
+        record = attempt.record_key
+        with self._doubted.of(record):
+            owner = self._account(_account_of(record), attempt.flow)
+            if owner is not None and not owner.unsettled(record):
+                await owner.hydrates.end_doubt(attempt)
 
     def flow_changed(self, flow: Flow) -> None:
         """It was applied, paused or resumed: what was held back for it is looked at again."""
@@ -232,7 +247,7 @@ class Partition:
         name = flow.netsuite.account.lower()
         if name in self._unknown:
             self._unknown.discard(name)
-            self._accept([one for one in self._tools.store.all_desired() if _account_of(one.key) == name])
+            self._accept(self._tools.store.desired_of(name))
         account = self._accounts.get(name)
         if account is not None:
             account.look_again()

@@ -8,6 +8,7 @@ from the topics is always right, only slower.
 from __future__ import annotations
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -51,6 +52,7 @@ class Store:
         self._recent: dict[str, Observed | None] = {}
         self.unreadable: set[str] = set()  # keys of `netsuite.observed` whose values were found to be so
         self._attempts: dict[str, Attempt] = {}
+        self._attempts_of: defaultdict[str, dict[str, Attempt]] = defaultdict(dict)  # the same, by account
         self._jobs: dict[str, BatchJob] = {}
         self._standings: dict[str, Standing] = {}
 
@@ -146,6 +148,11 @@ class Store:
         for row in self._db.execute("SELECT key, trace, body FROM desired"):
             yield Waiting(*row)
 
+    def desired_of(self, account: str) -> list[Waiting]:
+        """What is unsettled of one account; its name in small letters."""
+        query = "SELECT key, trace, body FROM desired WHERE key > ? AND key < ?"  # `0` follows `/`, which ends the name
+        return [Waiting(*row) for row in self._db.execute(query, (f"{account}/", f"{account}0"))]
+
     def put_observed(self, record: str, body: bytes | None) -> None:
         self._recent.pop(record, None)
         self.unreadable.discard(record)
@@ -190,6 +197,7 @@ class Store:
 
     def put_attempt(self, record: str, attempt: Attempt | None) -> None:
         _put(self._attempts, record, attempt)
+        _put(self._attempts_of[record.partition("/")[0]], record, attempt)
 
     def attempt(self, record: str) -> Attempt | None:
         return self._attempts.get(record)
@@ -201,6 +209,10 @@ class Store:
 
     def attempts(self) -> list[Attempt]:
         return list(self._attempts.values())
+
+    def attempts_of(self, account: str) -> list[Attempt]:
+        """`account`: its name in small letters."""
+        return list(self._attempts_of[account].values())
 
     def put_job(self, idempotency_key: str, job: BatchJob | None) -> None:
         _put(self._jobs, idempotency_key, job)
@@ -223,6 +235,8 @@ class Store:
         for kind, key, body in self._db.execute("SELECT kind, key, body FROM open"):
             into, decode = self._open_tables()[kind]
             into[key] = decode(body)
+        for record, attempt in self._attempts.items():
+            self._attempts_of[record.partition("/")[0]][record] = attempt
 
     def _save(self) -> None:
         self._db.execute("DELETE FROM open")
