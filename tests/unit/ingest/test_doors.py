@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from ml_connector.common.clock import ManualClock
 from ml_connector.common.credentials import HmacKey, WebhookHmac
 from ml_connector.common.directory import Directory, LiveFlow
-from ml_connector.common.errors import SecretUnreadable
+from ml_connector.common.errors import KeyMissing, SecretUnreadable
 from ml_connector.common.flows import Flow, parse_flow
 from ml_connector.ingest.summary import Summary
 from ml_connector.ingest.webhook_doors import WebhookDoors
@@ -20,6 +20,8 @@ from support.office import DOCUMENT
 
 class _Flows:
     """One flow; its secrets cannot be read, which would close its door."""
+
+    error = SecretUnreadable("there is none")
 
     def __init__(self, events: str) -> None:
         pipedrive = {**DOCUMENT["pipedrive"], "events": events}
@@ -33,7 +35,7 @@ class _Flows:
         return [self._live]
 
     def secret(self, *_: Any, **__: Any) -> Any:
-        raise SecretUnreadable("there is none")
+        raise self.error
 
     def on_flow(self, listener: Callable[[Flow], None]) -> None:
         self.change_flow = listener
@@ -44,10 +46,27 @@ class _Flows:
 
 def test_flow_without_webhooks_has_no_address_and_is_no_problem() -> None:
     """A delivery for it is answered as one for a flow that nobody knows."""
-    none, some = WebhookDoors(cast(Directory, _Flows("none"))), WebhookDoors(cast(Directory, _Flows("webhooks")))
+    doors = WebhookDoors(cast(Directory, _Flows("none")))
 
-    assert (none.find("f"), none.problems(), none.rotating()) == (None, [], {})
-    assert some.find("f") is not None and some.problems() == ["there is none"]
+    assert (doors.find("f"), doors.problems(), doors.rotating()) == (None, [], {})
+
+
+@pytest.mark.parametrize(
+    ("error", "problems"),
+    [(SecretUnreadable("not set"), []), (KeyMissing("no key k2"), ["no key k2"])],
+    ids=["secret", "key"],
+)
+def test_flow_without_its_secret_is_closed_alone_and_without_a_key_the_process_is_not_ready(
+    error: SecretUnreadable, problems: list[str]
+) -> None:
+    """One of thousands would close the others, in every replica; a key may be in another one."""
+    flows = _Flows("webhooks")
+    flows.error = error
+    doors = WebhookDoors(cast(Directory, flows))
+
+    door = doors.find("f")
+
+    assert door is not None and door.problem == str(error) and doors.problems() == problems
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,8 @@ ConnectorError
 │   ├── VendorUnavailable     Pipedrive or NetSuite did not answer, or asked to wait
 │   ├── DeliveryFailed        the broker did not take the message in time
 │   └── QueueFull             our own queue to the broker is full
-├── SecretUnreadable          no key opens this secret, or it belongs elsewhere -> not ready
+├── SecretUnreadable          a secret is missing, damaged or belongs elsewhere -> its flow waits
+│   └── KeyMissing            another process may have the key that opens it    -> not ready
 └── MustStop                  this process may not go on; another one owns the work
     ├── Fenced                a newer owner of the partition exists
     ├── ProducerFatal         the Kafka client gave up for good
@@ -93,6 +94,10 @@ class QueueFull(TryLater):
 
 class SecretUnreadable(ConnectorError):
     """A secret is missing, or no key of ours opens it for this owner, name and environment."""
+
+
+class KeyMissing(SecretUnreadable):
+    """This process was not given the key that encrypted the secret."""
 
 
 class MustStop(ConnectorError):

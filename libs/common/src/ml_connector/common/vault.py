@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from ml_connector.common.codec import Wire
-from ml_connector.common.errors import BadInput, InvalidSettings, SecretUnreadable
+from ml_connector.common.errors import BadInput, InvalidSettings, KeyMissing, SecretUnreadable
 from ml_connector.common.flows import Environment, environment_of, is_account
 
 KEY_BYTES: Final = 32
@@ -134,7 +134,7 @@ class Vault:
     def _key_of(self, entry: SecretEntry) -> AESGCM:
         kek = self._keys.get(entry.kek)
         if kek is None:
-            raise SecretUnreadable(f"{entry.key}: encrypted with key {entry.kek!r}, which MLC_VAULT_KEYS does not have")
+            raise KeyMissing(f"{entry.key}: encrypted with key {entry.kek!r}, which MLC_VAULT_KEYS does not have")
         return kek
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from ml_connector.common.asking import AtTheDoor, Refused, Why
 from ml_connector.common.deliveries import EPISODE_MS
 from ml_connector.common.directory import Directory, LiveFlow
-from ml_connector.common.errors import SecretUnreadable
+from ml_connector.common.errors import KeyMissing, SecretUnreadable
 from ml_connector.common.flows import Flow
 from ml_connector.common.headers import Headers
 from ml_connector.common.vault import flow_of
@@ -61,6 +61,7 @@ class Door:
     key: bytes  # of its messages
     stamped: Headers  # what each of its messages says
     counts: Counts = field(default_factory=Counts)
+    elsewhere: bool = False  # closed here, but another process may have the key
 
 
 class Doors(ABC):
@@ -106,10 +107,11 @@ class Doors(ABC):
     def _door(self, live: LiveFlow, allow_from: tuple[Network, ...], *, key: bytes, stamped: Headers) -> Door:
         """Closed, with the reason, if a credential of it cannot be opened."""
         proofs: tuple[Proof, ...] = ()
-        problem = None
+        problem, elsewhere = None, False
         try:
             proofs = tuple(self._proofs(live))
         except SecretUnreadable as error:
-            problem = str(error)
+            problem, elsewhere = str(error), isinstance(error, KeyMissing)
         flow = live.flow.flow
-        return Door(flow, proofs, allow_from, problem, key, stamped, self._counts.setdefault(flow, Counts()))
+        counts = self._counts.setdefault(flow, Counts())
+        return Door(flow, proofs, allow_from, problem, key, stamped, counts, elsewhere)

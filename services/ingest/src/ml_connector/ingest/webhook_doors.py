@@ -27,9 +27,9 @@ class WebhookDoors(Doors):
         self._changed = {live.flow.flow for live in directory.flows()}
 
     def problems(self) -> list[str]:
-        """Why flows are closed; empty when all are open."""
+        """Why this process should get no deliveries. A flow whose secret opens nowhere is closed alone."""
         doors = (self.find(live.flow.flow) for live in self._directory.flows())
-        return [door.problem for door in doors if door is not None and door.problem is not None]
+        return [door.problem for door in doors if door is not None and door.problem is not None and door.elsewhere]
 
     def readings(self) -> list[Reading]:
         """The counts, for the metric; a series begins with its first delivery."""
