@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import sys
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, TypeVar
 
 from ml_connector.common import logs, telemetry
@@ -24,6 +26,7 @@ def run(service: str, settings: type[S], serve: Callable[[S], Coroutine[Any, Any
         given = settings.load()
         logs.configure(service, level=given.log_level, form=given.log_format)
         telemetry.configure(service)
+        allow_files()
         uvloop.run(serve(given))
     except InvalidSettings as error:
         sys.stderr.write(f"{error}\n")
@@ -31,3 +34,10 @@ def run(service: str, settings: type[S], serve: Callable[[S], Coroutine[Any, Any
     except ConnectorError as error:
         log.error("must_stop", problem=str(error))
         raise SystemExit(1) from error
+
+
+def allow_files() -> None:
+    """As many as the system lets us open: 1,024 is a usual limit until one asks, and a thousand accounts take more."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # it stays as it is
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
