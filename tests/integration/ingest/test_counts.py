@@ -59,4 +59,4 @@ async def test_deliveries_are_counted_by_flow_and_result() -> None:
     assert samples["ml_connector_ingest_in_flight",] == 0
     assert 0 < samples["ml_connector_ingest_answering_seconds_total",] < 60
     assert samples["ml_connector_kafka_produced_total",] >= 3
-    assert counted(exports) == {(FLOW, "accepted"): 3, (FLOW, "refused"): 2}
+    assert counted(exports) == {(FLOW, "accepted"): 3, (FLOW, "refused"): 2, (FLOW, "unavailable"): 0}

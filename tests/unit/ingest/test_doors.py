@@ -160,4 +160,5 @@ async def test_flow_to_which_nothing_came_has_no_line_and_no_series() -> None:
 
     assert [(line["event"], line["flow"], line["count"]) for line in first] == [("deliveries", "f7", 2)]
     assert second == []
-    assert doors.readings() == [(2, {"flow": "f7", "result": "accepted"})]
+    told = [(number, reading["result"]) for number, reading in doors.readings() if reading["flow"] == "f7"]
+    assert told == [(2, "accepted"), (0, "refused"), (0, "unavailable")] and len(doors.readings()) == 3

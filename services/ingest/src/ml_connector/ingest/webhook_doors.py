@@ -32,16 +32,16 @@ class WebhookDoors(Doors):
         return [door.problem for door in doors if door is not None and door.problem is not None and door.elsewhere]
 
     def readings(self) -> list[Reading]:
-        """The counts, for the metric; a series begins with its first delivery."""
+        """The counts, for the metric; a flow's series begin together, at its first delivery."""
         return [
             (number, {"flow": flow, "result": result})
             for flow, counts in self._counts.items()
+            if counts.accepted or counts.refused or counts.unavailable
             for result, number in (
                 ("accepted", counts.accepted),
                 ("refused", counts.refused),
                 ("unavailable", counts.unavailable),
             )
-            if number
         ]
 
     def rotating(self) -> dict[str, tuple[str, ...]]:
