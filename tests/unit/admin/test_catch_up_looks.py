@@ -18,6 +18,7 @@ from ml_connector.common.asking import INGEST, AtIngest, AtTheDoor
 from ml_connector.common.catch_up import CatchUp, Heard
 from ml_connector.common.clock import ManualClock
 from support.letters import new_database
+from support.statements import asked
 from unit.admin.test_schedule_turns import T0_MS, Replica, apply
 
 AWAY_S = 600.0
@@ -105,3 +106,14 @@ async def test_what_ingest_could_not_store_is_a_gap(service: Service) -> None:
     gap = (await service.look()).gap
 
     assert gap is not None and (gap.from_ms, gap.to_ms) == (now_ms - 5_000, now_ms - 2_000 + 1_800_000)
+
+
+async def test_gap_that_grows_is_written_every_minute_and_not_at_every_look(service: Service) -> None:
+    """Of thousands of flows while no ingest runs: each look would wait for a transaction of each."""
+    await service.look(after_s=LISTEN_S)
+    with asked(service.database) as statements:
+        for _ in range(10):
+            await service.look(after_s=2)
+
+    assert not [sql for sql, _ in statements if not sql.startswith("SELECT")]
+    assert (await service.look()).gap is not None

@@ -152,7 +152,8 @@ def test_search_on_a_schedule_is_one_at_a_time(desk: Desk) -> None:
     due = Due(parse_flow(document()), 1, AFTER_MS, AFTER_MS, Said(BY_SCHEDULE, "due at 03:31"))
     with desk.database.write() as connection:
         run_id = kind.start(connection, due)
-        assert kind.state(connection, run_id) == "search" and kind.state(connection, "nobody") == ""
+        assert kind.states(connection, "acme", {run_id, "nobody"}) == {run_id: "search"}
+        assert kind.states(connection, None, {run_id}) == {run_id: "search"}
         with pytest.raises(Conflict, match="is under way"):
             kind.start(connection, due)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -247,6 +247,7 @@ class _Kind:
     def __init__(self, raises: Exception | None = None) -> None:
         self.raises = raises
         self.begun: list[Due] = []
+        self.asked: list[tuple[str | None, list[str]]] = []
 
     def start(self, connection: Connection, due: Due) -> str:
         if self.raises is not None:
@@ -254,8 +255,9 @@ class _Kind:
         self.begun.append(due)
         return f"job-{len(self.begun)}"
 
-    def state(self, connection: Connection, job_id: str) -> str:
-        return "done"
+    def states(self, connection: Connection, flow: str | None, job_ids: Collection[str]) -> dict[str, str]:
+        self.asked.append((flow, sorted(job_ids)))
+        return dict.fromkeys(job_ids, "done")
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,9 @@ _COMMITTED_BY: Final[dict[Topic, str]] = {
     topics.DEFERRED: "resolver-companions",
 }
 
-# An outcome is of what was accepted for the same account.
-_SAME: Final = and_(outcome.c.cause == accepted.c.cause, outcome.c.account == accepted.c.account)
+# An outcome is of what was accepted for the same account. Not by the index of accounts: SQLite would take that one, and
+# read all outcomes of an account for each of its causes.
+_SAME: Final = and_(outcome.c.cause == accepted.c.cause, outcome.c.account.concat("") == accepted.c.account)
 
 Place = tuple[str, int]  # a topic without its prefix, a partition
 
@@ -167,7 +168,7 @@ def _judge_open(connection: Connection, found: dict[str, Sum], done: dict[Place,
     """Of what has no outcome: what waits, and what is nowhere."""
     lag = or_(*(beyond(topic, partition, offset) for (topic, partition), offset in done.items()))
     aside = [
-        and_(parked.c.topic_partition == partition, parked.c.topic_offset >= offset)
+        and_(parked.c.topic_partition + 0 == partition, parked.c.topic_offset >= offset)  # it is looked up by its cause
         for (topic, partition), offset in done.items()
         if topic == topics.DEFERRED.name
     ]

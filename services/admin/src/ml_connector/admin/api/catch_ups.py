@@ -66,8 +66,8 @@ def list_catch_ups(given: Given, _: Viewer, query: Annotated[CatchUpQuery, Query
     """By flow; a flow that has missed nothing so far is not among them."""
     with given.database.read() as connection:
         refuse_unknown(connection, query.flow)
-        entries = read_catch_ups(connection).values()
-    return CatchUps(catch_ups=[_entry(one) for one in entries if query.flow in {None, one.flow}])
+        entries = read_catch_ups(connection, query.flow).values()
+    return CatchUps(catch_ups=[_entry(one) for one in entries])
 
 
 def _entry(entry: CatchUp) -> FlowCatchUp:

@@ -102,8 +102,8 @@ class Document(BaseModel):
 @router.get("", responses=answers())
 def list_flows(given: Given, _: Viewer) -> Flows:
     """All flows by name, each with its active version."""
-    stops = given.flow_looks.stops()
-    return Flows(flows=[Flow(**_told(known, stops)) for known in given.flow_looks.all()])
+    stops = {stop.subject: stop for stop in given.flow_looks.stops()}
+    return Flows(flows=[Flow(**_told(one, stops_of(one.version, stops))) for one in given.flow_looks.all()])
 
 
 @router.post("", responses=answers(409))
@@ -127,7 +127,8 @@ def show(given: Given, _: Viewer, flow: FlowName) -> FlowDetail:
         )
         for one in given.flow_looks.versions(flow)
     ]
-    return FlowDetail(**_told(known, given.flow_looks.stops()), document=known.version.document, versions=versions)
+    told = _told(known, given.flow_looks.stops_of(known.version))
+    return FlowDetail(**told, document=known.version.document, versions=versions)
 
 
 @router.get("/{flow}/versions/{version}", responses=answers(404))
@@ -184,7 +185,7 @@ def _said(actor: Admin, body: Because) -> Said:
 async def _done(given: Given, found: Changed) -> Flow:
     if found.changed:
         await given.outbox.publish()
-    stops = await asyncio.to_thread(given.flow_looks.stops)
+    stops = await asyncio.to_thread(given.flow_looks.stops_of, found.known.version)
     return Flow(**{**_told(found.known, stops), "changed": found.changed, "unchecked": found.unchecked})
 
 
@@ -195,7 +196,7 @@ def _told(known: Known, stops: Sequence[Stop]) -> dict[str, Any]:
         "flow": version.flow,
         "version": version.version,
         "paused": known.active.paused,
-        "stopped": [stop_of(stop) for stop in stops_of(version, stops)],
+        "stopped": [stop_of(stop) for stop in stops],
         "company": version.document["pipedrive"]["company"],
         "account": account,
         "environment": environment_of(account),

@@ -103,6 +103,12 @@ def is_worth_keeping(before: CatchUp, after: CatchUp) -> bool:
     return before.gap.open != after.gap.open or before.gap.from_ms != after.gap.from_ms or grown_ms >= GROWS_MS
 
 
+def is_due(before: CatchUp, troubles: Iterable[Trouble], now_ms: int) -> bool:
+    """Whether anything of a flow without a run under way is to be kept or begun."""
+    after = with_troubles(before, troubles)
+    return due_to_ms(after.gap, now_ms) is not None or is_worth_keeping(before, after)
+
+
 def due_to_ms(gap: Gap | None, now_ms: int) -> int | None:
     """Up to when the gap is to be caught up with now; None: not yet."""
     if gap is None:

@@ -27,9 +27,10 @@ def read_heard(connection: Connection) -> Heard:
     return Heard() if value is None else Heard.decode(value)
 
 
-def read_catch_ups(connection: Connection) -> dict[str, CatchUp]:
-    """By flow."""
-    entries = map(CatchUp.decode, connection.scalars(select(catch_up.c.value).order_by(catch_up.c.flow)))
+def read_catch_ups(connection: Connection, flow: str | None = None) -> dict[str, CatchUp]:
+    """By flow; of one, or of all."""
+    wanted = select(catch_up.c.value) if flow is None else select(catch_up.c.value).where(catch_up.c.flow == flow)
+    entries = map(CatchUp.decode, connection.scalars(wanted.order_by(catch_up.c.flow)))
     return {one.flow: one for one in entries}
 
 

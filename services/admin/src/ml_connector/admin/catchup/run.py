@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import msgspec
 from sqlalchemy import Connection
 
-from ml_connector.admin.catchup.gaps import GROWS_MS, Seen, Trouble, heard_after, troubles_of
+from ml_connector.admin.catchup.gaps import GROWS_MS, Seen, Trouble, heard_after, is_due, troubles_of
 from ml_connector.admin.catchup.keep import put_heard, read_catch_ups, read_deliveries, read_heard
 from ml_connector.admin.catchup.search import NotSearched, Wait, known_ids, missing_of
 from ml_connector.admin.catchup.step import TOKEN_SHARE, Searched, Steps, current
@@ -85,8 +85,13 @@ class CatchUps:
             return
         await self._level.reach()
         heard = await self._hear()
-        for work in await asyncio.to_thread(self._work, heard):
-            await self._go_on(work)
+        told = False
+        try:
+            for work in await asyncio.to_thread(self._work, heard):
+                told |= await self._go_on(work)
+        finally:
+            if told:
+                await self._publish()
 
     async def _hear(self) -> Heard:
         """What is known of ingest now; that it runs is kept every minute."""
@@ -105,7 +110,8 @@ class CatchUps:
             await alone(self._database, write)
         return after
 
-    async def _go_on(self, work: _Work) -> None:
+    async def _go_on(self, work: _Work) -> bool:
+        """Whether anything of it is to be told."""
         name, now_ms = work.flow.flow, self._clock.now_ms()
         entry = await alone(
             self._database, lambda connection: self._steps.look(connection, name, work.troubles, now_ms)
@@ -113,10 +119,10 @@ class CatchUps:
         if entry.version != work.entry.version:
             run = entry.runs[-1] if entry.runs else None
             log.info("catch_up", flow=name, state=run.phase if run else "gap", id=run.run_id if run else "")
-            await self._publish()
         run = current(entry)
         if run is not None and run.phase == "search" and name not in self._searches:
             self._searches[name] = asyncio.create_task(self._search(work.flow, run))
+        return entry.version != work.entry.version
 
     def _work(self, heard: Heard) -> list[_Work]:
         """Flows of which there is something to do, or may be."""
@@ -133,7 +139,7 @@ class CatchUps:
                 continue
             doors = [one.flows[flow.flow] for one in words if flow.flow in one.flows]
             troubles = troubles_of(Seen(seen.get(flow.flow), doors, heard), now_ms, self._ban_ms)
-            if current(entry) or entry.gap or any(one.to_ms > entry.seen_ms for one in troubles):
+            if current(entry) or is_due(entry, troubles, now_ms):
                 found.append(_Work(flow, entry, troubles))
         return found
 

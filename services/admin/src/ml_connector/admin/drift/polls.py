@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
@@ -19,7 +19,7 @@ from ml_connector.admin.changing import Said
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.look import find
 from ml_connector.admin.schedule.kinds import Due
-from ml_connector.admin.schedule.syncs import state_of
+from ml_connector.admin.schedule.syncs import states_of
 from ml_connector.admin.sync.ask import Asked, rfc3339
 from ml_connector.admin.sync.control import Syncs
 from ml_connector.admin.tables import compared, difference, drift, polled, sync
@@ -128,8 +128,8 @@ class Polls:
         since = since_of(connection, asked, due.flow, due.now_ms)
         return self._syncs.begin(connection, replace(asked, since=since), due.said).job_id
 
-    def state(self, connection: Connection, job_id: str) -> str:
-        return state_of(connection, job_id)
+    def states(self, connection: Connection, flow: str | None, job_ids: Collection[str]) -> Mapping[str, str]:
+        return states_of(connection, job_ids)
 
     def _since_last(self, asked: Asked) -> Asked:
         with self._database.read() as connection:

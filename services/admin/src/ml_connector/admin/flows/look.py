@@ -7,7 +7,7 @@ from typing import NamedTuple
 from sqlalchemy import Connection, Row, select
 
 from ml_connector.admin.database import Database
-from ml_connector.admin.flows.stops import Stop, all_stops
+from ml_connector.admin.flows.stops import Stop, all_stops, read_stops_of
 from ml_connector.admin.replay.control import NotFound
 from ml_connector.admin.tables import active_flow, flow, flow_version
 from ml_connector.common.directory import LiveFlow
@@ -51,6 +51,11 @@ class FlowLooks:
         """Whatever is stopped now."""
         with self._database.read() as connection:
             return all_stops(connection)
+
+    def stops_of(self, version: FlowVersion) -> list[Stop]:
+        """What of it stops this flow."""
+        with self._database.read() as connection:
+            return read_stops_of(connection, version)
 
     def versions(self, name: str) -> list[FlowVersion]:
         """Newest first."""

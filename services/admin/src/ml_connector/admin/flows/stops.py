@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from sqlalchemy import Connection, select
@@ -46,7 +46,7 @@ class Stops:
         types = [mapping.record for mapping in flow.entities.values()]
         wanted = subjects_of(flow.flow, flow.pipedrive.company, flow.netsuite.account, types)
         with self._database.read() as connection:
-            stops = [stop for stop in all_stops(connection) if stop.subject in wanted]
+            stops = _read(connection, wanted)
         if not stops:
             return Finding("flow.running", "ok", "neither the flow nor its company or account is stopped")
         says = "; ".join(f"{one.subject.partition('/')[2]} is {one.state}: {one.reason}" for one in stops)
@@ -55,18 +55,32 @@ class Stops:
 
 
 def all_stops(connection: Connection) -> list[Stop]:
-    """By subject. There are few: what works has none."""
-    rows = connection.execute(select(standing).order_by(standing.c.key))
+    """By subject. What works has none; while a vendor is away, every account may have one."""
+    return _read(connection)
+
+
+def stops_of(version: FlowVersion, stops: Mapping[str, Stop]) -> list[Stop]:
+    """Those of these, by subject, that concern this flow."""
+    return [stops[subject] for subject in sorted(_subjects(version)) if subject in stops]
+
+
+def read_stops_of(connection: Connection, version: FlowVersion) -> list[Stop]:
+    """Those that concern this flow."""
+    return _read(connection, _subjects(version))
+
+
+def _read(connection: Connection, subjects: Sequence[str] | None = None) -> list[Stop]:
+    wanted = select(standing).order_by(standing.c.key)
+    rows = connection.execute(wanted if subjects is None else wanted.where(standing.c.key.in_(subjects)))
     return [Stop(row.key, row.state, row.reason, row.at_ms) for row in rows]
 
 
-def stops_of(version: FlowVersion, stops: Iterable[Stop]) -> list[Stop]:
-    """Those that concern this flow; its document may be one that this release would not take any more."""
+def _subjects(version: FlowVersion) -> list[str]:
+    """Its document may be one that this release would not take any more."""
     document = version.document
     types = [mapping.get("record", "") for mapping in document.get("entities", {}).values()]
     company, account = document["pipedrive"]["company"], document["netsuite"]["account"]
-    wanted = subjects_of(version.flow, company, account, cast(list[RecordType], types))
-    return [stop for stop in stops if stop.subject in wanted]
+    return subjects_of(version.flow, company, account, cast(list[RecordType], types))
 
 
 def subjects_of(flow: str, company: str, account: str, types: Iterable[RecordType]) -> list[str]:

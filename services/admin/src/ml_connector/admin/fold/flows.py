@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, and_, select, update
 
 from ml_connector.admin.fold.reading import drop, last_by_key, put, read, refuse, some
 from ml_connector.admin.tables import accepted, active_flow, flow, flow_version, parked
@@ -71,9 +71,11 @@ def put_versions(connection: Connection, versions: Sequence[FlowVersion]) -> lis
             rows[version.flow] = row
     put(connection, flow, list(rows.values()))
     for table in (accepted, parked):
-        for row in rows.values():
-            unknown = update(table).where(table.c.account == "", table.c.flow == row["flow"])
-            connection.execute(unknown.values(account=row["account"]))
+        for part in some(rows):
+            of_nobody = and_(table.c.account == "", table.c.flow.in_(part))
+            for name in connection.scalars(select(table.c.flow).where(of_nobody).distinct()).all():
+                unknown = update(table).where(table.c.account == "", table.c.flow == name)
+                connection.execute(unknown.values(account=rows[name]["account"]))
     return nobodys
 
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Table, and_, func, or_, select
 
 from ml_connector.admin.fold.audit import fold_name
 from ml_connector.admin.fold.letters import object_of
+from ml_connector.admin.fold.reading import some
 from ml_connector.admin.tables import cause, dead_letter, flow, named, observed, standing, waiting
 from ml_connector.common import keys
 from ml_connector.common.keys import Entity, RecordType, is_source_id
@@ -164,8 +165,11 @@ def _by_id(connection: Connection, source_id: str, entities: Sequence[str]) -> l
         for one in flows
         for entity in entities
     }
-    held = connection.scalars(select(observed.c.record_key).where(observed.c.record_key.in_(wanted)))
-    return [wanted[key] for key in held]
+    held = (
+        connection.scalars(select(observed.c.record_key).where(observed.c.record_key.in_(part)))
+        for part in some(wanted)
+    )
+    return [wanted[key] for part in held for key in part]
 
 
 def _by_external_id(connection: Connection, external: str) -> list[Place]:
@@ -247,8 +251,12 @@ def _subjects(connection: Connection, places: Sequence[Place]) -> list[Subject]:
 
 def _flows_of(connection: Connection, place: Place) -> tuple[str, ...]:
     """Of an object whose flows are gone."""
-    of_object = (cause.c.source_id == place.source_id, cause.c.entity == place.entity, cause.c.company == place.company)
-    return tuple(connection.scalars(select(cause.c.flow).where(*of_object).distinct().order_by(cause.c.flow)))
+    of_object = select(cause.c.flow).where(_of(cause, place))
+    return tuple(connection.scalars(of_object.distinct().order_by(cause.c.flow)))
+
+
+def _of(table: Table, place: Place) -> ColumnElement[bool]:
+    return and_(*(table.c[name] == value for name, value in place._asdict().items()))
 
 
 def _records(connection: Connection, places: Sequence[Place]) -> dict[Place, tuple[NetSuiteRecord, ...]]:
@@ -329,10 +337,10 @@ def _standing_keys(one: Any, record_type: RecordType | None) -> list[str]:
 
 
 def _names(connection: Connection, places: Iterable[Place]) -> dict[Place, tuple[str, ...]]:
-    of_object = tuple_(named.c.company, named.c.entity, named.c.source_id)
+    of_object = or_(*(_of(named, place) for place in places))  # by the index; SQLite reads all rows for an IN of tuples
     rows = connection.execute(
         select(named.c.company, named.c.entity, named.c.source_id, named.c.name)
-        .where(of_object.in_(places))
+        .where(of_object)
         .order_by(named.c.at_ms.desc(), named.c.name)
     )
     found: dict[Place, tuple[str, ...]] = {}

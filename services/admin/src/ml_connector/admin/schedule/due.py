@@ -22,6 +22,9 @@ from cronsim import CronSim
 from ml_connector.common.flows import Flow
 from ml_connector.common.schedule_job import ScheduleEntry, ScheduleKind
 
+# Due times that are kept; were it fewer than flows times kinds, every look would read every cron expression again.
+KEPT: Final = 262_144
+
 # The newest due time is looked for in the last of these first; each holds few times if the one before it holds none.
 _BACK_MS: Final = tuple(days * 86_400_000 for days in (1 / 720, 1 / 12, 2, 64, 800, 3_700, 20_000))
 
@@ -66,14 +69,14 @@ def judge(timing: Timing | None, kept: ScheduleEntry | None, now_ms: int) -> Beg
         return Begin() if kept is not None and kept.cron else None
     if kept is None or (kept.cron, kept.time_zone, kept.jitter_s) != (timing.cron, timing.time_zone, timing.jitter_s):
         return Begin()
-    newest = newest_until(timing, kept.seen_ms, now_ms)
-    if newest is None:
+    first = next_after(timing, kept.seen_ms)  # known from the look before
+    if first is None or first > now_ms:
         return None
-    first = next_after(timing, kept.seen_ms)
-    return Moment(newest, first if first is not None and first < newest else 0)
+    newest = newest_until(timing, kept.seen_ms, now_ms) or first
+    return Moment(newest, first if first < newest else 0)
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=KEPT)
 def next_after(timing: Timing, ms: int) -> int | None:
     """The first due time after this one; None: there is none in the next fifty years."""
     start_ms = ms - timing.offset_ms

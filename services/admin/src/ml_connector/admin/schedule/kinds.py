@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -38,8 +38,8 @@ class Kind(Protocol):
         """
         ...
 
-    def state(self, connection: Connection, job_id: str) -> str:
-        """How it stands, in one word; empty when it is not known."""
+    def states(self, connection: Connection, flow: str | None, job_ids: Collection[str]) -> Mapping[str, str]:
+        """How each stands, in one word; without those that are not known. `flow`: whose they are; None: of several."""
         ...
 
 

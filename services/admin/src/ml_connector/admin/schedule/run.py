@@ -50,11 +50,14 @@ class Scheduler:
         if not self._level.leads():
             return
         await self._level.reach()
-        for place in await asyncio.to_thread(self._ripe):
+        ripe = await asyncio.to_thread(self._ripe)
+        for place in ripe:
             try:
                 await self._take(place)
             except Exception as error:  # it is tried again at the next look; the others do not wait for it
                 log.warning("schedule_waits", flow=place.flow, action=place.kind, exc_info=error)
+        if ripe:
+            await self._publish()
 
     async def _take(self, place: _Place) -> None:
         now_ms = self._clock.now_ms()
@@ -63,7 +66,6 @@ class Scheduler:
         )
         if turn is not None:
             log.info("schedule_turn", flow=place.flow, action=place.kind, state=turn.fate, id=turn.job_id)
-        await self._publish()
 
     def _ripe(self) -> list[_Place]:
         """Where something is to be done now; judged once more by whoever does it."""

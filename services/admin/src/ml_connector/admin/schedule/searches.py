@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
+
 from sqlalchemy import Connection
 
 from ml_connector.admin.catchup.keep import read_catch_ups
@@ -18,6 +20,6 @@ class ScheduledSearches:
     def start(self, connection: Connection, due: Due) -> str:
         return self._steps.search(connection, due.flow.flow, due.said.reason, due.now_ms)
 
-    def state(self, connection: Connection, job_id: str) -> str:
-        runs = (run for entry in read_catch_ups(connection).values() for run in entry.runs)
-        return next((run.phase for run in runs if run.run_id == job_id), "")
+    def states(self, connection: Connection, flow: str | None, job_ids: Collection[str]) -> Mapping[str, str]:
+        entries = read_catch_ups(connection, flow).values()
+        return {run.run_id: run.phase for entry in entries for run in entry.runs if run.run_id in job_ids}

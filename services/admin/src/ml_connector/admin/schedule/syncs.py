@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Final
 
 from sqlalchemy import Connection, func, select
 
-from ml_connector.admin.replay.control import NotFound
+from ml_connector.admin.fold.reading import some
 from ml_connector.admin.schedule.cover import covered_of, next_sync
 from ml_connector.admin.schedule.kinds import Due
 from ml_connector.admin.sync.ask import ORDER
-from ml_connector.admin.sync.control import Syncs, read_sync
+from ml_connector.admin.sync.control import Syncs
 from ml_connector.admin.tables import flow_version, sync
 from ml_connector.common.sync_job import SyncJob
 
@@ -31,16 +31,17 @@ class ScheduledSyncs:
         asked = next_sync(flow, covered, entities, _first_ms(connection, flow.flow))
         return self._syncs.begin(connection, asked, due.said).job_id
 
-    def state(self, connection: Connection, job_id: str) -> str:
-        return state_of(connection, job_id)
+    def states(self, connection: Connection, flow: str | None, job_ids: Collection[str]) -> Mapping[str, str]:
+        return states_of(connection, job_ids)
 
 
-def state_of(connection: Connection, job_id: str) -> str:
-    """Empty for one that is not known."""
-    try:
-        return read_sync(connection, job_id).state
-    except NotFound:
-        return ""
+def states_of(connection: Connection, job_ids: Collection[str]) -> Mapping[str, str]:
+    """Of those that are known."""
+    found: dict[str, str] = {}
+    for part in some(job_ids):
+        rows = connection.execute(select(sync.c.job_id, sync.c.state).where(sync.c.job_id.in_(part)))
+        found.update((row.job_id, row.state) for row in rows)
+    return found
 
 
 def _ended_well(connection: Connection, flow: str) -> Iterator[SyncJob]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection, select
@@ -57,16 +58,25 @@ class SecretLooks:
     def all(self) -> list[Stored]:
         """By key."""
         with self._database.read() as connection:
-            found = uses(connection)
+            found = users_by_key(uses(connection))
             rows = connection.execute(select(secret).where(secret.c.value.is_not(None)).order_by(secret.c.key))
             return [
-                Stored(row.owner, row.name, row.environment, row.version, row.kek, users(found, row.key))
+                Stored(row.owner, row.name, row.environment, row.version, row.kek, tuple(found[row.key]))
                 for row in rows
             ]
 
 
 def uses(connection: Connection) -> list[Use]:
     return [use_of(known) for known in find_all(connection)]
+
+
+def users_by_key(found: Iterable[Use]) -> Mapping[str, Sequence[str]]:
+    """Of each credential the flows that need it."""
+    flows: dict[str, list[str]] = defaultdict(list)
+    for one in found:
+        for key in one.keys:
+            flows[key].append(one.flow)
+    return flows
 
 
 def users(found: Sequence[Use], key: str) -> tuple[str, ...]:

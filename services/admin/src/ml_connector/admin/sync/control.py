@@ -19,7 +19,7 @@ from ml_connector.admin.acts import record_act
 from ml_connector.admin.changing import LEVEL_S, Level, Said, alone
 from ml_connector.admin.database import Database
 from ml_connector.admin.flows.look import find
-from ml_connector.admin.flows.stops import all_stops, stops_of
+from ml_connector.admin.flows.stops import read_stops_of
 from ml_connector.admin.replay.control import Conflict, NotFound, tell
 from ml_connector.admin.sync.ask import Asked, Scope, scope_of
 from ml_connector.admin.sync.cost import Plan, Terms, plan_of
@@ -189,7 +189,7 @@ def _check(connection: Connection, asked: Asked, now_ms: int) -> _Checked:
         return _Checked(scope, flow, None)
     stops = [
         f"{one.subject.replace('/', ' ', 1)} is {one.state} ({one.reason})"
-        for one in stops_of(known.version, all_stops(connection))
+        for one in read_stops_of(connection, known.version)
     ]
     terms = Terms(asked.token_share, asked.purpose, force=asked.force, paused=known.active.paused, stops=stops)
     return _Checked(scope, flow, plan_of(scope, flow, known_of(connection, scope, flow), terms))

@@ -6,7 +6,7 @@ import statistics
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, and_, case, func, select
+from sqlalchemy import ColumnElement, Connection, and_, case, exists, func, select
 
 from ml_connector.admin.fold.audit import OUTCOME, inflated
 from ml_connector.admin.fold.reading import some
@@ -50,11 +50,8 @@ def outcomes_of(connection: Connection, job_id: str) -> Outcomes:
     )
     counts = {row[0]: row[1] for row in rows}
     seen = connection.scalar(select(func.count()).where(of_job(cause.c.cause))) or 0
-    behind = connection.scalar(
-        select(func.count(waiting.c.key.distinct()))
-        .join_from(dead_letter, waiting, waiting.c.parent_key == dead_letter.c.record_key)
-        .where(dead_letter.c.state == OPEN, of_job(waiting.c.cause))
-    )
+    is_behind = exists().where(dead_letter.c.record_key == waiting.c.parent_key, dead_letter.c.state == OPEN)
+    behind = connection.scalar(select(func.count()).select_from(waiting).where(of_job(waiting.c.cause), is_behind))
     left = max(0, seen - sum(counts.values()))
     return Outcomes(counts, max(0, left - (behind or 0)), min(left, behind or 0))
 

@@ -66,6 +66,8 @@ drift: Final = Table(
     ms("ended_at_ms"),
     Column("value", LargeBinary, nullable=False),  # JSON: a `comparing.Difference`
     Index("drift_by_time", "flow", "at_ms"),
+    Index("drift_of_all", "at_ms"),
+    Index("drift_by_end", "ended_at_ms", "did", "at_ms"),
     Index("drift_left", "flow", "entity", "ended_at_ms"),
     Index("drift_of_job", "job_id"),
 )

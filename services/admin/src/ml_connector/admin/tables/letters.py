@@ -40,8 +40,12 @@ dead_letter: Final = Table(
     ms("resolved_at_ms"),
     Index("letters_by_time", "failed_at_ms", "letter_id"),
     Index("letters_by_state", "state", "failed_at_ms", "letter_id"),
+    Index("letters_of_flow", "flow", "state", "failed_at_ms", "letter_id"),
+    Index("letters_of_account", "account", "state", "failed_at_ms", "letter_id"),
+    Index("letters_by_stage", "state", "account", "stage"),
     Index("letters_of_group", "signature", "state"),
     Index("letters_of_record", "record_key", "signature"),
+    Index("letters_of_record_by_state", "record_key", "state"),
     Index("letters_of_cause", "cause"),
     Index("letters_by_place", "topic_partition", "topic_offset"),
 )

@@ -34,6 +34,8 @@ parked: Final = Table(
     string("cause"),
     string("account"),
     string("flow"),
+    Index("parked_of_cause", "cause"),
+    Index("parked_of_account", "account"),
 )
 
 # `netsuite.desired`: the live keys, so exactly the unsettled work.
@@ -48,6 +50,7 @@ waiting: Final = Table(
     string("record_key"),
     string("parent_key"),
     Index("waiting_of_account", "account"),
+    Index("waiting_of_cause", "cause"),
     Index("waiting_of_record", "record_key"),
     Index("waiting_for_parent", "parent_key"),
 )
