@@ -94,7 +94,10 @@ async def test_wrong_input_gets_one_line_that_says_what_to_do(up_file: Path) -> 
     nothing = await run(up_file, "dlq", "replay", "--reason", "because")
 
     assert (unknown.returncode, unknown.stderr) == (2, "mlc: there is no dead letter 000000000000\n")
-    assert (nobody.returncode, nobody.stderr) == (2, "mlc: nothing is known of it\n")
+    assert (nobody.returncode, nobody.stderr) == (
+        2,
+        "mlc: nothing is known of it: `mlc record list` finds by the beginning of a name\n",
+    )
     assert nothing.returncode == 2 and nothing.stderr.startswith("mlc: say which: ids, --group, or filters")
 
 

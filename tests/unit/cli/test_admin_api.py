@@ -75,7 +75,14 @@ def test_act_without_an_answer_may_have_been_done(service: Service) -> None:
         service.api().post("replays", {})
 
 
-@pytest.mark.parametrize("answer", [httpx2.Response(200, text="<html>"), httpx2.Response(200, json=[1])])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx2.Response(200, text="<html>"),
+        httpx2.Response(200, json=[1]),
+        httpx2.Response(404, json={"detail": "Not Found"}),
+    ],
+)
 def test_another_server_is_noticed(service: Service, answer: httpx2.Response) -> None:
     service.put("GET status", answer)
 

@@ -202,7 +202,9 @@ def test_several_candidates_are_listed(service: Service, mlc: Mlc) -> None:
 def test_unknown_record_is_exit_code_2(service: Service, mlc: Mlc) -> None:
     service.put("GET timeline", {"problem": "nothing is called that", "details": []}, status=404)
 
-    assert mlc("record", "show", "x").code == 2
+    ran = mlc("record", "show", "x")
+
+    assert (ran.code, ran.err.startswith("mlc: nothing is called that: `mlc record list` finds")) == (2, True)
 
 
 def test_token_has_the_role_and_the_lifetime(mlc: Mlc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -205,7 +205,12 @@ class AdminApi:
         return found
 
     def _error(self, answer: httpx2.Response) -> ConnectorError:
-        problem, details = _problem(answer)
+        found = _problem(answer)
+        if found is None and answer.status_code in (404, 405):
+            return ConnectorError(
+                f"{self._place} is not the admin service, or another version of it: {URL} says where it is"
+            )
+        problem, details = found or (answer.reason_phrase or str(answer.status_code), [])
         match answer.status_code:
             case 401:
                 return ConnectorError(f"not believed: {problem}; set {TOKEN} to a valid token{self._from_key()}")
@@ -227,13 +232,13 @@ def _given(query: Mapping[str, Any] | None) -> dict[str, Any]:
     return {name: value for name, value in (query or {}).items() if value is not None}
 
 
-def _problem(answer: httpx2.Response) -> tuple[str, list[tuple[str, str]]]:
-    """Of the form that `api.problems` has; of any other answer no more than its status."""
+def _problem(answer: httpx2.Response) -> tuple[str, list[tuple[str, str]]] | None:
+    """Of the form that `api.problems` has."""
     try:
         found = answer.json()
     except ValueError:
         found = None
     if not isinstance(found, dict) or not isinstance(found.get("problem"), str):
-        return answer.reason_phrase or str(answer.status_code), []
+        return None
     details = [one for one in found.get("details") or [] if isinstance(one, dict)]
     return one_line(found["problem"]), [(one_line(one.get("path")), one_line(one.get("problem"))) for one in details]

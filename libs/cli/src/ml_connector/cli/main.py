@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import hmac
 import json
+import os
 import runpy
 import sys
 from enum import StrEnum
@@ -33,6 +34,7 @@ from ml_connector.cli import (
 )
 from ml_connector.cli import tail as tailing
 from ml_connector.cli.doctor import doctor
+from ml_connector.cli.options import flow_name
 from ml_connector.cli.reading import newest_by_key
 from ml_connector.cli.reconciling import reconcile
 from ml_connector.cli.rendering import topics_text, users_text
@@ -44,7 +46,7 @@ from ml_connector.cli.trial import app as trial
 from ml_connector.cli.up import run_up
 from ml_connector.common import topics
 from ml_connector.common.credentials import WebhookHmac
-from ml_connector.common.errors import BadInput
+from ml_connector.common.errors import BadInput, InvalidSettings
 from ml_connector.common.kafka.admin import TopicSpec, ensure_topics, partition_counts
 from ml_connector.common.settings import Settings
 from ml_connector.common.vault import SecretEntry, Vault, secret_key
@@ -107,7 +109,9 @@ def up(
     scale: Annotated[list[str] | None, typer.Option(help="Replicas of a service, as resolver=2. Repeatable.")] = None,
     keep_alive: Annotated[bool, typer.Option("--keep-alive", help="Restart a process that dies.")] = False,
     ready_file: Annotated[Path | None, typer.Option(help="Gets the `ready` JSON.")] = None,
-    data_dir: Annotated[Path | None, typer.Option(help="Keep the broker's data here (default: temporary).")] = None,
+    data_dir: Annotated[
+        Path | None, typer.Option(file_okay=False, help="Keep the broker's data here (default: temporary).")
+    ] = None,
 ) -> None:
     """Start broker, stand-ins and all services in one terminal, until Ctrl-C."""
     options = StackOptions(
@@ -133,7 +137,7 @@ def demo(
 @plainly
 def accounting(as_json: Json = False) -> None:
     """Recompute from the topics alone: accepted = written + superseded + ignored + dead-lettered + waiting."""
-    settings = Settings.load()
+    settings = _settings()
     accounts = books.recompute(settings.kafka(), settings.topic_prefix)
     if as_json:
         sys.stdout.write(json.dumps({name: account.as_dict() for name, account in accounts.items()}) + "\n")
@@ -152,9 +156,11 @@ def send(
     url: Annotated[str, typer.Option(help="Base URL of ingest.", envvar="MLC_INGEST_URL")] = "http://127.0.0.1:8080",
 ) -> None:
     """Sign a webhook body with the flow's key and post it to ingest."""
-    settings = Settings.load()
+    if not url.startswith(("http://", "https://")):
+        raise BadInput(f"--url {url} is no URL: write it as http://127.0.0.1:8080")
     body = file.read_bytes()
-    signature = hmac.new(_signing_key(settings, flow), body, hashlib.sha256).hexdigest()
+    flow = flow_name(flow)
+    signature = hmac.new(_signing_key(_settings(), flow), body, hashlib.sha256).hexdigest()
     headers = {"content-type": "application/json", "x-pipedrive-signature": signature}
     address = f"{url.rstrip('/')}/webhooks/pipedrive/{flow}"
     try:
@@ -175,22 +181,19 @@ def tail(
     as_json: Json = False,
 ) -> None:
     """Print the messages of a topic, readably. Secrets are never decoded."""
-    settings = Settings.load()
     declared = topics.by_name(topic)
     if declared is None:
         raise BadInput(f"{topic} is no topic of ours: use one of {', '.join(t.name for t in topics.ALL)}")
-    tailing.run(settings, declared, from_beginning=from_beginning, count=count, as_json=as_json)
+    tailing.run(_settings(), declared, from_beginning=from_beginning, count=count, as_json=as_json)
 
 
 @app.command()
 @plainly
 def sandbox(
     vendor: Annotated[StandIn, typer.Argument(help="Whose stand-in to run.")],
-    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
 ) -> None:
     """Run one stand-in by itself, for any developer of an integration."""
-    import os
-
     os.environ[f"MLC_SANDBOX_{vendor.value.upper()}_PORT"] = str(port)
     runpy.run_module(f"ml_connector.sandbox.{vendor.value}", run_name="__main__")
 
@@ -201,7 +204,7 @@ def topics_apply(
     replication_factor: Annotated[int, typer.Option(min=1, help="Copies of each partition.")] = 1,
 ) -> None:
     """Make the topics that are missing; refuse when one has another partition count."""
-    settings = Settings.load()
+    settings = _settings()
     declared = topics.with_prefix(settings.topic_prefix, settings.partitions)
     specs = [TopicSpec(name, count, config) for name, count, config in declared]
     made = ensure_topics(settings.kafka(), specs, replication_factor=replication_factor)
@@ -235,7 +238,7 @@ def topics_render(
 @plainly
 def topics_show() -> None:
     """List the declared topics beside what the broker has."""
-    settings = Settings.load()
+    settings = _settings()
     have = partition_counts(settings.kafka())
     table = Table("topic", "partitions", "in the broker", "policy", "holds")
     for topic in topics.ALL:
@@ -244,6 +247,14 @@ def topics_show() -> None:
         found = str(have.get(name, "missing"))
         table.add_row(name, str(wanted), found, topic.config["cleanup.policy"], topic.purpose)
     out.print(table)
+
+
+def _settings() -> Settings:
+    """Raises BadInput."""
+    try:
+        return Settings.load()
+    except InvalidSettings as error:
+        raise BadInput(f"{error} (in the folder of a running `mlc up` nothing needs to be set)") from error
 
 
 def _signing_key(settings: Settings, flow: str) -> bytes:

@@ -33,6 +33,7 @@ from ml_connector.cli.showing import (
 )
 from ml_connector.cli.syncing import Start
 from ml_connector.cli.syncing import refresh as start_refresh
+from ml_connector.common.errors import BadInput
 
 app = typer.Typer(help="Records: which are meant, and what happened to one.", no_args_is_help=True)
 
@@ -90,6 +91,8 @@ def show_(
         try:
             return _story(api, asked, limit)
         except Refused as error:
+            if error.status == 404:
+                raise BadInput(f"{error.problem}: `mlc record list` finds by the beginning of a name") from error
             if error.status != 409 or not error.details:
                 raise
             raise _several(error, as_json=as_json) from error

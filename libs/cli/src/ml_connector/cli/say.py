@@ -44,5 +44,9 @@ def plainly(function: Callable[P, R]) -> Callable[P, R]:
             raise fail(str(error)) from error
         except FileNotFoundError as error:
             raise fail(f"there is no file {error.filename}", USAGE) from error
+        except (IsADirectoryError, NotADirectoryError, PermissionError) as error:
+            if error.filename is None:
+                raise
+            raise fail(f"{error.filename} cannot be used ({error.strerror}): name another file", USAGE) from error
 
     return run

@@ -96,8 +96,11 @@ def delete(
 
 
 @vault.command("key")
+@plainly
 def key(name: Annotated[str, typer.Option(help="The key's id.")] = "k1") -> None:
     """Make a key-encryption key, in the form that MLC_VAULT_KEYS wants."""
+    if not name or set(name) & set(":, \t\n"):
+        raise BadInput(f"--name {one_line(name)}: the id of a key has no colon, comma or space")
     out.print(new_key(name))
 
 
@@ -161,15 +164,19 @@ def _read(file: str | None) -> dict[str, Any]:
 
 def secret_text(file: str | None, prompt: str) -> str:
     """From a file, from stdin (`-`) or from whoever sits there. Raises BadInput, FileNotFoundError."""
-    if file is None:
-        return getpass.getpass(prompt)
-    if file == "-":
-        return sys.stdin.read()
     try:
+        if file is None:
+            return getpass.getpass(prompt)
+        if file == "-":
+            return sys.stdin.read()
         mode = Path(file).stat().st_mode
         text = Path(file).read_text(encoding="utf-8")
     except FileNotFoundError:
         raise
+    except EOFError:
+        raise BadInput("nobody answered: name a file that holds it, or - for stdin") from None
+    except UnicodeDecodeError:
+        raise BadInput(f"{'stdin' if file == '-' else file} is no text in UTF-8") from None
     except OSError as error:
         raise BadInput(f"{file} cannot be read ({error.strerror})") from error
     if stat.S_ISREG(mode) and mode & _OTHERS:

@@ -35,7 +35,9 @@ def partition_counts(kafka: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> 
     try:
         found = AdminClient(client_config(kafka)).list_topics(timeout=timeout_s).topics
     except KafkaException as error:
-        raise DeliveryFailed(f"the broker does not answer: {error.args[0].name()}") from error
+        raise DeliveryFailed(
+            f"the broker does not answer ({error.args[0].name()}): is MLC_KAFKA_BOOTSTRAP_SERVERS right?"
+        ) from error
     return {name: len(topic.partitions) for name, topic in found.items()}
 
 
@@ -101,7 +103,9 @@ def identity(client: AdminClient, topics: Iterable[str]) -> str:
         found = client.describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT_S)
         ids = [f"{name}={topic.result().topic_id}" for name, topic in sorted(found.items())]
     except KafkaException as error:
-        raise DeliveryFailed(f"the broker does not answer: {error.args[0].name()}") from error
+        raise DeliveryFailed(
+            f"the broker does not answer ({error.args[0].name()}): is MLC_KAFKA_BOOTSTRAP_SERVERS right?"
+        ) from error
     return " ".join([str(cluster), *ids])
 
 
