@@ -105,6 +105,18 @@ async def test_doubts_that_cannot_end_yet_keep_no_other_from_it() -> None:
         assert waiting == [str(number) for number in range(DOUBTS_AT_ONCE)]
 
 
+async def test_the_doubt_of_a_flow_that_went_ends_in_its_account() -> None:
+    async with owned() as one:
+        leave(one, 1)
+        one.desire(desired("organization", "9"))
+        await one.pass_time(1)
+        one.office.flows.known.clear()
+
+        await one.pass_time(QUIET_S + 1)
+
+        assert one.partition.store.attempts() == []
+
+
 async def test_a_call_that_begins_while_a_doubt_is_ended_keeps_its_own_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
     async with owned() as one:
         leave(one, 1)

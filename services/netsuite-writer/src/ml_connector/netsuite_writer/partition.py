@@ -228,10 +228,10 @@ class Partition:
 
     def _may_end(self, attempt: Attempt) -> bool:
         record = attempt.record_key
-        if self._tools.flows.flow(attempt.flow) is None or self._doubted.waits(record):
-            return False
         account = self._accounts.get(_account_of(record))
-        return account is None or not account.unsettled(record)
+        if account is None and self._tools.flows.flow(attempt.flow) is None:
+            return False
+        return not self._doubted.waits(record) and not (account is not None and account.unsettled(record))
 
     async def _end_doubt(self, attempt: Attempt) -> None:
         record = attempt.record_key
