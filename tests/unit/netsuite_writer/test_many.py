@@ -64,7 +64,7 @@ async def until_all_wait() -> None:
 
 
 async def test_doubts_end_together_as_each_waits_for_the_broker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One by one fifteen thousand of them took a minute, and a process that does not come round for one is ended."""
+    """A process that does not come round for a minute is ended."""
     async with owned() as one:
         leave(one, MANY)
         one.office.clock.advance(QUIET_S + 1)
