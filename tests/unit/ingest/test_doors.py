@@ -25,7 +25,7 @@ class _Flows:
 
     def __init__(self, events: str) -> None:
         pipedrive = {**DOCUMENT["pipedrive"], "events": events}
-        document = {**DOCUMENT, "pipedrive": pipedrive, "schedule": {"sync": "*/15 * * * *"}}
+        document = {**DOCUMENT, "flow": "f", "pipedrive": pipedrive, "schedule": {"sync": "*/15 * * * *"}}
         self._live = LiveFlow(parse_flow(document), 1, paused=False)
 
     def flow(self, name: str) -> LiveFlow:

@@ -92,13 +92,18 @@ class Doors(ABC):
         return self._doors[name]
 
     def _flow_changed(self, flow: Flow) -> None:
-        self._doors.pop(flow.flow, None)
+        self._forget({flow.flow})
 
     def _secret_changed(self, owner: str) -> None:
         if not owner:
-            self._doors.clear()
-        else:
-            self._doors.pop(flow_of(owner) or "", None)
+            self._forget({live.flow.flow for live in self._directory.flows()})
+        elif (flow := flow_of(owner)) is not None:
+            self._forget({flow})
+
+    def _forget(self, flows: set[str]) -> None:
+        """What they need has changed: their doors are made anew when asked for next."""
+        for flow in flows:
+            self._doors.pop(flow, None)
 
     def counts(self) -> dict[str, Counts]:
         """By flow."""

@@ -9,9 +9,7 @@ from ml_connector.common import headers as h
 from ml_connector.common.credentials import WebhookBasic, WebhookHmac
 from ml_connector.common.directory import Directory, LiveFlow
 from ml_connector.common.errors import SecretUnreadable
-from ml_connector.common.flows import Flow
 from ml_connector.common.measuring import Reading
-from ml_connector.common.vault import flow_of
 from ml_connector.ingest.doors import Door, Doors
 from ml_connector.ingest.verify import BasicProof, HmacProof, Proof
 
@@ -71,16 +69,9 @@ class WebhookDoors(Doors):
             return ()
         return tuple(f"{_PROOFS[type(one)]}:{key.id}" for one in given for key in one.keys)
 
-    def _flow_changed(self, flow: Flow) -> None:
-        super()._flow_changed(flow)
-        self._changed.add(flow.flow)
-
-    def _secret_changed(self, owner: str) -> None:
-        super()._secret_changed(owner)
-        if not owner:
-            self._changed.update(live.flow.flow for live in self._directory.flows())
-        elif (flow := flow_of(owner)) is not None:
-            self._changed.add(flow)
+    def _forget(self, flows: set[str]) -> None:
+        super()._forget(flows)
+        self._changed |= flows
 
     def _make(self, live: LiveFlow) -> Door | None:
         flow = live.flow
