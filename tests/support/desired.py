@@ -8,7 +8,7 @@ import msgspec
 
 from ml_connector.common.generation import Generation
 from ml_connector.common.keys import DesiredKey, Entity, RecordType, external_id, record_key
-from ml_connector.common.wire import Desired, Observed, Origin, Parent
+from ml_connector.common.wire import Attempt, Desired, Observed, Origin, Parent
 
 ACCOUNT = "1234567_SB1"
 COMPANY = "acme-eu"
@@ -59,5 +59,20 @@ def observed(of: Desired, **more: Any) -> Observed:
         action=of.action,
         at_ms=1_700_000_000_000,
         internal_id="101",
+    )
+    return msgspec.structs.replace(made, **more)
+
+
+def attempted(of: Desired, **more: Any) -> Attempt:
+    """A call that is about to write `of`."""
+    made = Attempt(
+        record_key=of.record_key,
+        flow=of.flow,
+        entity=of.entity,
+        source_id=of.source_id,
+        company=of.company,
+        generation=of.generation,
+        at_ms=1,
+        owner="former",
     )
     return msgspec.structs.replace(made, **more)

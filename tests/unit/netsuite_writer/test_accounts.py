@@ -24,7 +24,7 @@ from ml_connector.netsuite_writer.netsuite.reading import granted_by
 from ml_connector.netsuite_writer.settings import WriterSettings
 from ml_connector.netsuite_writer.settlement import Settler
 from ml_connector.netsuite_writer.store import Store
-from support.desired import ACCOUNT, FLOW, desired
+from support.desired import ACCOUNT, FLOW, attempted, desired
 from support.office import DOCUMENT, FakeMessages, Flows
 
 PRINTED = Path(__file__).parents[2] / "data" / "netsuite" / "oracle_docs" / "governance_limits.json"
@@ -176,18 +176,7 @@ async def test_a_limit_that_cannot_be_read_is_what_every_account_grants() -> Non
 
 def attempt(number: int, *, at_ms: int, account: str = ACCOUNT) -> Attempt:
     state = desired("organization", str(number), account=account)
-    return Attempt(
-        record_key=state.record_key,
-        flow=state.flow,
-        entity=state.entity,
-        source_id=state.source_id,
-        company=state.company,
-        generation=state.generation,
-        at_ms=at_ms,
-        owner="another",
-        open=False,
-        doubts=(Doubt(Generation(1), at_ms),),
-    )
+    return attempted(state, at_ms=at_ms, owner="another", open=False, doubts=(Doubt(Generation(1), at_ms),))
 
 
 async def test_what_a_former_owner_left_in_flight_occupies_its_slots_for_the_hold_only() -> None:

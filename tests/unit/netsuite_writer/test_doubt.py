@@ -7,23 +7,13 @@ import pytest
 from ml_connector.common.generation import Generation
 from ml_connector.common.wire import Attempt, Doubt
 from ml_connector.netsuite_writer import doubt
-from support.desired import desired, observed
+from support.desired import attempted, desired, observed
 
 RECORD = desired()
 
 
 def attempt(version: int, *doubts: Doubt, at_ms: int = 1_000) -> Attempt:
-    return Attempt(
-        record_key=RECORD.record_key,
-        flow=RECORD.flow,
-        entity=RECORD.entity,
-        source_id=RECORD.source_id,
-        company=RECORD.company,
-        generation=Generation(version),
-        at_ms=at_ms,
-        owner="me",
-        doubts=doubts,
-    )
+    return attempted(RECORD, generation=Generation(version), at_ms=at_ms, owner="me", doubts=doubts)
 
 
 def test_an_attempt_found_open_is_in_doubt() -> None:

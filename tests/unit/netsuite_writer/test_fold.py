@@ -20,7 +20,7 @@ from ml_connector.common.logs import FIELDS
 from ml_connector.common.wire import Attempt, BatchJob, Member
 from ml_connector.netsuite_writer.fold import UNREADABLE
 from ml_connector.netsuite_writer.store import Store
-from support.desired import ACCOUNT, COMPANY, FLOW, child, desired, key_of, observed
+from support.desired import ACCOUNT, COMPANY, FLOW, attempted, child, desired, key_of, observed
 from support.owned import QUIET_S, owned
 
 BROKEN: Final = b'{"v":1,"record_key":'
@@ -210,13 +210,4 @@ class _Broken:
 
 
 def _attempt() -> Attempt:
-    return Attempt(
-        record_key=ONE.record_key,
-        flow=FLOW,
-        entity="organization",
-        source_id="1",
-        company=COMPANY,
-        generation=Generation(1),
-        at_ms=1,
-        owner="former",
-    )
+    return attempted(ONE, generation=Generation(1))

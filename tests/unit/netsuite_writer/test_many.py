@@ -14,7 +14,7 @@ from ml_connector.common.flows import parse_flow
 from ml_connector.common.wire import Attempt
 from ml_connector.netsuite_writer.partition import DOUBTS_AT_ONCE
 from ml_connector.netsuite_writer.store import Store, Waiting
-from support.desired import ACCOUNT, FLOW, desired, key_of
+from support.desired import ACCOUNT, FLOW, attempted, desired, key_of
 from support.office import DOCUMENT
 from support.owned import QUIET_S, Owned, owned
 
@@ -23,17 +23,7 @@ MANY: Final = 20
 
 def unanswered(owner: Owned, number: int) -> Attempt:
     """A call of an organization that nobody knows the end of."""
-    state, now_ms = desired("organization", str(number)), owner.office.clock.now_ms()
-    return Attempt(
-        record_key=state.record_key,
-        flow=state.flow,
-        entity=state.entity,
-        source_id=state.source_id,
-        company=state.company,
-        generation=state.generation,
-        at_ms=now_ms,
-        owner="another",
-    )
+    return attempted(desired("organization", str(number)), at_ms=owner.office.clock.now_ms(), owner="another")
 
 
 def leave(owner: Owned, count: int) -> None:
