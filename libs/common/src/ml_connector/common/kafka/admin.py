@@ -25,6 +25,10 @@ class TopicSpec(NamedTuple):
     config: Mapping[str, str]
 
 
+def silent(error: KafkaException) -> DeliveryFailed:
+    return DeliveryFailed(f"the broker does not answer ({error.args[0].name()}): is MLC_KAFKA_BOOTSTRAP_SERVERS right?")
+
+
 def partition_count(kafka: Mapping[str, str], topic: str, timeout_s: float = TIMEOUT_S) -> int:
     """How many partitions a topic has; 0 when it does not exist. Raises DeliveryFailed when nobody answers."""
     return partition_counts(kafka, timeout_s).get(topic, 0)
@@ -35,9 +39,7 @@ def partition_counts(kafka: Mapping[str, str], timeout_s: float = TIMEOUT_S) -> 
     try:
         found = AdminClient(client_config(kafka)).list_topics(timeout=timeout_s).topics
     except KafkaException as error:
-        raise DeliveryFailed(
-            f"the broker does not answer ({error.args[0].name()}): is MLC_KAFKA_BOOTSTRAP_SERVERS right?"
-        ) from error
+        raise silent(error) from error
     return {name: len(topic.partitions) for name, topic in found.items()}
 
 
@@ -103,9 +105,7 @@ def identity(client: AdminClient, topics: Iterable[str]) -> str:
         found = client.describe_topics(TopicCollection(list(topics)), request_timeout=TIMEOUT_S)
         ids = [f"{name}={topic.result().topic_id}" for name, topic in sorted(found.items())]
     except KafkaException as error:
-        raise DeliveryFailed(
-            f"the broker does not answer ({error.args[0].name()}): is MLC_KAFKA_BOOTSTRAP_SERVERS right?"
-        ) from error
+        raise silent(error) from error
     return " ".join([str(cluster), *ids])
 
 
